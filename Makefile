@@ -1,0 +1,65 @@
+# 'make demo' and 'make test' need Python 3.11 or newer and make; all else goes into .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test readme export style clean
+
+# The Python that makes .venv; left empty: the first of python3, python3.13, python3.12, python3.11 that is new enough
+PYTHON ?=
+# A folder of images for the demo; left empty: a simulated survey
+IMAGES ?=
+# Tests at a time
+JOBS ?= 2
+
+BIN  := .venv/bin
+DONE := .venv/.installed
+N    := 3000
+SIZE := 64
+COMPONENTS := 12
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(DONE): settings.ini setup.py pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    for p in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	        if $$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$p; break; fi; done; \
+	    if [ -z "$$found" ]; then echo 'No Python 3.11 or newer (with its venv module) was found; install one, or name it: make PYTHON=/path/to/python3.' >&2; exit 1; fi; \
+	    echo "Making .venv with $$($$found --version)"; $$found -m venv --clear .venv; fi
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(DONE) ## every notebook and tests/; the last line says 'N passed, N failed'
+	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS)
+
+# A changed source starts the demo anew; otherwise every step goes on from what is there
+demo: export SRC = $(or $(IMAGES),demo/images)
+demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=folder for your own images
+	@if [ "$$SRC" != demo/images ] && [ ! -e "$$SRC" ]; then echo "IMAGES=$$SRC does not exist; name a folder of images." >&2; exit 1; fi
+	@mkdir -p demo
+	@if [ "$$(cat demo/.source 2>/dev/null)" != "$$SRC" ]; then \
+	    rm -rf demo/survey demo/run demo/synthetic demo/report demo/index.html demo/catalogue.parquet; echo "$$SRC" > demo/.source; fi
+	@[ "$$SRC" != demo/images ] || [ -d demo/images ] || \
+	    $(BIN)/python -c 'from astrovader.synth import write_sky; write_sky("demo/images", $(N), $(SIZE))'
+	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE)
+	$(BIN)/astrovader-train demo/survey demo/run --preset small --n-components $(COMPONENTS) $$([ -d demo/run/checkpoint ] && echo --resume)
+	$(BIN)/astrovader-catalogue demo/run demo/survey demo/catalogue.parquet
+	$(BIN)/astrovader-generate demo/run demo/synthetic --n 1000
+	$(BIN)/astrovader-report demo/run demo/survey demo/report
+	@cp demo/report/index.html demo/index.html
+	@echo 'Open demo/index.html'
+
+export: $(DONE) ## notebooks -> modules and README.md
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(BIN)/python docs/readme.py
+
+readme: $(DONE) ## nbs/index.ipynb -> README.md
+	$(BIN)/python docs/readme.py
+
+style: $(DONE) ## the style check that the tests make
+	$(BIN)/chkstyle --show-rule nbs tests docs setup.py $(wildcard benchmarks)
+
+clean: ## remove what was built; .venv and demo/ stay
+	rm -rf build dist _docs _proc .pytest_cache *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,37 @@
+"README.md from nbs/index.ipynb, without Quarto. Run it after a change of the notebook: `make readme`."
+import json,posixpath,re,sys
+from pathlib import Path
+
+head = '<!-- Made from nbs/index.ipynb by docs/readme.py: change the notebook. -->\n'
+
+def relink(md):
+    "Links and pictures that the notebook names relative to nbs/, relative to the repository's root instead"
+    def _f(m):
+        if re.match(r'[a-z]+:|#|/', m[2]): return m[0]
+        return m[1]+posixpath.normpath('nbs/'+m[2])+m[3]
+    return re.sub(r'(<img [^>]*src=")([^"]+)(")', _f, re.sub(r'(\]\()([^)\s]+)(\))', _f, md))
+
+def said(o):
+    "What a cell's output `o` says in words"
+    if o['output_type'] == 'stream': return ''.join(o['text'])
+    data = o.get('data', {})
+    if 'image/png' in data: raise SystemExit('nbs/index.ipynb has a picture in an output; save it under nbs/images/ and link it in markdown.')
+    return ''.join(data.get('text/plain', []))
+
+def code(cell):
+    "A code cell as fenced Python without nbdev's directives, its output as fenced text"
+    src = ''.join(cell['source'])
+    if re.search(r'^#\|\s*(hide|default_exp|export)', src, flags=re.M): return ''
+    src = re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip()
+    out = ''.join(map(said, cell['outputs'])).strip()
+    return '\n\n'.join([f'```python\n{src}\n```'] + ([f'```\n{out}\n```'] if out else []))
+
+def readme(nb):
+    "The text of README.md for the notebook `nb`"
+    parts = [relink(''.join(c['source']).strip()) if c['cell_type'] == 'markdown' else code(c) for c in nb['cells']]
+    return head+'\n'+'\n\n'.join(p for p in parts if p)+'\n'
+
+if __name__ == '__main__':
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
+    nb = json.loads((root/'nbs/index.ipynb').read_text(encoding='utf-8'))
+    (root/'README.md').write_text(readme(nb), encoding='utf-8')

@@ -1,0 +1,29 @@
+"What every test stands on: the checkout, no screen, one thread each, and the closing line that `make test` promises."
+import os
+from pathlib import Path
+import pytest
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MPLBACKEND', 'agg')
+
+@pytest.fixture(scope='session')
+def root(): return Path(__file__).parents[1]
+
+def closing_line(stats, exitstatus):
+    "`N passed, N failed`: an error counts as a failure, and so does a run that broke down without one."
+    passed = len(stats.get('passed', []))
+    failed = len(stats.get('failed', [])) + len(stats.get('error', []))
+    if exitstatus not in (0, 5) and not failed: failed = 1
+    return f'{passed} passed, {failed} failed'
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session, exitstatus):
+    session.config.exitstatus = exitstatus
+    return (yield)
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    reporter = config.pluginmanager.get_plugin('terminalreporter')
+    if reporter and hasattr(config, 'exitstatus') and not hasattr(config, 'workerinput'):
+        reporter.write_line(closing_line(reporter.stats, config.exitstatus))
+        reporter.flush()
