@@ -22,7 +22,7 @@ help: ## this list
 
 $(DONE): settings.ini setup.py pyproject.toml constraints.txt
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    for p in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	    for p in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 	        if $$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$p; break; fi; done; \
 	    if [ -z "$$found" ]; then echo 'No Python 3.11 or newer (with its venv module) was found; install one, or name it: make PYTHON=/path/to/python3.' >&2; exit 1; fi; \
 	    echo "Making .venv with $$($$found --version)"; $$found -m venv --clear .venv; fi
@@ -32,13 +32,13 @@ $(DONE): settings.ini setup.py pyproject.toml constraints.txt
 test: $(DONE) ## every notebook and tests/; the last line says 'N passed, N failed'
 	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS)
 
-# A changed source starts the demo anew; otherwise every step goes on from what is there
+# A changed source or size starts the demo anew; otherwise every step goes on from what is there
 demo: export SRC = $(or $(IMAGES),demo/images)
 demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=folder for your own images
 	@if [ "$$SRC" != demo/images ] && [ ! -e "$$SRC" ]; then echo "IMAGES=$$SRC does not exist; name a folder of images." >&2; exit 1; fi
 	@mkdir -p demo
-	@if [ "$$(cat demo/.source 2>/dev/null)" != "$$SRC" ]; then \
-	    rm -rf demo/survey demo/run demo/synthetic demo/report demo/index.html demo/catalogue.parquet; echo "$$SRC" > demo/.source; fi
+	@now="$$SRC $(N) $(SIZE) $(COMPONENTS)"; if [ "$$(cat demo/.source 2>/dev/null)" != "$$now" ]; then rm -rf demo/images demo/survey \
+	    demo/run demo/synthetic demo/report demo/index.html demo/catalogue.parquet; echo "$$now" > demo/.source; fi
 	@[ "$$SRC" != demo/images ] || [ -d demo/images ] || \
 	    $(BIN)/python -c 'from astrovader.synth import write_sky; write_sky("demo/images", $(N), $(SIZE))'
 	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE)

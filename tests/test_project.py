@@ -59,6 +59,16 @@ def test_style():
     r = run('-c', 'import sys; from chkstyle.core import cli; sys.exit(cli())', '--show-rule', *paths)
     if r.returncode: pytest.fail(r.stdout[-4000:]+r.stderr[-2000:], pytrace=False)
 
+# The closing line
+
+@pytest.mark.parametrize('source, line', [('def test_a(): pass\ndef test_b(): pass', '2 passed, 0 failed'),
+    ('def test_a(): pass\ndef test_b(): assert 0\ndef test_c(gone): pass', '1 passed, 2 failed'), ('import gone', '0 passed, 1 failed')])
+def test_closing_line_comes_last(tmp_path, source, line):
+    shutil.copy(root/'tests/conftest.py', tmp_path)
+    (tmp_path/'test_x.py').write_text(source)
+    r = run('-m', 'pytest', '-q', '-n', '2', tmp_path, cwd=tmp_path)
+    assert r.stdout.splitlines()[-1] == line and (r.returncode == 0) == line.endswith(' 0 failed')
+
 # Metadata
 
 def test_version_is_the_same_everywhere():
