@@ -27,9 +27,14 @@ def code(cell):
     return '\n\n'.join([f'```python\n{src}\n```'] + ([f'```\n{out}\n```'] if out else []))
 
 def readme(nb):
-    "The text of README.md for the notebook `nb`"
-    parts = [relink(''.join(c['source']).strip()) if c['cell_type'] == 'markdown' else code(c) for c in nb['cells']]
-    return head+'\n'+'\n\n'.join(p for p in parts if p)+'\n'
+    "The text of README.md for the notebook `nb`; code cells that follow one without an output join it"
+    parts = []
+    for c in nb['cells']:
+        p = relink(''.join(c['source']).strip()) if c['cell_type'] == 'markdown' else code(c)
+        if parts and p.startswith('```python') and parts[-1].startswith('```python') and parts[-1].count('```') == 2:
+            parts[-1] = parts[-1].removesuffix('```') + p.removeprefix('```python\n')
+        elif p: parts.append(p)
+    return head+'\n'+'\n\n'.join(parts)+'\n'
 
 if __name__ == '__main__':
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
