@@ -34,7 +34,7 @@ def _shape(d, mix):
     e,edge = kind==0,kind==2
     cosi = np.where(edge, d.uniform(0., .19), d.uniform(.26, 1.))
     inclination = np.where(e, np.nan, np.degrees(np.arccos(cosi)))
-    thickness = np.where(e, np.nan, np.clip(d.normal(.17, .04), .09, .3))
+    thickness = np.where(e, np.nan, np.clip(d.normal(.16, .04), .08, .3))
     q_e = 1 - .65*d.uniform()**1.3
     return dict(kind=np.array(kinds)[kind], inclination=inclination, thickness=thickness, position_angle=d.uniform(0., 180.),
         axis_ratio=np.where(e, q_e, _project(np.nan_to_num(thickness, nan=.2), np.nan_to_num(inclination))))
@@ -48,11 +48,11 @@ def _light(d, t, size):
     r_eff = size/3.84/np.where(e, 2.4, 1.85)*t['axis_ratio']**-.2*np.clip(d.lognormal(1., .14), .65, 1.5)
     mu = d.normal(0., .5) + np.where(e, 19.75, np.where(edge, 19.75, 19.9))
     flux = 2*np.pi*(r_eff*scale)**2*t['axis_ratio']*10**(.4*(22.5-mu))
-    n_e,n_b = np.clip(d.normal(3.4, .9), 1.5, 5.5),np.clip(d.normal(2.2, .6), 1., 4.)
+    n_e,n_b,n_d = np.clip(d.normal(3.4, .9), 1.5, 5.5),np.clip(d.normal(2.2, .6), 1., 4.),np.clip(d.normal(.85, .15), .5, 1.2)
     bulge = np.where(e, 1., np.clip(d.lognormal(.14, .75), .01, .6))
     r_b = r_eff*np.clip(d.lognormal(.22, .25), .1, .5)
     q_b = _project(.65, np.nan_to_num(t['inclination']))
-    return dict(arcsec_per_px=scale, r90=r90, mag=22.5-2.5*np.log10(flux), flux=flux, r_eff=r_eff, sersic_n=np.where(e, n_e, 1.),
+    return dict(arcsec_per_px=scale, r90=r90, mag=22.5-2.5*np.log10(flux), flux=flux, r_eff=r_eff, sersic_n=np.where(e, n_e, n_d),
         bulge_fraction=bulge, bulge_r_eff=np.where(e, r_eff, r_b), bulge_n=np.where(e, n_e, n_b),
         bulge_axis_ratio=np.where(e, t['axis_ratio'], q_b), x_0=d.normal(0., .006*size), y_0=d.normal(0., .006*size),
         bulge_g_r=d.normal(.82, .06), disk_g_r=d.normal(.5, .1))
@@ -60,17 +60,18 @@ def _light(d, t, size):
 # %% ../nbs/10_synth.ipynb #d0183947
 def _features(d, t, size):
     "Arms, knots and bar of the spirals."
-    s = t['kind']=='spiral'
-    n_arms = np.where(s, 2 + d.choice((.62, .2, .12, .06)), 0)
-    strength = np.where(s, d.uniform()**1.1, 0.)
+    s,sense = t['kind']=='spiral',np.where(d.chance(.5), 1, -1)
     bar = s & d.chance(.3)
-    frac = np.where(bar, (1-t['bulge_fraction'])*d.uniform(.1, .3), 0.)
-    return dict(n_arms=n_arms, arm_strength=strength, arm_pitch=np.where(s, np.clip(d.normal(19., 6.), 8., 38.), np.nan),
-        arm_phase=d.uniform(0., 360.), arm_sense=np.where(d.chance(.5), 1, -1), arm_sharpness=d.uniform(.8, 2.6),
-        lopsided=np.where(s, np.abs(d.normal(0., .18)).clip(max=.5), 0.), lopsided_angle=d.uniform(0., 360.),
-        n_knots=np.where(s, np.floor(d.uniform(0., 24.)*strength), 0).astype(int), knot_fraction=.1*strength*d.uniform(),
-        bar=bar, bar_fraction=frac, bar_r_eff=np.where(bar, t['r_eff']*d.uniform(.3, .55), np.nan),
-        bar_axis_ratio=np.where(bar, d.uniform(.22, .4), np.nan), bar_angle=np.where(bar, d.uniform(0., 180.), np.nan))
+    only = lambda ok, x, other=np.nan: np.where(ok, x, other)
+    n_arms,strength = only(s, 2+d.choice((.62, .2, .12, .06)), 0),only(s, d.uniform()**1.1, 0.)
+    pitch,angle = np.clip(d.normal(19., 6.), 8., 38.),d.uniform(0., 180.)
+    r_bar = t['r_eff']*d.uniform(.32, .55)
+    at_bar = sense*angle - np.degrees(np.log(2*r_bar/t['r_eff'])/np.tan(np.radians(pitch)))
+    return dict(n_arms=n_arms, arm_strength=strength, arm_pitch=only(s, pitch), arm_phase=np.where(bar, at_bar, d.uniform(0., 360.))%360,
+        arm_sense=sense, arm_sharpness=d.uniform(.8, 2.6), lopsided=only(s, np.abs(d.normal(0., .18)).clip(max=.5), 0.),
+        lopsided_angle=d.uniform(0., 360.), n_knots=only(s, np.floor(d.uniform(0., 30.)*(.3+.7*strength)), 0).astype(int),
+        knot_fraction=only(s, .1*(.2+.8*strength)*d.uniform(), 0.), bar=bar, bar_fraction=only(bar, (1-t['bulge_fraction'])*d.uniform(.14, .4), 0.),
+        bar_r_eff=only(bar, r_bar), bar_axis_ratio=only(bar, d.uniform(.2, .34)), bar_angle=only(bar, angle))
 
 # %% ../nbs/10_synth.ipynb #59088808
 artifact_kinds = 'trail','saturated star','dead columns','cut edge','bright sky'
@@ -197,7 +198,7 @@ def _points(t, size):
     out = []
     for i,o in enumerate(t.itertuples()):
         r = rng(o.pixel_seed, 'points')
-        k,half = int(o.n_stars),size/2 + size//16
+        k,half = int(o.n_stars),size/2 + size//64
         mag = 21.5 + np.log10(r.uniform(.005, 1., k))/.33
         got = [(*r.uniform(-half, half, (2, k)), 10**(.4*(22.5-mag)), r.uniform(.2, 1.2, k))]
         if o.n_knots: got.append(_knots(r, o, size))
@@ -386,7 +387,7 @@ def _log_odds(t):
     smooth = np.where(e, 2.4, np.where(edge, -1.6, 1.8 - 5.5*arm - 1.2*t.bar))
     artifact = np.where(t.artifact, 3.5, -2.7) + np.maximum(smooth, 0)
     near = lambda x, at, width: -.5*((x[:, None]-np.array(at))/width)**2
-    pairs = [np.stack([x, o], 1) for x in ((.3-q)/.045, t.bar*4.2-2.5, np.where(spiral, 7*arm-1.6, -2.5))]
+    pairs = [np.stack([x, o], 1) for x in ((.3-q)/.045, 14*t.bar_fraction-2.5, np.where(spiral, 7*arm-1.6, -2.5))]
     return np.stack([smooth, o, artifact], 1), *pairs, near(np.sqrt(b), (.1, .3, .55, .9), .12), near(q, (.95, .62, .25), .15)
 
 # %% ../nbs/10_synth.ipynb #899fe229
