@@ -1,0 +1,46 @@
+"The two engines draw the same sky: GalSim's analytic convolution against our grid, from the same table."
+import sys,pytest
+import numpy as np
+from astrovader.core import BadInput
+from astrovader.synth import galaxies,kinds,render,sky
+
+def moments(x):
+    "Flux and second moments of images, within the frame."
+    v,u = np.mgrid[:x.shape[-2], :x.shape[-1]] - (np.array(x.shape[-2:]).reshape(2, 1, 1)-1)/2
+    flux = x.sum((1, 2))
+    mean = lambda o: (x*o).sum((1, 2))/flux
+    cu,cv = mean(u),mean(v)
+    return flux, mean(u*u)-cu**2, mean(v*v)-cv**2, mean(u*v)-cu*cv
+
+@pytest.fixture(scope='module')
+def both():
+    pytest.importorskip('galsim', reason='GalSim is not installed; pip install astrovader[galsim]')
+    t = galaxies(60, seed=3, artifacts=0)
+    return t, *(render(t, noise=False, engine=o)[:, 0].astype(float) for o in ('astropy', 'galsim'))
+
+@pytest.mark.parametrize('kind', kinds)
+def test_flux_and_moments(both, kind):
+    "Fluxes within 1.5 %, second moments within 2 %, of galaxies with their companions, stars and arms."
+    t,a,g = both
+    i = np.flatnonzero(t.kind==kind)
+    (fa,uua,vva,uva),(fg,uug,vvg,uvg) = moments(a[i]),moments(g[i])
+    assert len(i) > 5
+    np.testing.assert_allclose(fa, fg, rtol=.015)
+    np.testing.assert_allclose(uua, uug, rtol=.02)
+    np.testing.assert_allclose(vva, vvg, rtol=.02)
+    assert (abs(uva-uvg)/(uug+vvg) < .01).all()
+
+def test_pixels(both):
+    "No pixel differs by more than 6 % of the image's peak, which is where the steepest bulges are sampled."
+    _,a,g = both
+    assert (abs(a-g).max((1, 2)) < .06*g.max((1, 2))).all()
+
+def test_bands():
+    pytest.importorskip('galsim', reason='GalSim is not installed; pip install astrovader[galsim]')
+    t = galaxies(6, size=32, artifacts=0)
+    a,g = (render(t, 32, bands=3, noise=False, engine=o).sum((2, 3)) for o in ('astropy', 'galsim'))
+    np.testing.assert_allclose(a, g, rtol=.02)
+
+def test_without_galsim(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'galsim', None)
+    with pytest.raises(BadInput, match=r'pip install astrovader\[galsim\]'): sky(2, engine='galsim')
