@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AstrovaderError', 'BadInput', 'BadImage', 'BadSurvey', 'BadModel', 'Diverged', 'need', 'whole', 'write_json',
-           'read_json', 'rng', 'provenance', 'progress']
+           'read_json', 'rng', 'provenance', 'watched', 'progress']
 
 # %% ../nbs/00_core.ipynb #252b32a2
 import json,os,platform,shutil,sys,tempfile
@@ -100,6 +100,10 @@ def provenance(
         platform=platform.platform(), versions={o: _version(o) for o in _libraries}, **more)
 
 # %% ../nbs/00_core.ipynb #a91deaef
+def watched() -> bool:
+    "Does somebody look: is this a terminal or a notebook?"
+    return sys.stdout.isatty() or 'ipykernel' in sys.modules
+
 def _lines(items, total, what):
     for i,o in enumerate(items, 1):
         yield o
@@ -112,5 +116,5 @@ def progress(
 ):
     "Go through `items` with a progress bar in a terminal or notebook, and a line at every tenth elsewhere."
     total = len(items) if total is None else total
-    if total and not (sys.stdout.isatty() or 'ipykernel' in sys.modules): return _lines(items, total, what)
+    if total and not watched(): return _lines(items, total, what)
     return progress_bar(items, total=total, comment=what)

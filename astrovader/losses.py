@@ -21,7 +21,7 @@ reconstructions = dict(squared_error=squared_error, cross_entropy=cross_entropy)
 def gaussian_kl(z_mean, z_log_var): return -0.5*(1 + z_log_var - z_mean**2 - z_log_var.exp()).sum(-1).mean()
 
 # %% ../nbs/33_losses.ipynb #bc417b5e
-def mixture_kl(mixture, out, scaling='exact'): return mixture.kl(out.z_mean, out.z_log_var, mixture.posterior(out.z, scaling)).mean()
+def mixture_kl(mixture, out, scaling='exact'): return mixture.kl(out.z_mean, out.z_log_var, mixture.log_posterior(out.z, scaling)).mean()
 
 # %% ../nbs/33_losses.ipynb #ff415956
 def l2(
@@ -35,7 +35,7 @@ def l2(
 # %% ../nbs/33_losses.ipynb #9e6782d6
 class VaDELoss:
     "The weighted sum of the parts, which stay readable in `parts`."
-    names = 'rec', 'gaussian_kl', 'mixture_kl', 'l2'
+    names = 'rec', 'gaussian_kl', 'mixture_kl', 'l2', 'loss'
     def __init__(self,
         model, # The `VaDE` whose mixture and weights enter the loss
         reconstruction:str = 'squared_error', # or 'cross_entropy'
@@ -53,8 +53,9 @@ class VaDELoss:
         parts = {}
         for k,f in fs.items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and w[k] != 0): parts[k] = f()
-        self.parts = {k: p.detach() for k,p in parts.items()}
-        return sum(w[k]*p for k,p in parts.items() if w[k])
+        loss = sum(w[k]*p for k,p in parts.items() if w[k])
+        self.parts = {k: p.detach() for k,p in parts.items()} | dict(loss=loss.detach())
+        return loss
 
 # %% ../nbs/33_losses.ipynb #785bf7fd
 class LossPart(Metric):

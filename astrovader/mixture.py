@@ -85,29 +85,38 @@ def minmax(
 scalings = dict(exact=lambda p,t: p, minmax=lambda p,t: minmax(p), tempered=lambda p,t: p/t)
 
 @patch
+def log_posterior(self:Mixture,
+    z:torch.Tensor, # (n, J)
+    scaling:str = 'exact', # 'exact', 'minmax' or 'tempered'
+    temperature:float = 5., # What 'tempered' divides the joint by
+) -> torch.Tensor: # (n, K)
+    "Logarithms of the responsibilities, finite where the responsibilities underflow."
+    need(scaling in scalings, f'the posterior scaling {scaling!r} is not known; use one of {", ".join(scalings)}.')
+    return scalings[scaling](self.log_joint(z), temperature).log_softmax(-1)
+
+@patch
 def posterior(self:Mixture,
     z:torch.Tensor, # (n, J)
     scaling:str = 'exact', # 'exact', 'minmax' or 'tempered'
     temperature:float = 5., # What 'tempered' divides the joint by
 ) -> torch.Tensor: # (n, K), rows sum to 1
     "Responsibilities: the probability of every component for every `z`, eq. (13)."
-    need(scaling in scalings, f'the posterior scaling {scaling!r} is not known; use one of {", ".join(scalings)}.')
-    return scalings[scaling](self.log_joint(z), temperature).softmax(-1)
+    return self.log_posterior(z, scaling, temperature).exp()
 
 # %% ../nbs/31_mixture.ipynb #f507f28b
 @patch
 def kl(self:Mixture,
     z_mean:torch.Tensor, # (n, J), the mean of q(z|x)
     z_log_var:torch.Tensor, # (n, J), its log-variance
-    gamma:torch.Tensor, # (n, K), the responsibilities
+    log_gamma:torch.Tensor, # (n, K), logarithms of the responsibilities
 ) -> torch.Tensor: # (n,)
     r"Divergence of $q(z,c|x)$ from the mixture, eq. (11) less its constant."
     m, lv = _wide(z_mean)[:,None], _wide(z_log_var)[:,None]
     expected = 0.5*(self.log_vars + (lv.exp() + (m - self.means)**2) * (-self.log_vars).exp()).sum(-1)
     entropy = 0.5*(1 + lv[:,0]).sum(-1)
-    return (gamma*(expected - self.log_weights)).sum(-1) - torch.special.entr(gamma).sum(-1) - entropy
+    return (log_gamma.exp()*(expected - self.log_weights + log_gamma)).sum(-1) - entropy
 
-# %% ../nbs/31_mixture.ipynb #16745b33
+# %% ../nbs/31_mixture.ipynb #8a9baad5
 @patch
 @torch.no_grad()
 def sample(self:Mixture,
@@ -125,7 +134,7 @@ def sample(self:Mixture,
     eps = torch.randn((n, self.means.shape[1]), generator=generator, device=self.means.device, dtype=self.means.dtype)
     return self.means[c] + temperature*(self.log_vars/2).exp()[c]*eps, c
 
-# %% ../nbs/31_mixture.ipynb #d23e86e5
+# %% ../nbs/31_mixture.ipynb #be2e5d1e
 def fit_mixture(
     z:np.ndarray, # (n, J) embeddings
     n_components:int, # K; at most n

@@ -36,7 +36,7 @@ class VaDE(nn.Module):
         bf16:bool = False, # Run the networks in bfloat16?
     ):
         super().__init__()
-        self.arch, self.packing, self.bf16 = arch, packing, bf16
+        self.arch, self.packing, self.bf16, self.decode_mean = arch, packing, bf16, False
         self.encoder, self.decoder = Encoder(arch), Decoder(arch)
         self.mixture = Mixture(arch.n_components, arch.n_latent)
 
@@ -48,7 +48,8 @@ class VaDE(nn.Module):
 
     def forward(self, x):
         z_mean, z_log_var = self._run(self.encoder, x)
-        z = z_mean + (z_log_var/2).exp()*torch.randn_like(z_mean) if self.training else z_mean
+        draw = self.training and not self.decode_mean
+        z = z_mean + (z_log_var/2).exp()*torch.randn_like(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
 # %% ../nbs/32_vade.ipynb #bc46d792
@@ -63,7 +64,7 @@ def encode(self:VaDE,
     need(x.isfinite().all(), 'some pixels are NaN or infinite; fill them first, as astrovader-pack does.')
     return self._run(self.encoder, x.to(self.device))
 
-# %% ../nbs/32_vade.ipynb #97a9c78b
+# %% ../nbs/32_vade.ipynb #4e6df367
 @patch
 def decode(self:VaDE,
     z:torch.Tensor, # (n, J)
@@ -72,7 +73,7 @@ def decode(self:VaDE,
     need(z.ndim == 2 and z.shape[1] == self.arch.n_latent, f'the model decodes (n, {self.arch.n_latent}) and got {tuple(z.shape)}.')
     return self._run(self.decoder, z.to(self.device))
 
-# %% ../nbs/32_vade.ipynb #77d199bf
+# %% ../nbs/32_vade.ipynb #4645caf2
 _format = 1
 
 @patch
@@ -85,7 +86,7 @@ def save(self:VaDE,
         save_file({k: v.detach().cpu().contiguous() for k,v in self.state_dict().items()}, tmp/'weights.safetensors')
         write_json(tmp/'model.json', dict(format=_format, architecture=asdict(self.arch), packing=self.packing, **provenance(**more)))
 
-# %% ../nbs/32_vade.ipynb #4645caf2
+# %% ../nbs/32_vade.ipynb #0f498eb2
 def load_weights(
     path, # A safetensors file
 ) -> dict: # Name to tensor
@@ -94,7 +95,7 @@ def load_weights(
     try: return load_file(path)
     except (SafetensorError, OSError) as e: raise BadModel(f'{path} is damaged ({e}); copy it again, or train again.') from None
 
-# %% ../nbs/32_vade.ipynb #5c8382b3
+# %% ../nbs/32_vade.ipynb #86f1aefa
 @patch(cls_method=True)
 def load(cls:VaDE,
     path, # A folder that `save` wrote
