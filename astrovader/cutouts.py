@@ -38,8 +38,7 @@ def _pixels(x):
 
 # %% ../nbs/11_cutouts.ipynb #95432310
 def _picture(b):
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', Image.DecompressionBombWarning)
+    with warnings.catch_warnings(action='error', category=Image.DecompressionBombWarning):
         try: im = Image.open(io.BytesIO(b))
         except Image.UnidentifiedImageError: raise BadImage('is not an image in any format that we read') from None
     clear = im.mode == 'PA' or im.mode == 'P' and 'transparency' in im.info
@@ -55,7 +54,8 @@ _no_band = re.compile(r'err|var|wht|weight|mask|flag|dq|seg|psf|bkg|model', re.I
 
 def _fits(b):
     from astropy.io import fits
-    with fits.open(io.BytesIO(b), memmap=False) as hdus:
+    from astropy.utils.exceptions import AstropyWarning
+    with warnings.catch_warnings(action='ignore', category=AstropyWarning), fits.open(io.BytesIO(b), memmap=False) as hdus:
         pics = [h for h in hdus if h.is_image and h.data is not None and h.data.ndim > 1]
         pics = [h for h in pics if not _no_band.search(h.name)] or pics
         need(pics, 'is a FITS file without an image', BadImage)
@@ -184,7 +184,7 @@ def fit(
     if pixels in _ranges:
         lo,hi = (float(np.min(x)), float(np.max(x))) if per_image else (0., _ranges[pixels])
         return cls('linear', lo, max(hi, lo+1), 1., pixels)
-    lo,sigma,sky,hi = np.percentile(x, [5, 16, 50, 99.95]).astype(float)
+    lo,sigma,sky,hi = np.percentile(x, [5, 16, 50, 99.95]).tolist()
     if not hi > lo: hi = lo + 1
     return cls('asinh', lo, hi, max(4*(sky-sigma), (hi-lo)/1000), pixels)
 

@@ -106,4 +106,5 @@ def prepare(
     def one(src):
         try: return *recipe(decode(read_bytes(src))), None
         except BadImage as e: return None, 0, 0, str(e)
+        except Exception as e: return None, 0, 0, f'cannot be used ({type(e).__name__}: {e})'
     return [one(o) for o in srcs]

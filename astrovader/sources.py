@@ -104,13 +104,19 @@ def _in_folder(root, skip):
         yield from (Path(here, o).relative_to(root).as_posix() for o in files)
 
 # %% ../nbs/12a_sources.ipynb #08b0078e
+def _in_zip(path):
+    try:
+        with zipfile.ZipFile(path) as z: return z.namelist()
+    except Exception as e: raise BadInput(f'{path} is a damaged zip ({e}); copy it again.') from None
+
+# %% ../nbs/12a_sources.ipynb #1ec7e1c9
 def _ids(files):
     paths = [_suffix.sub('', o) for o in files]
     stems = [o.rsplit('/', 1)[-1] for o in paths]
     n_stem,n_path = Counter(stems),Counter(paths)
     return [s if n_stem[s] == 1 else p if n_path[p] == 1 else f for s,p,f in zip(stems, paths, files)]
 
-# %% ../nbs/12a_sources.ipynb #1ec7e1c9
+# %% ../nbs/12a_sources.ipynb #7d297678
 _path_columns = 'path', 'file', 'filename', 'file_name', 'file_loc', 'png_loc', 'image'
 
 def _from_table(path, id_column):
@@ -134,7 +140,7 @@ def _listed(path, id_column):
         files = [o for o in lines if o and not o.startswith('#')]
     return Sources(str(_beside(path, files)), files, ids or _ids(files), table)
 
-# %% ../nbs/12a_sources.ipynb #7d297678
+# %% ../nbs/12a_sources.ipynb #48f5faa4
 def find_images(
     src, # A folder, a zip, a text file with paths, or a table with a path column
     id_column:str=None, # The column of a table that has the object ids: `object_id`, or else the file's name is the id
@@ -146,10 +152,12 @@ def find_images(
     need(not (src/'survey.json').is_file(), f'{src} is packed already; open it as it is.')
     if src.is_dir(): s = Sources(str(src), sorted(filter(_wanted, _in_folder(src, skip and Path(skip).resolve())), key=_natural), None)
     elif zipfile.is_zipfile(src) and not src.name.endswith('.npz'):
-        with zipfile.ZipFile(src) as z: s = Sources(str(src), sorted(filter(_wanted, z.namelist()), key=_natural), None, zipped=True)
+        s = Sources(str(src), sorted(filter(_wanted, _in_zip(src)), key=_natural), None, zipped=True)
     else: s = _listed(src, id_column)
     need(len(s), f'{src} has no images; we look for .jpg, .png, .tif, .fits, .npy, .npz and their like.')
     s.ids = s.ids or _ids(s.files)
+    odd = next((o for o in s.files if re.search('[\ud800-\udfff]', o)), None)
+    need(odd is None, f'{src} has a file name that is not UTF-8, {odd!r}; rename it.')
     twice = next((o for o,n in Counter(s.ids).items() if n > 1), None)
     need(twice is None, f'{src} has the object id {twice!r} more than once; every image needs an id of its own.')
     return s

@@ -63,27 +63,41 @@ def _parts(out):
     return [read_json(o, BadSurvey) for o in paths]
 
 # %% ../nbs/13_survey.ipynb #04e8f6df
-def _finish(out, ids, files, joined, meta):
-    parts = _parts(out)
+_own = ['object_id', 'file', 'shard', 'row', 'flags', 'n_nan']
+
+def _tried(parts, ids, files):
+    "One row for every file that was tried."
     r = pd.DataFrame([o for p in parts for o in p['records']], columns=['item', 'n_nan', 'flags', 'reason'])
     r['object_id'],r['file'] = np.array(ids, object)[r['item']],np.array(files, object)[r['item']]
-    ok = r.reason.isna()
-    rows = [o['rows'] for o in parts if o['rows']]
-    index = r[ok].reset_index(drop=True)
-    index['shard'] = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
-    index['row'] = np.concatenate([np.arange(o, dtype=np.int32) for o in rows])
-    own = ['object_id', 'file', 'shard', 'row', 'flags', 'n_nan']
-    if joined is not None:
-        more = joined.iloc[index['item']].reset_index(drop=True)
-        index = pd.concat([index[own], more.rename(columns={o: f'{o}_table' for o in own if o in more})], axis=1)
-    with whole(out/'index.parquet') as f: index[[*own, *index.columns[len(own):]] if joined is not None else own].to_parquet(f, index=False, row_group_size=100_000)
-    with whole(out/'rejected.parquet') as f: r.loc[~ok, ['object_id', 'file', 'reason']].to_parquet(f, index=False)
+    rows,ok = [o['rows'] for o in parts],r.reason.isna()
+    r.loc[ok, 'shard'] = np.repeat(np.arange(len(rows)), rows)
+    r.loc[ok, 'row'] = np.concatenate([np.arange(o) for o in rows])
+    return r
+
+def _index(r, joined):
+    "The packed ones, with their rows of the catalogue."
+    r = r[r.reason.isna()].reset_index(drop=True)
+    own = r[_own].astype(dict(shard='int32', row='int32', flags='uint8', n_nan='int32'))
+    if joined is None: return own
+    more = joined.iloc[r['item']].reset_index(drop=True)
+    return pd.concat([own, more.rename(columns={o: f'{o}_table' for o in _own if o in more})], axis=1)
+
+# %% ../nbs/13_survey.ipynb #240af5b5
+def _finish(out, ids, files, joined, meta):
+    parts = _parts(out)
+    r = _tried(parts, ids, files)
+    index,bad = _index(r, joined),r.loc[~r.reason.isna(), ['object_id', 'file', 'reason']]
+    if index.empty:
+        shutil.rmtree(out)
+        raise BadInput(f'none of the {len(r)} images can be used; the first, {bad.file.iloc[0]}, {bad.reason.iloc[0]}.')
+    for name,t in dict(index=index, rejected=bad).items():
+        with whole(out/f'{name}.parquet') as f: t.to_parquet(f, index=False, row_group_size=100_000)
     shards = [dict(file=_shard(i), rows=o['rows'], sha256=o['sha256']) for i,o in enumerate(parts) if o['rows']]
-    write_json(out/'survey.json', dict(format=1, n=len(index), n_rejected=int((~ok).sum()), n_filled=int((index.n_nan > 0).sum()), **meta,
+    write_json(out/'survey.json', dict(format=1, n=len(index), n_rejected=len(bad), n_filled=int((index.n_nan > 0).sum()), **meta,
         shards=shards, index_sha256=_sha256(out/'index.parquet'), provenance=provenance()))
     shutil.rmtree(out/'.packing')
 
-# %% ../nbs/13_survey.ipynb #4fb55b84
+# %% ../nbs/13_survey.ipynb #14127fa8
 def _check_shard(path, shape):
     need(path.is_file(), f'{path} is missing; copy it again, or pack the survey again.', BadSurvey)
     head = _header(shape)
@@ -98,11 +112,13 @@ def _meta(path):
     need(done, f'{path} is not a packed survey (it has no survey.json); pack one with astrovader-pack.', BadSurvey)
     meta = read_json(path/'survey.json', BadSurvey)
     need(isinstance(meta, dict) and meta.get('format') == 1, f'{path}/survey.json is not of format 1; pack the survey again with this version.', BadSurvey)
-    lost = {'n', 'packing', 'shards', 'index_sha256'} - set(meta)
-    need(not lost, f'{path}/survey.json has lost its {", ".join(sorted(lost))}; pack the survey again.', BadSurvey)
+    try: Recipe.from_packing(meta['packing'])
+    except Exception: raise BadSurvey(f'{path}/survey.json does not say how the images were packed; pack the survey again.') from None
+    ok = isinstance(meta.get('n'), int) and meta.get('shards') and all(set(o) == {'file', 'rows', 'sha256'} for o in meta['shards'])
+    need(ok, f'{path}/survey.json has lost the list of its shards; pack the survey again.', BadSurvey)
     return meta
 
-# %% ../nbs/13_survey.ipynb #14127fa8
+# %% ../nbs/13_survey.ipynb #04b18a91
 class Survey:
     "A packed survey: memory-mapped images, and an index with one row for each."
     def __init__(self,
@@ -122,7 +138,7 @@ class Survey:
     def __getstate__(self): return {**self.__dict__, '_maps': {}, '_ids': None}
     def __repr__(self): return f'Survey({str(self.path)!r}): {len(self)} images of {self.shape}, {self.meta["n_rejected"]} files rejected'
 
-# %% ../nbs/13_survey.ipynb #d0cc19a5
+# %% ../nbs/13_survey.ipynb #5f351ce3
 @patch
 def _rows(self:Survey, rows):
     if isinstance(rows, slice): return np.arange(*rows.indices(len(self)))
@@ -149,7 +165,7 @@ def images(self:Survey,
         out[order[a:b]] = self._maps[i][up[a:b] - (self._ends[i-1] if i else 0)]
     return out
 
-# %% ../nbs/13_survey.ipynb #6506da71
+# %% ../nbs/13_survey.ipynb #73f4b07c
 @patch
 def ids(self:Survey,
     rows=None, # As for `images`; all by default
@@ -173,17 +189,16 @@ def rejected(self:Survey) -> pd.DataFrame: # object_id, file, reason
     "The files that were left out, and why."
     return pd.read_parquet(self.path/'rejected.parquet')
 
-# %% ../nbs/13_survey.ipynb #afd59329
+# %% ../nbs/13_survey.ipynb #ceb674d0
 @patch
 def need_like(self:Survey,
     packing, # The `packing` that a model was trained with, or another survey
 ):
     "Raise `BadSurvey` where this survey is packed differently."
     packing = getattr(packing, 'packing', packing)
-    for k in sorted(set(packing) | set(self.packing), key=('size', 'bands', 'n_bands', 'framing', 'grey', 'stretch').index):
+    for k in {**self.packing, **packing}:
         a,b = self.packing.get(k),packing.get(k)
-        if k == 'grey' and self.packing.get('bands') != 'grey': continue
-        need(a == b, f'{self.path} is packed with {k} {a} where the model needs {b}; pack it again with --like and the survey of the model.', BadSurvey)
+        if k != 'grey' or self.packing['bands'] == 'grey': need(a == b, f'{self.path} is packed with {k} {a} where the model needs {b}; pack it again with --like and the survey of the model.', BadSurvey)
 
 @patch
 def verify(self:Survey):
@@ -193,10 +208,16 @@ def verify(self:Survey):
         need(_sha256(self.path/f) == want, f'{self.path/f} has changed since it was packed; copy it again, or pack the survey again.', BadSurvey)
     return self
 
-# %% ../nbs/13_survey.ipynb #dc3808dd
+# %% ../nbs/13_survey.ipynb #4c270f6b
 def _need_new(out): need(not out.exists() or out.is_dir() and not any(out.iterdir()),
     f'{out} exists already and is not this survey; give another place, or remove it first.')
 
+@contextmanager
+def _writing(out):
+    try: yield
+    except OSError as e: raise BadInput(f'{out} cannot be written ({e.strerror or e}); make room or give another place.') from None
+
+# %% ../nbs/13_survey.ipynb #65c08db3
 def _as_batch(x, shape=None):
     x = np.asarray(x)
     if x.ndim == 3: x = x[:,None]
@@ -209,7 +230,6 @@ def _records(batches, shape):
     items = (x for b in batches for x in _as_batch(b, shape))
     for i,x in enumerate(items): yield i, (x, 0, int(Flag.FLAT*int(x.min() == x.max())), None)
 
-# %% ../nbs/13_survey.ipynb #4c270f6b
 def _array_ids(table, n):
     need(n, 'there are no images to pack; give at least one.')
     if table is None: return [str(i) for i in range(n)], None
@@ -218,7 +238,7 @@ def _array_ids(table, n):
     need(len(set(ids)) == n, 'the table has an object_id more than once; every image needs an id of its own.')
     return ids, table.drop(columns='object_id', errors='ignore')
 
-# %% ../nbs/13_survey.ipynb #72c1ccc0
+# %% ../nbs/13_survey.ipynb #e8f2fbb1
 def pack_arrays(
     images, # uint8 (n, bands, size, size) or (n, size, size); or an iterable of such arrays
     out, # The folder that is written; it must be new
@@ -234,15 +254,15 @@ def pack_arrays(
     shape = first.shape[1:]
     recipe = Recipe(size=shape[1], n_bands=shape[0], bands=what.pop('bands', {1: 'grey', 3: 'rgb'}.get(shape[0], 'all')),
         grey=what.pop('grey', 'mean'), stretch=Stretch.from_dict(what.pop('stretch', Stretch())))
-    with whole(out, folder=True) as tmp:
+    with _writing(out), whole(out, folder=True) as tmp:
         (tmp/'.packing').mkdir()
         _write_shards(tmp, _records(chain([first], batches), shape), shape, shard_rows)
         n = sum(o['rows'] for o in _parts(tmp))
         ids,joined = _array_ids(table, n)
-        _finish(tmp, ids, ['']*n, joined, dict(packing=recipe.packing(), source='arrays', **what))
+        _finish(tmp, ids, ['']*n, joined, {'packing': recipe.packing(), 'source': 'arrays', **what})
     return Survey(out)
 
-# %% ../nbs/13_survey.ipynb #46a6aac8
+# %% ../nbs/13_survey.ipynb #ea287d60
 def _spread(n, k): return dict.fromkeys([*np.linspace(0, n-1, min(n, k)).astype(int).tolist(), *range(n)])
 
 def _sample(sources, recipe, pixels=4096):
@@ -263,7 +283,7 @@ def _measure(sources, recipe, stretch):
     elif stretch == 'per_image': stretch = Stretch('per_image')
     return replace(recipe, n_bands=dict(grey=1, rgb=3).get(recipe.bands, n), stretch=Stretch.from_dict(stretch))
 
-# %% ../nbs/13_survey.ipynb #38cad2cc
+# %% ../nbs/13_survey.ipynb #15f62b89
 def _like(like):
     if isinstance(like, (str, Path)): like = Survey(like)
     return getattr(like, 'packing', like)
@@ -272,15 +292,13 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like):
     if like is not None: return Recipe.from_packing(_like(like), crop)
     return _measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop), stretch)
 
-# %% ../nbs/13_survey.ipynb #3645a16a
-def _deaf(): signal.signal(signal.SIGINT, signal.SIG_IGN)
-
+# %% ../nbs/13_survey.ipynb #2d83d561
 @contextmanager
 def _workers(n):
     main = vars(sys.modules['__main__'])
     kept = {k: main.pop(k) for k in ('__file__', '__spec__') if k in main}
     main['__spec__'] = None
-    pool = ProcessPoolExecutor(n, get_context('spawn'), _deaf)
+    pool = ProcessPoolExecutor(n, get_context('spawn'), signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try: yield pool
     finally:
         pool.shutdown(cancel_futures=True)
@@ -298,12 +316,12 @@ def _in_order(sources, start, recipe, n_workers, chunk=32):
                 yield from todo.popleft().result()
                 todo.extend(pool.submit(prepare, c, recipe) for c in islice(chunks, 1))
 
-# %% ../nbs/13_survey.ipynb #8d505a5e
+# %% ../nbs/13_survey.ipynb #28584bbe
 def _digest(o): return hashlib.sha256('\n'.join(map(str, o)).encode()).hexdigest()[:16]
 
 def _asked(sources, joined, stretch, like, **args):
     rows = None if joined is None else _digest([*joined.columns, *pd.util.hash_pandas_object(joined.astype(str), index=False)])
-    return {**args, 'stretch': stretch.to_dict() if isinstance(stretch, Stretch) else stretch, 'like': like and _like(like),
+    return {**args, 'stretch': stretch.to_dict() if isinstance(stretch, Stretch) else stretch, 'like': None if like is None else _like(like),
         'files': _digest(sources.files), 'ids': _digest(sources.ids), 'table': rows}
 
 def _begin(out, asked, recipe):
@@ -320,7 +338,7 @@ def _begin(out, asked, recipe):
     write_json(plan, dict(asked=asked, packing=new.packing()))
     return new
 
-# %% ../nbs/13_survey.ipynb #a8fa2442
+# %% ../nbs/13_survey.ipynb #4ee5b7a6
 def _pack_shards(out, sources, recipe, shard_rows, n_workers):
     parts = _parts(out)
     start = max([o['records'][-1][0]+1 for o in parts], default=0)
@@ -331,9 +349,12 @@ def _pack_shards(out, sources, recipe, shard_rows, n_workers):
     try: _write_shards(out, images, (recipe.n_bands, recipe.size, recipe.size), shard_rows, len(parts))
     except BrokenProcessPool: raise AstrovaderError(f'a worker died while packing {out}, perhaps for want of memory; '
         'the same command goes on where it stopped, and needs less with a smaller --n-workers.') from None
+    except KeyboardInterrupt:
+        print(f'\n{out}: stopped with {len(_parts(out))} shards finished; the same command goes on from there', flush=True)
+        raise
     finally: found.close()
 
-# %% ../nbs/13_survey.ipynb #4ee5b7a6
+# %% ../nbs/13_survey.ipynb #0945b33f
 def _say(s, joins):
     why = s.rejected()
     print(f'{s.path}: {len(s)} images packed' + (f', {len(why)} files left out: {why.file[0]} {why.reason[0]}' if len(why) else '')
@@ -341,7 +362,7 @@ def _say(s, joins):
     if n := s.meta['n_filled']: print(f'{n} images had pixels that were not finite; they were filled (n_nan in the index)')
     for o in joins: print(f'{o["matched"]} objects found in the table by {o["id_column"]}, {o["unmatched"]} not found, {o["duplicates"]} rows came twice')
 
-# %% ../nbs/13_survey.ipynb #3b64652b
+# %% ../nbs/13_survey.ipynb #0bbb514a
 def pack(
     src, # A folder of images, a zip, a text file with paths, or a table with a path column
     out, # The folder that is written
@@ -366,10 +387,11 @@ def pack(
         joined,joins = more if joined is None else pd.concat([joined, more[[o for o in more if o not in joined]]], axis=1),[n]
     what = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)
     asked = _asked(sources, joined, **what, shard_rows=shard_rows)
-    recipe = _begin(out, asked, lambda: _recipe(sources, **what))
-    if not (out/'survey.json').is_file():
-        _pack_shards(out, sources, recipe, shard_rows, n_workers)
-        _finish(out, sources.ids, sources.files, joined, dict(packing=recipe.packing(), crop=crop, source=str(src), asked=asked, joins=joins))
+    with _writing(out):
+        recipe = _begin(out, asked, lambda: _recipe(sources, **what))
+        if not (out/'survey.json').is_file():
+            _pack_shards(out, sources, recipe, shard_rows, n_workers)
+            _finish(out, sources.ids, sources.files, joined, dict(packing=recipe.packing(), crop=crop, source=str(src), asked=asked, joins=joins))
     s = Survey(out)
     _say(s, joins)
     return s
