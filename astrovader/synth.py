@@ -11,7 +11,7 @@ from pathlib import Path
 from astropy.modeling.models import Moffat2D,Sersic2D
 from PIL import Image
 from scipy import fft
-from scipy.special import gamma,gammaincinv,i0,ndtri,pdtr,softmax
+from scipy.special import gamma,gammainc,gammaincinv,i0,ndtri,pdtr,softmax
 from .core import need,progress,provenance,rng,whole,write_json
 
 # %% ../nbs/10_synth.ipynb #b05ada9f
@@ -141,8 +141,10 @@ def _spheroid(size, flux, r_eff, n, x_0, y_0, q, angle):
     step = ((np.arange(_fine)+.5)/_fine-.5).astype(np.float32)/_over
     ix,iy = at(x_0),at(y_0)
     fx,fy = ((c[o][:, :, None]+step).reshape(len(o), -1) for o in (ix, iy))
-    centre = _sersic(fx[:, None], fy[:, :, None], flux, r_eff, n, x_0, y_0, q, angle).reshape(-1, 6, _fine, 6, _fine).mean((2, 4))
-    im[np.arange(len(im))[:, None, None], iy[:, :, None], ix[:, None]] = centre
+    area = 1/(_over*_fine)**2
+    cap = flux*gammainc(2*n, gammaincinv(2*n, .5)*(np.sqrt(area/np.pi/q)/r_eff)**(1/n))/area
+    centre = np.minimum(_sersic(fx[:, None], fy[:, :, None], flux, r_eff, n, x_0, y_0, q, angle), cap.astype(np.float32)[:, None, None])
+    im[np.arange(len(im))[:, None, None], iy[:, :, None], ix[:, None]] = centre.reshape(-1, 6, _fine, 6, _fine).mean((2, 4))
     return im
 
 # %% ../nbs/10_synth.ipynb #e217ead9
