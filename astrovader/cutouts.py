@@ -91,6 +91,7 @@ def decode(
     except BadImage: raise
     except Exception as e: raise BadImage('cannot be read: ' + ' '.join(str(e).split()).rstrip('.')) from None
     need(x.ndim == 3, f'has {x.ndim} dimensions where 2 or 3 are needed', BadImage)
+    need(len(x) <= 32, f'has {len(x)} planes, which are too many for bands; keep up to 32', BadImage)
     need(min(x.shape) > 0, f'has no pixels (bands, height, width are {x.shape})', BadImage)
     return _pixels(x)
 

@@ -20,13 +20,14 @@ def _id_column(columns, name, table):
     need(name in columns, f'{table} has no column {name!r}; name one of {", ".join(map(str, columns[:12]))} with --id-column.')
     return name
 
-def _read(path, id_column):
+def _read(path, id_column, first):
     name = re.sub(r'\.(gz|bz2|xz|zst)$', '', path.name.lower())
     if name.endswith(('.parquet', '.pq')): return pd.read_parquet(path)
     if name.endswith(('.csv', '.tsv')):
         sep = '\t' if name.endswith('.tsv') else ','
         columns = list(pd.read_csv(path, sep=sep, nrows=0).columns)
-        return pd.read_csv(path, sep=sep, dtype={_id_column(columns, id_column, path): str}, low_memory=False)
+        ids = _id_column(columns, id_column, path) if first or id_column or 'object_id' in columns else None
+        return pd.read_csv(path, sep=sep, dtype={ids: str} if ids else None, low_memory=False)
     from astropy.table import Table
     t = Table.read(path)
     t.convert_bytestring_to_unicode()
@@ -35,13 +36,14 @@ def _read(path, id_column):
 # %% ../nbs/12a_sources.ipynb #95142369
 def read_table(
     table, # CSV, TSV, Parquet, FITS, VOTable or ECSV; or a DataFrame, which is returned as it is
-    id_column:str=None, # The column with the object ids: `object_id`, or else the first
+    id_column:str=None, # The column with the object ids, which are read as text: `object_id`, or else the first
+    first:bool=True, # May it be the first?
 ) -> pd.DataFrame: # Columns of more than one dimension are left out
     "Read a catalogue."
     if isinstance(table, pd.DataFrame): return table
     path = Path(table)
     need(path.is_file(), f'{path} does not exist; check the path of the table.')
-    try: return _read(path, id_column)
+    try: return _read(path, id_column, first)
     except AstrovaderError: raise
     except Exception as e: raise BadInput(f'{path} cannot be read as a table ({" ".join(str(e).split())}); give CSV, Parquet or FITS.') from None
 
@@ -70,6 +72,8 @@ def join(
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
 ): # A row for each of `ids`, empty where the table has none; and how many matched, were unmatched, or came twice
     "The rows of a catalogue that belong to these objects."
+    twice = next((o for o,n in Counter(table.columns).items() if n > 1), None)
+    need(twice is None, f'the table has two columns {twice!r}; rename one of them.')
     col = _id_column(list(table.columns), id_column, 'the table')
     key = as_ids(table[col])
     t = table[~key.duplicated() & key.notna()].drop(columns='object_id' if col == 'object_id' else [])
@@ -120,7 +124,7 @@ def _ids(files):
 _path_columns = 'path', 'file', 'filename', 'file_name', 'file_loc', 'png_loc', 'image'
 
 def _from_table(path, id_column):
-    t = read_table(path, id_column)
+    t = read_table(path, id_column, first=False)
     col = next((o for o in _path_columns if o in t.columns), None)
     need(col, f'{path} has no column with paths; call one of its columns {", ".join(_path_columns)}.')
     named = id_column or ('object_id' if 'object_id' in t.columns else None)

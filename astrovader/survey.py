@@ -6,20 +6,19 @@
 __all__ = ['Survey', 'pack_arrays', 'pack']
 
 # %% ../nbs/13_survey.ipynb #192f2f1c
-import hashlib,io,os,shutil,signal,sys
-from collections import Counter,deque
+import hashlib,io,os,shutil,sys
+from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain,islice
 from multiprocessing import get_context
 from pathlib import Path
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
-from .core import AstrovaderError,BadImage,BadInput,BadSurvey,need,progress,provenance,read_json,rng,whole,write_json
-from .cutouts import Stretch,decode,read_bytes
-from .framing import Flag,Recipe,prepare
+from .core import AstrovaderError,BadInput,BadSurvey,need,progress,provenance,read_json,whole,write_json
+from .cutouts import Stretch
+from .framing import Flag,Recipe,measure,prepare,start_worker
 from .sources import as_ids,find_images,join,read_table
 
 # %% ../nbs/13_survey.ipynb #fbd254ec
@@ -74,13 +73,20 @@ def _tried(parts, ids, files):
     r.loc[ok, 'row'] = np.concatenate([np.arange(o) for o in rows])
     return r
 
+def _plain(c):
+    "A column of a catalogue as parquet takes it: what has no type of its own becomes text."
+    if c.dtype != object: return c
+    try: pa.array(c, from_pandas=True)
+    except pa.ArrowException: return c.astype(str)
+    return c
+
 def _index(r, joined):
     "The packed ones, with their rows of the catalogue."
     r = r[r.reason.isna()].reset_index(drop=True)
     own = r[_own].astype(dict(shard='int32', row='int32', flags='uint8', n_nan='int32'))
     if joined is None: return own
-    more = joined.iloc[r['item']].reset_index(drop=True)
-    return pd.concat([own, more.rename(columns={o: f'{o}_table' for o in _own if o in more})], axis=1)
+    more = joined.iloc[r['item']].reset_index(drop=True).apply(_plain)
+    return pd.concat([own, more.rename(columns=lambda o: f'{o}_table' if o in _own else str(o))], axis=1)
 
 # %% ../nbs/13_survey.ipynb #240af5b5
 def _finish(out, ids, files, joined, meta):
@@ -262,43 +268,22 @@ def pack_arrays(
         _finish(tmp, ids, ['']*n, joined, {'packing': recipe.packing(), 'source': 'arrays', **what})
     return Survey(out)
 
-# %% ../nbs/13_survey.ipynb #ea287d60
-def _spread(n, k): return dict.fromkeys([*np.linspace(0, n-1, min(n, k)).astype(int).tolist(), *range(n)])
-
-def _sample(sources, recipe, pixels=4096):
-    "Type of pixel, number of bands and some fluxes of the images that can be read, first of 200 spread evenly."
-    for i in _spread(len(sources), 200):
-        try:
-            x = decode(read_bytes(sources[i:i+1][0]))
-            y = replace(recipe, n_bands=len(x)).flux(x)[0].ravel()
-            yield x.dtype.name, len(x), rng(0, 'stretch', i).choice(y, min(pixels, y.size), replace=False)
-        except BadImage: pass
-
-def _measure(sources, recipe, stretch):
-    "The recipe, with the stretch and the number of bands that these images ask for."
-    seen = list(islice(_sample(sources, recipe), 200))
-    if not seen: raise BadInput(f'none of the {len(sources)} images can be used; the first, {sources.files[0]}, {prepare(sources[:1], recipe)[0][3]}.')
-    kind,n = (Counter(o[i] for o in seen).most_common(1)[0][0] for i in (0, 1))
-    if stretch == 'survey': stretch = Stretch.fit(np.concatenate([o[2] for o in seen if o[0] == kind]), kind)
-    elif stretch == 'per_image': stretch = Stretch('per_image')
-    return replace(recipe, n_bands=dict(grey=1, rgb=3).get(recipe.bands, n), stretch=Stretch.from_dict(stretch))
-
-# %% ../nbs/13_survey.ipynb #15f62b89
+# %% ../nbs/13_survey.ipynb #38cad2cc
 def _like(like):
     if isinstance(like, (str, Path)): like = Survey(like)
     return getattr(like, 'packing', like)
 
 def _recipe(sources, size, framing, bands, grey, stretch, crop, like):
     if like is not None: return Recipe.from_packing(_like(like), crop)
-    return _measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop), stretch)
+    return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop), stretch)
 
-# %% ../nbs/13_survey.ipynb #2d83d561
+# %% ../nbs/13_survey.ipynb #3645a16a
 @contextmanager
 def _workers(n):
     main = vars(sys.modules['__main__'])
     kept = {k: main.pop(k) for k in ('__file__', '__spec__') if k in main}
     main['__spec__'] = None
-    pool = ProcessPoolExecutor(n, get_context('spawn'), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(n, get_context('spawn'), start_worker)
     try: yield pool
     finally:
         pool.shutdown(cancel_futures=True)
@@ -316,14 +301,19 @@ def _in_order(sources, start, recipe, n_workers, chunk=32):
                 yield from todo.popleft().result()
                 todo.extend(pool.submit(prepare, c, recipe) for c in islice(chunks, 1))
 
-# %% ../nbs/13_survey.ipynb #28584bbe
+# %% ../nbs/13_survey.ipynb #8d505a5e
 def _digest(o): return hashlib.sha256('\n'.join(map(str, o)).encode()).hexdigest()[:16]
 
+def _column(c):
+    try: return hashlib.sha256(pd.util.hash_pandas_object(c, index=False).to_numpy()).hexdigest()
+    except TypeError: return _column(c.astype(str))
+
 def _asked(sources, joined, stretch, like, **args):
-    rows = None if joined is None else _digest([*joined.columns, *pd.util.hash_pandas_object(joined.astype(str), index=False)])
+    rows = None if joined is None else _digest([*joined.columns, *(_column(joined[o]) for o in joined)])
     return {**args, 'stretch': stretch.to_dict() if isinstance(stretch, Stretch) else stretch, 'like': None if like is None else _like(like),
         'files': _digest(sources.files), 'ids': _digest(sources.ids), 'table': rows}
 
+# %% ../nbs/13_survey.ipynb #28584bbe
 def _begin(out, asked, recipe):
     "The recipe: of the packing that was begun here, or else what `recipe()` says."
     plan = out/'.packing/plan.json'
@@ -343,7 +333,7 @@ def _pack_shards(out, sources, recipe, shard_rows, n_workers):
     parts = _parts(out)
     start = max([o['records'][-1][0]+1 for o in parts], default=0)
     if start: print(f'{out}: going on after {start} of {len(sources)} files')
-    if n_workers is None: n_workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if n_workers is None: n_workers = min(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(), len(sources)//500)
     found = _in_order(sources, start, recipe, n_workers)
     images = enumerate(progress(found, 'packing', len(sources)-start) if start < len(sources) else [], start)
     try: _write_shards(out, images, (recipe.n_bands, recipe.size, recipe.size), shard_rows, len(parts))
@@ -375,7 +365,7 @@ def pack(
     table=None, # A catalogue to join: a path or DataFrame
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
     like=None, # A survey, its path, or its `packing`: everything but `crop` is done as there
-    n_workers:int=None, # Processes; one for every processor by default, 0 or 1 for none
+    n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
 ) -> Survey:
     "Pack images into a survey; the same call goes on where it was interrupted."

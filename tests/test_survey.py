@@ -97,6 +97,18 @@ def test_killed_packing_goes_on(folder, tmp_path):
     pack(folder, tmp_path/'out', size=24, n_workers=0, shard_rows=32)
     assert shards(tmp_path/'out') == shards(pack(folder, tmp_path/'whole', size=24, n_workers=0, shard_rows=32).path)
 
+def test_workers_end_with_their_parent(folder, tmp_path):
+    p = subprocess.Popen([sys.executable, '-c', script, str(folder), str(tmp_path/'out'), '2'], stdout=subprocess.DEVNULL, start_new_session=True)
+    end = time.time() + 60
+    while not (tmp_path/'out/.packing/part-00000.json').exists() and time.time() < end: time.sleep(.01)
+    p.kill()
+    p.wait()
+    def alive():
+        try: return os.killpg(p.pid, 0) is None
+        except ProcessLookupError: return False
+    while alive() and time.time() < end: time.sleep(.05)
+    assert not alive()
+
 def test_a_script_without_a_main_guard_can_pack(folder, tmp_path):
     (tmp_path/'s.py').write_text(f'print("begins")\nfrom astrovader.survey import pack\npack({str(folder)!r}, {str(tmp_path/"out")!r}, size=16, n_workers=2)\n')
     p = subprocess.run([sys.executable, str(tmp_path/'s.py')], capture_output=True, text=True, timeout=120)
