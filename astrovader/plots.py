@@ -63,7 +63,7 @@ def montage(
 _tile = .62
 
 def _show(ax, picture, title=None):
-    ax.imshow(picture, interpolation='nearest')
+    ax.imshow(picture)
     ax.axis('off')
     if title: ax.set_title(title)
     return ax
@@ -219,7 +219,8 @@ def plot_shares(
 ): # A figure
     "A table of shares as a heat map."
     nr, nc = table.shape
-    fig, ax = plt.subplots(figsize=(max(3.2, .46*nc+1.6), max(1.8, .34*nr+1)))
+    wide = .075*max(len(str(o)) for o in table.index)
+    fig, ax = plt.subplots(figsize=(max(3.2, .46*nc+1.5+wide), max(1.8, .34*nr+1)))
     sns.heatmap(table, ax=ax, vmin=0, vmax=1, cmap='BuPu', annot=nc<=16, fmt='.2f', annot_kws=dict(size=7), linewidths=.6, cbar_kws=dict(label=label, shrink=.8))
     ax.tick_params(length=0)
     ax.tick_params(axis='y', rotation=0)
@@ -242,6 +243,6 @@ def png(
     fig.savefig(f := io.BytesIO(), format='png', dpi=dpi, bbox_inches='tight', pad_inches=.04)
     plt.close(fig)
     im = Image.open(f).convert('RGB')
-    im = im.quantize(256, dither=Image.Dither.NONE)
+    if (np.ptp(np.asarray(im).astype(int), axis=2) == 0).all(): im = im.convert('L')
     im.save(f := io.BytesIO(), 'png', optimize=True)
     return f.getvalue()
