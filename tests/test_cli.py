@@ -1,0 +1,166 @@
+"The commands on a tiny simulated survey: end to end, with bad input, and interrupted."
+import os,runpy,signal,subprocess,sys
+from pathlib import Path
+import numpy as np,pandas as pd,pytest
+from astrovader.catalogue import read_table
+from astrovader.survey import Survey,pack_arrays
+from astrovader.synth import sky,write_sky
+
+commands = 'pack', 'train', 'catalogue', 'generate', 'report'
+epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
+small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
+
+def argv(name, *args): return [Path(sys.executable).with_name(f'astrovader-{name}'), *map(str, args)]
+def run(name, *args, cwd=None): return subprocess.run(argv(name, *args), cwd=cwd, capture_output=True, text=True, timeout=300)
+
+def good(name, *args, cwd=None):
+    r = run(name, *args, cwd=cwd)
+    assert r.returncode == 0, r.stderr
+    return r.stdout
+
+@pytest.fixture
+def here(place, monkeypatch, capfd):
+    "Run a command's script in this process, which has torch loaded already: its exit status, and what it said"
+    monkeypatch.chdir(place)
+    def f(name, *args):
+        script = argv(name, *args)
+        monkeypatch.setattr(sys, 'argv', list(map(str, script)))
+        with pytest.raises(SystemExit) as e: runpy.run_path(str(script[0]), run_name='__main__')
+        out,err = capfd.readouterr()
+        code = e.value.code
+        return (1, out, f'{err}{code}\n') if isinstance(code, str) else (code or 0, out, err)
+    return f
+
+def files(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*'))
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A folder where images were packed and a model trained, by the commands"
+    d = tmp_path_factory.mktemp('cli')
+    write_sky(d/'sky', 150, 16)
+    good('pack', 'sky', 'survey', '--size', 16, '--table', 'sky/truth.csv', '--n-workers', 1, cwd=d)
+    good('train', 'survey', 'run', *small, cwd=d)
+    pack_arrays(sky(5, 32)[0], d/'large')
+    return d
+
+@pytest.mark.parametrize('name', commands)
+def test_help(name):
+    said = good(name, '--help')
+    assert said.startswith(f'usage: astrovader-{name}') and 'positional arguments' in said
+
+def test_run_is_complete(place):
+    history = pd.read_csv(place/'run/history.csv')
+    assert history.phase.tolist() == ['alpha', 'alpha', 'anneal', 'static']
+    assert {'weights.safetensors', 'model.json'} <= {p.name for p in (place/'run/model').iterdir()} and any((place/'run/checkpoint').iterdir())
+
+def test_catalogue_in_every_format(place, here, tmp_path):
+    cats = []
+    for suffix in 'parquet', 'fits', 'csv':
+        code,said,err = here('catalogue', 'run', 'survey', tmp_path/f'c.{suffix}')
+        assert code == 0 and '150 objects' in said and 'catalogue: ' in said, err
+        cats.append(read_table(tmp_path/f'c.{suffix}'))
+    want = ['object_id', 'component', 'p_max', 'p_0', 'p_1', 'p_2', 'z_0', 'z_1', 'z_2', 'z_3', 'recon_error']
+    for c in cats:
+        assert list(c) == want and c.attrs['model']['seed'] == 0
+        pd.testing.assert_frame_equal(c, cats[0], check_dtype=False, rtol=1e-5)
+    assert cats[0].object_id.tolist() == Survey(place/'survey').ids().tolist()
+    assert np.allclose(cats[0][['p_0', 'p_1', 'p_2']].sum(axis=1), 1, atol=1e-5)
+
+def test_catalogue_generate_and_report_as_processes(place, tmp_path):
+    good('catalogue', 'run', 'survey', tmp_path/'c.parquet', cwd=place)
+    good('generate', 'run', tmp_path/'g', '--n', 20, cwd=place)
+    good('report', 'run', 'survey', tmp_path/'r', cwd=place)
+    assert (tmp_path/'r/index.html').is_file() and len(Survey(tmp_path/'g')) == 20 and len(read_table(tmp_path/'c.parquet')) == 150
+
+def test_synthetic_survey_is_a_survey(here, tmp_path):
+    for o in 'a', 'b': assert here('generate', 'run', tmp_path/o, '--n', 40, '--seed', 3)[0] == 0
+    a,b = (Survey(tmp_path/o) for o in 'ab')
+    assert len(a) == 40 and (a.images(slice(None)) == b.images(slice(None))).all()
+    assert here('catalogue', 'run', tmp_path/'a', tmp_path/'a.csv')[0] == 0
+    assert here('report', 'run', tmp_path/'a', tmp_path/'r')[0] == 0
+    assert read_table(tmp_path/'a.csv').object_id[0] == 'synthetic-0000000'
+
+def test_generate_one_component(here, tmp_path):
+    assert here('generate', 'run', tmp_path/'c', '--n', 5, '--component', 2, '--temperature', .5)[0] == 0
+    table = read_table(tmp_path/'c/synthetic.parquet')
+    assert set(table.component) == {2} and set(table.temperature) == {.5}
+
+def test_report_is_one_page(here, tmp_path):
+    for _ in range(2): assert here('report', 'run', 'survey', tmp_path/'report')[0] == 0
+    page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
+    assert page.startswith('<!doctype html>') and page.endswith('</html>')
+    assert 'http' not in page and '<script' not in page and 'volunteers say' in page
+    assert page.count('data:image/png;base64,') == len(list((tmp_path/'report/figures').glob('*.png')))
+    assert {'occupancy.csv', 'agreement.csv', 'catalogue.parquet', 'class-kind.csv'} <= {p.name for p in (tmp_path/'report/tables').iterdir()}
+
+bad = [o.split(' -> ') for o in '''
+pack nowhere out -> nowhere does not exist
+pack sky out --bands violet -> violet
+pack sky out --like nowhere -> nowhere
+train nowhere out -> nowhere does not exist
+train survey out --preset huge -> paper, small
+train survey out --n-components 500 --epochs-alpha 1 -> 500 components
+train survey run -> --resume
+train large run --resume -> 32
+catalogue nowhere survey out.csv -> nowhere has no trained model
+catalogue run nowhere out.csv -> nowhere does not exist
+catalogue run large out.csv -> --like
+catalogue run survey out.txt -> .parquet, .fits, .csv
+catalogue run survey out.csv --scaling soft -> exact, minmax, tempered
+catalogue run survey sky/sim-000000.png/out.csv -> sim-000000.png
+generate nowhere out -> nowhere has no trained model
+generate run out --component 3 -> 0 to 2
+generate run out --n 0 -> at least one
+generate run sky -> something else
+report nowhere survey out -> nowhere has no trained model
+report run large out -> --like
+report run survey sky -> something else'''.strip().splitlines()]
+
+def is_one_line(code, err, why=''): return code == 1 and why in err and err.startswith('astrovader: ') and err.count('\n') == 1
+
+@pytest.mark.parametrize('line,why', bad, ids=[o[0] for o in bad])
+def test_bad_input_is_one_line_and_leaves_nothing(place, here, line, why):
+    before = files(place)
+    code,_,err = here(*line.split())
+    assert is_one_line(code, err, why), err
+    assert files(place) == before
+
+@pytest.mark.parametrize('line,why', bad[::10])
+def test_bad_input_to_a_process(place, line, why):
+    r = run(*line.split(), cwd=place)
+    assert is_one_line(r.returncode, r.stderr, why), r.stderr
+
+def test_damaged_model(place, here, tmp_path):
+    (tmp_path/'run/model').mkdir(parents=True)
+    for p in (place/'run/model').iterdir(): (tmp_path/'run/model'/p.name).write_bytes(p.read_bytes()[:200])
+    code,_,err = here('generate', tmp_path/'run', tmp_path/'out')
+    assert is_one_line(code, err) and not (tmp_path/'out').exists()
+
+def test_wrong_arguments_show_usage():
+    r = run('train')
+    assert r.returncode == 2 and 'required' in r.stderr and 'Traceback' not in r.stderr
+
+def interrupt(name, *args, cwd, after):
+    "Start a command, send Ctrl-C when `after` appears in what it says, and wait"
+    env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
+    p = subprocess.Popen(argv(name, *args), cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for l in p.stdout:
+        if after in l: break
+    p.send_signal(signal.SIGINT)
+    _,err = p.communicate(timeout=120)
+    return p.returncode,err
+
+def test_interrupted_training_goes_on(place, tmp_path):
+    args = 'survey', tmp_path/'run', *small[:-8], '--epochs-alpha', 40, *epochs[2:]
+    code,err = interrupt('train', *args, cwd=place, after='epoch 3/')
+    assert code == 130 and err.count('\n') == 1 and '--resume' in err, err
+    assert not (tmp_path/'run/model').exists()
+    said = good('train', 'survey', tmp_path/'run', '--resume', cwd=place)
+    assert 'epoch 1/' not in said and 'epoch 42/42' in said
+    assert pd.read_csv(tmp_path/'run/history.csv').epoch.tolist() == list(range(1, 43))
+
+def test_interrupted_catalogue_leaves_nothing(place, tmp_path):
+    pack_arrays(np.random.default_rng(0).integers(0, 256, (5000, 16, 16), dtype=np.uint8), place/'many')
+    code,err = interrupt('catalogue', 'run', 'many', tmp_path/'c.csv', '--batch-size', 1, cwd=place, after='catalogue: ')
+    assert code == 130 and err.count('\n') == 1, err
+    assert files(tmp_path) == []
