@@ -58,7 +58,9 @@ def write_table(
     df = df.copy(deep=False)
     if meta is not None: df.attrs = meta
     with whole(out) as tmp: write(df, tmp)
-    if Path(out).suffix == '.csv': write_json(_beside(out), df.attrs)
+    if Path(out).suffix != '.csv': return
+    if df.attrs: write_json(_beside(out), df.attrs)
+    else: _beside(out).unlink(missing_ok=True)
 
 def read_table(
     path, # A file that `write_table` wrote, or another table with that suffix

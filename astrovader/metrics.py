@@ -76,9 +76,9 @@ def occupancy(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture = None, # The model's, for weights and means; without it NaN weights, and means of the objects
     thresholds = (.1, .3, .5), # Probabilities to count objects above
-    limit:int = 20_000, # The full silhouette is that of a random sample where the catalogue is longer
+    limit:int = 50_000, # The full silhouette is that of a random sample where the catalogue is longer
     seed:int = 0, # Of that sample
-) -> pd.DataFrame: # A row for each of the K components, the empty ones too
+) -> pd.DataFrame: # A row for each of the K components, the empty ones too; `attrs` says how many objects the full silhouette is of
     "Objects, probabilities, weight and silhouettes of every component: Table 2."
     z, c, k = numbered(cat, 'z'), cat.component.to_numpy(), numbered(cat, 'p').shape[1]
     means, weights = (None, np.full(k, np.nan)) if mixture is None else (o.detach().cpu().numpy() for o in (mixture.means, mixture.log_weights.exp()))
@@ -87,7 +87,9 @@ def occupancy(
     per = pd.DataFrame(dict(p_max=cat.p_max.to_numpy(), silhouette=_full(z, c, limit, seed), simplified=simplified_silhouette(z, c, means)))
     objects = np.bincount(c, minlength=k)
     out = pd.concat([count, per.groupby(c).mean().reindex(range(k))], axis=1)
-    return pd.DataFrame(dict(component=range(k), objects=objects, share=objects/len(cat), weight=weights)).join(out)
+    out = pd.DataFrame(dict(component=range(k), objects=objects, share=objects/len(cat), weight=weights)).join(out)
+    out.attrs = dict(silhouettes_of=min(len(cat), limit))
+    return out
 
 # %% ../nbs/60_metrics.ipynb #7edeb2d5
 def responsibility_matrix(

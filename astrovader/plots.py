@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize,to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator,NullLocator
+from matplotlib.ticker import LogLocator,MaxNLocator,NullLocator
 from PIL import Image
 from .core import need
 
@@ -41,11 +41,12 @@ def palette(
 # %% ../nbs/70_plots.ipynb #f727477d
 def _float(images):
     x = np.asarray(images)
-    need(x.ndim == 4 and x.shape[1] in (1, 3), f'pictures are made of images (n, 1 or 3 bands, height, width), and these are {x.shape}.')
-    return x/255 if x.dtype == np.uint8 else x.clip(0, 1)
+    need(x.ndim == 4, f'pictures are made of images (n, bands, height, width), and these are {x.shape}.')
+    x = x/255 if x.dtype == np.uint8 else x.clip(0, 1)
+    return x if x.shape[1] in (1, 3) else x.mean(1, keepdims=True)
 
 def montage(
-    images, # (n, 1 or 3, h, w), uint8 or floats in [0, 1]
+    images, # (n, bands, h, w), uint8 or floats in [0, 1]
     ncols:int = 8, # Images in a row
     gap:int = 2, # White pixels between them
 ) -> np.ndarray: # (height, width, 3), in [0, 1]
@@ -186,7 +187,9 @@ def plot_history(
         _bands(ax, history)
         _panel(ax, history, part)
         ax.set_xlim(history.epoch.iloc[0]-.5, history.epoch.iloc[-1]+.5)
-    for ax in axs[1]: ax.set_xlabel('epoch')
+    for ax in axs[1]:
+        ax.set_xlabel('epoch')
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     phases = [Patch(color=phase_colours[o], label=f'{o} phase') for o in history.phase.unique()]
     fig.legend(handles=axs[0,0].get_legend_handles_labels()[0]+phases, loc='outside upper right', ncols=2+len(phases), fontsize=8)
     return fig

@@ -86,7 +86,7 @@ def history_worries(
     n, out, r = len(history), [], history.train_rec
     m = max(1, n//10)
     if n >= 2*m and (fall := 1 - r[-m:].mean()/r[-2*m:-m].mean()) > .02:
-        out.append(f'The training had not converged: over the last {m} epochs the reconstruction error fell by another {fall:.0%}.')
+        out.append(f'The training had not converged: over the last {"epoch" if m == 1 else f"{m} epochs"} the reconstruction error fell by another {fall:.0%}.')
     gap = history.valid_rec[-m:].mean()/r[-m:].mean() - 1
     if gap > .25: out.append(f'Reconstructions of images that were not trained on are {gap:.0%} worse than of those that were: more images or fewer parameters would help.')
     return out
@@ -165,31 +165,34 @@ th{font-weight:600;border-bottom:1px solid #999}
 '''
 
 # %% ../nbs/72_report.ipynb #10443fa3
-def _mean(values, weights):
-    ok = values.notna() & (weights > 0)
-    return np.average(values[ok], weights=weights[ok]) if ok.any() else np.nan
-
-def _head(g):
-    said = {'galaxies': f'{len(g.cat):,}', 'components': g.k, 'mean of the top probability': f'{g.cat.p_max.mean():.2f}',
-        'mean reconstruction error': f'{g.cat.recon_error.mean():.1f}', 'mean full silhouette': f'{_mean(g.occ.silhouette, g.occ.objects):.3f}',
-        'mean simplified silhouette': f'{_mean(g.occ.simplified, g.occ.objects):.3f}'}
-    facts = ''.join(f'<div><b>{v}</b><span>{k}</span></div>' for k,v in said.items())
-    ws = ''.join(f'<li>{escape(o)}</li>' for o in g.worries)
-    worries = f'<div class="worries"><b>What to be careful about</b><ul>{ws}</ul></div>' if ws else \
-        '<div class="worries fine">None of the checks of components and history found a fault.</div>'
-    return f'<h1>{len(g.cat):,} galaxies in {g.k} components</h1>{_how(g)}<div class="facts">{facts}</div>{worries}'
-
 def _how(g):
     "What was trained on what, when and with what, in a paragraph."
     h, s, v = g.history, g.survey, g.meta['versions']
     bands, size, _ = s.shape
     left = f' {s.meta["n_rejected"]:,} files could not be used and are listed in the survey.' if s.meta['n_rejected'] else ''
     return (f'<p>A variational autoencoder with a mixture of {g.k} Gaussians for its prior in {g.model.arch.n_latent} latent dimensions was trained for '
-        f'{len(h)} epochs, {h.seconds.sum()/60:.1f} minutes, with the seed {g.meta["seed"]}. No labels were used. It was finished on {g.meta["created"][:10]} by astrovader '
+        f'{len(h)} epochs in {_time(h.seconds.sum())} with the seed {g.meta["seed"]}. No labels were used. It was finished on {g.meta["created"][:10]} by astrovader '
         f'{v["astrovader"]} with torch {v["torch"]} and fastai {v["fastai"]}. This page shows the model <b>{escape(str(g.run))}</b> applied to the survey '
         f'<b>{escape(str(s.path))}</b>: images of {size} by {size} pixels, {"grey" if bands == 1 else f"{bands} bands"}, from {escape(str(s.meta["source"]))}.{left}</p>')
 
 # %% ../nbs/72_report.ipynb #1009c158
+def _time(s): return f'{s:.0f} seconds' if s < 120 else f'{s/60:.0f} minutes' if s < 7200 else f'{s/3600:.1f} hours'
+
+def _mean(values, weights):
+    ok = values.notna() & (weights > 0)
+    return f'{np.average(values[ok], weights=weights[ok]):.3f}' if ok.any() else '–'
+
+def _head(g, page):
+    said = {'galaxies': f'{len(g.cat):,}', 'components': g.k, 'mean of the top probability': f'{g.cat.p_max.mean():.2f}',
+        'mean reconstruction error': f'{g.cat.recon_error.mean():.1f}', 'mean full silhouette': _mean(g.occ.silhouette, g.occ.objects),
+        'mean simplified silhouette': _mean(g.occ.simplified, g.occ.objects)}
+    facts = ''.join(f'<div><b>{v}</b><span>{k}</span></div>' for k,v in said.items())
+    ws = ''.join(f'<li>{escape(o)}</li>' for o in g.worries)
+    worries = f'<div class="worries"><b>What to be careful about</b><ul>{ws}</ul></div>' if ws else \
+        '<div class="worries fine">None of the checks of components and history found a fault.</div>'
+    return f'<h1>{len(g.cat):,} galaxies in {g.k} components</h1>{_how(g)}<div class="facts">{facts}</div>{worries}'
+
+# %% ../nbs/72_report.ipynb #163edc30
 def _top(g, c, n):
     "Rows of the `n` most probable objects of component `c`: by probability, and by density where that is 1."
     rows = np.flatnonzero(g.labels==c)
@@ -207,7 +210,7 @@ def _overview(g, page):
 
 def _hex(c, k): return '#' + ''.join(f'{round(255*o):02x}' for o in palette(k)[c])
 
-# %% ../nbs/72_report.ipynb #d869999c
+# %% ../nbs/72_report.ipynb #e2901aa7
 def _training(g, page):
     text = ('Total loss and its parts against the epoch, means over the images of sums over pixels or latents, for training and validation. Bands mark the phases. A divergence is faint '
         'while its weight in the loss is zero; that of the mixture begins when the mixture is fitted. The total also holds the penalty on weights.')
@@ -226,9 +229,9 @@ def _reconstructions(g, page):
     return '<h2>Reconstructions</h2>' + page.figure('reconstructions', some, text) + page.figure('extremes', far, extremes) + \
         page.table('extremes', table, 'Which galaxies those are.')
 
-# %% ../nbs/72_report.ipynb #e2901aa7
+# %% ../nbs/72_report.ipynb #fd5fe569
 def _numbers(g, page):
-    n = min(len(g.cat), 20_000)
+    n = g.occ.attrs['silhouettes_of']
     bars = ('Above: objects of each component, and how many its weight in the mixture leads to expect. Below: mean silhouettes, 1 for objects deep inside '
         'their component and negative for objects that lie nearer to another.')
     text = ('Objects are those whose most probable component it is; p &gt; 0.1, 0.3, 0.5 count those of them with a top probability above, and p_max is its mean. '
@@ -239,7 +242,7 @@ def _numbers(g, page):
     return '<h2>Numbers</h2>' + page.figure('occupancy', plot_occupancy(g.occ), bars) + page.table('occupancy', g.occ, text) + \
         page.figure('responsibilities', plot_responsibilities(g.matrix), shared)
 
-# %% ../nbs/72_report.ipynb #fd5fe569
+# %% ../nbs/72_report.ipynb #d9cad83b
 def _crosstab(g, c, page):
     v = g.known[c]
     counts = pd.crosstab(v[v.notna()].rename(c), pd.Series(g.labels, name='component')[v.notna()]).reindex(columns=range(g.k), fill_value=0)
@@ -257,11 +260,12 @@ def _classes(g, page):
         'of all votes on a question by volunteers, the share that each answer got.')
     return '<h2>Known classes</h2><p>The components were found without these classes, which come from columns of the survey’s index.</p>' + table + tabs + said
 
-# %% ../nbs/72_report.ipynb #d9cad83b
+# %% ../nbs/72_report.ipynb #8ac39918
 def _component(g, c, page):
     o, top = g.occ.iloc[c], _top(g, c, 24)
     said = f'{o.objects:,.0f} galaxies ({o.share:.1%}), mixture weight {o.weight:.1%}'
-    if len(top): said += f', mean top probability {o.p_max:.2f}, mean silhouette {o.silhouette:.3f} (full) and {o.simplified:.3f} (simplified)'
+    if len(top): said += f', mean top probability {o.p_max:.2f}'
+    if o.notna().all(): said += f', mean silhouette {o.silhouette:.3f} (full) and {o.simplified:.3f} (simplified)'
     rows = rng(g.seed, 'random', c).permutation(np.flatnonzero(g.labels==c))[:24]
     figs = [page.figure(f'component-{c:02}-{name}', plot_pairs(*_both(g.model, g.survey, r), ncols=6), text)
         for name,r,text in (('probable', top, 'The most probable galaxies, each with its reconstruction under it.'),
@@ -274,7 +278,7 @@ def _settings(g):
     lines = [f'{k} = {v}' for part in (g.meta.get('preset') or {}, g.meta['versions'], g.survey.packing) for k,v in part.items()]
     return f'<h2>Settings</h2><details><summary>Every setting of the training, the versions, and how the survey was packed</summary><pre>{escape(chr(10).join(lines))}</pre></details>'
 
-# %% ../nbs/72_report.ipynb #8ac39918
+# %% ../nbs/72_report.ipynb #b0789f5b
 def report(
     run, # The folder of a run
     survey, # A `Survey` packed as the run's was; `BadSurvey` where it is not
@@ -287,7 +291,7 @@ def report(
     g = gather(run, survey, seed, device)
     with whole(out, folder=True) as tmp:
         page = Page(tmp)
-        body = ''.join(f(g, page) for f in (lambda g,page: _head(g), _overview, _training, _reconstructions, _numbers, _classes))
+        body = ''.join(f(g, page) for f in (_head, _overview, _training, _reconstructions, _numbers, _classes))
         body += '<h2>Each component</h2>' + ''.join(_component(g, c, page) for c in progress(range(g.k), 'components')) + _settings(g)
         title = f'<title>{escape(Path(run).name)}: {len(g.cat):,} galaxies in {g.k} components</title>'
         meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
