@@ -24,7 +24,7 @@ from torch.nn.utils import clip_grad_value_
 from .core import BadModel,Diverged,need,read_json,rng,watched,whole,write_json
 from .loaders import survey_loaders
 from .losses import LossPart,VaDELoss
-from .mixture import fit_mixture
+from .mixture import fit_mixture,m_step
 from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
 from .survey import Survey
 from .vade import VaDE,load_weights
@@ -50,17 +50,13 @@ def embeddings(
     model, # A `VaDE`
     dl, # A loader of images
     n_batches:int, # How many batches; all of them if there are fewer
-    seed:int = 0, # Of the batches chosen and of the draws
-) -> np.ndarray: # (n, J)
-    r"Draws from $q(z|x)$ for the images of some mini-batches, without touching any other random state."
-    r, gen = rng(seed, 'embeddings'), torch.Generator().manual_seed(seed)
-    rows = r.permutation(len(dl.dataset))[:n_batches*dl.bs]
-    zs = []
-    for o in np.array_split(rows, max(1, len(rows)//dl.bs)):
-        x = dl.dataset.batch(o)[0].to(model.device).float()/255
-        m, lv = (v.cpu() for v in model._run(model.encoder, x))
-        zs.append(m + (lv/2).exp()*torch.randn(m.shape, generator=gen))
-    return torch.cat(zs).numpy()
+    seed:int = 0, # Of the batches chosen
+) -> tuple: # z_mean and the variances of q(z|x), each (n, J)
+    "What the encoder says of the images of some mini-batches, without touching any other random state."
+    rows = rng(seed, 'embeddings').permutation(len(dl.dataset))[:n_batches*dl.bs]
+    xs = (dl.dataset.batch(o)[0].to(model.device).float()/255 for o in np.array_split(rows, max(1, len(rows)//dl.bs)))
+    z_mean, z_log_var = (torch.cat(o).cpu().double().numpy() for o in zip(*(model._run(model.encoder, x) for x in xs)))
+    return z_mean, np.exp(z_log_var)
 
 # %% ../nbs/41_learner.ipynb #5c3e15f8
 class InitMixture(Callback):
@@ -69,11 +65,11 @@ class InitMixture(Callback):
     def __init__(self, preset, seed): self.preset, self.seed = preset, seed
     def before_epoch(self):
         if self.epoch != self.preset.epochs_alpha: return
-        z = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed)
-        gm = fit_mixture(z, self.model.arch.n_components, self.seed)
-        self.model.mixture.set_(gm.weights_, gm.means_, gm.covariances_)
-        share = np.bincount(gm.predict(z), minlength=len(gm.weights_))/len(z)
-        print(f'mixture set from {len(z)} embeddings: {len(share)} components with {share.min():.1%} to {share.max():.1%} of them', flush=True)
+        z_mean, z_var = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed)
+        gm = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=self.preset.init_covariance)
+        found = m_step(gm.predict_proba(z_mean), z_mean, z_var)
+        self.model.mixture.set_(*found)
+        print(f'mixture set from {len(z_mean)} embeddings: components with {found[0].min():.1%} to {found[0].max():.1%} of them', flush=True)
 
 # %% ../nbs/41_learner.ipynb #897bf703
 class ClipValues(Callback):

@@ -24,6 +24,7 @@ class Preset:
     scaling:str = 'minmax' # Of the responsibilities in the loss: 'exact', or 'minmax' as in eq. 17
     sample_alpha:bool = True # Decode a draw in the first phase? s3VDC decodes the mean
     init_batches:int = 200 # Mini-batches whose embeddings the mixture is fitted to
+    init_covariance:str = 'diag' # Of the groups found in them: 'diag' or 'full'
     reconstruction:str = 'squared_error' # or 'cross_entropy'
     l2:float = 0.01 # Strength of the penalty on weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
