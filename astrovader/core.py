@@ -109,6 +109,13 @@ def _lines(items, total, what):
         yield o
         if i*10//total > (i-1)*10//total: print(f'{what}: {i}/{total}', flush=True)
 
+def _bar(items, total, what):
+    bar = progress_bar(items, total=total)
+    bar.comment = what # a terminal's bar does not take it when it is made
+    yield from bar
+    if sys.stdout.isatty(): print()
+
+# %% ../nbs/00_core.ipynb #bdcb5e73
 def progress(
     items, # What to go through
     what:str, # What is being done, a word or two
@@ -116,5 +123,4 @@ def progress(
 ):
     "Go through `items` with a progress bar in a terminal or notebook, and a line at every tenth elsewhere."
     total = len(items) if total is None else total
-    if total and not watched(): return _lines(items, total, what)
-    return progress_bar(items, total=total, comment=what)
+    return (_bar if total and watched() else _lines)(items, total, what)

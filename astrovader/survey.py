@@ -6,7 +6,7 @@
 __all__ = ['Survey', 'pack_arrays', 'pack']
 
 # %% ../nbs/13_survey.ipynb #192f2f1c
-import hashlib,io,os,shutil,sys
+import hashlib,io,os,shutil,signal,sys
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import chain,islice
 from multiprocessing import get_context
 from pathlib import Path
+from threading import current_thread,main_thread
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
 from .core import AstrovaderError,BadInput,BadSurvey,need,progress,provenance,read_json,whole,write_json
@@ -279,6 +280,14 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like):
 
 # %% ../nbs/13_survey.ipynb #3645a16a
 @contextmanager
+def _uninterrupted():
+    ours = current_thread() is main_thread()
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
+    try: yield
+    finally:
+        if ours: signal.signal(signal.SIGINT, old or signal.SIG_DFL)
+
+@contextmanager
 def _workers(n):
     main = vars(sys.modules['__main__'])
     kept = {k: main.pop(k) for k in ('__file__', '__spec__') if k in main}
@@ -286,7 +295,7 @@ def _workers(n):
     pool = ProcessPoolExecutor(n, get_context('spawn'), start_worker)
     try: yield pool
     finally:
-        pool.shutdown(cancel_futures=True)
+        with _uninterrupted(): pool.shutdown(cancel_futures=True)
         main.update(kept)
 
 def _in_order(sources, start, recipe, n_workers, chunk=32):

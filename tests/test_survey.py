@@ -66,14 +66,18 @@ survey.progress = slow
 pack(sys.argv[1], sys.argv[2], size=24, n_workers=int(sys.argv[3]), shard_rows=32)
 '''
 
-def interrupted(folder, out, n_workers, sig=signal.SIGINT):
+def interrupted(folder, out, n_workers, sig=signal.SIGINT, again=(), script=script):
     "Pack slowly in another process, and interrupt that when two shards are there."
     p = subprocess.Popen([sys.executable, '-c', script, str(folder), str(out), str(n_workers)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True)
     end = time.time() + 60
     while not (out/'.packing/part-00001.json').exists() and time.time() < end and p.poll() is None: time.sleep(.01)
     os.killpg(p.pid, sig)
-    said,err = p.communicate(timeout=60)
+    for o in again:
+        time.sleep(o)
+        if p.poll() is None: p.send_signal(sig)
+    try: said,err = p.communicate(timeout=60)
+    finally: p.kill()
     assert p.returncode != 0 and not (out/'survey.json').exists(), err
     return said,err
 
@@ -91,6 +95,24 @@ def test_interrupted_packing_goes_on(folder, tmp_path, n_workers):
     pd.testing.assert_frame_equal(s.index(), whole.index())
     pd.testing.assert_frame_equal(s.rejected(), whole.rejected())
     assert {o.name for o in out.iterdir()} == {o.name for o in whole.path.iterdir()}
+
+@pytest.mark.parametrize('wait', [.001, .002, .005])
+def test_an_impatient_user_is_not_kept_waiting(tmp_path, wait):
+    "Ctrl-C again and again, while the workers still have much to do."
+    (tmp_path/'src').mkdir()
+    for i in range(40): Image.fromarray(np.zeros((1000, 1000), np.uint8)).save(tmp_path/f'src/{i}.png')
+    pd.DataFrame(dict(object_id=range(2000), path=[f'src/{i % 40}.png' for i in range(2000)])).to_csv(tmp_path/'a.csv', index=False)
+    interrupted(tmp_path/'a.csv', tmp_path/'out', 2, again=[wait, wait], script=script.replace('time.sleep(.01)', 'pass'))
+
+def test_a_terminal_sees_a_bar(folder, tmp_path):
+    ours,theirs = os.openpty()
+    p = subprocess.Popen([sys.executable, '-c', script, str(folder), str(tmp_path/'out'), '0'], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b''
+    try:
+        while part := os.read(ours, 4096): seen += part
+    except OSError: pass # how Linux says that the other end is closed
+    assert p.wait(60) == 0 and b'100.00% [154/154' in seen and b'packing' in seen and b'150 images packed' in seen, seen
 
 def test_killed_packing_goes_on(folder, tmp_path):
     interrupted(folder, tmp_path/'out', 2, signal.SIGKILL)
