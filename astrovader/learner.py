@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PhaseWeights', 'embeddings', 'InitMixture', 'ClipValues', 'StopIfDiverged', 'History', 'random_states',
-           'set_random_states', 'Checkpoint', 'last_checkpoint', 'has_bf16', 'VaDELearner', 'vade_learner', 'restore',
-           'train']
+           'set_random_states', 'Checkpoint', 'last_checkpoint', 'has_bf16', 'survey_of', 'VaDELearner', 'vade_learner',
+           'restore', 'train']
 
 # %% ../nbs/41_learner.ipynb #c69f0144
 import random,shutil,time,torch
@@ -184,6 +184,12 @@ def has_bf16(
     return device.type == 'cpu' and any(torch.cpu.get_capabilities().get(o, False) for o in ('avx512_bf16', 'amx_bf16'))
 
 # %% ../nbs/41_learner.ipynb #f6c29638
+def survey_of(dls):
+    "Where the survey of some loaders came from, and how many of its images train and validate."
+    survey = dls.train.dataset.survey
+    return dict(source=survey.meta.get('source'), path=survey.path.name, n_train=len(dls.train.dataset), n_valid=len(dls.valid.dataset))
+
+# %% ../nbs/41_learner.ipynb #f811b21f
 class VaDELearner(Learner):
     "A fastai `Learner` that runs the phases of its preset."
     first_epoch = 0
@@ -197,10 +203,10 @@ class VaDELearner(Learner):
         self.fit(n_epochs(self.preset), lr=self.preset.lr)
         if self.stop_if_diverged.why: raise Diverged(self.stop_if_diverged.why)
         self.model.eval()
-        if self.folder: self.model.save(self.folder/'model', preset=asdict(self.preset), seed=self.seed)
+        if self.folder: self.model.save(self.folder/'model', preset=asdict(self.preset), seed=self.seed, survey=survey_of(self.dls))
         return self
 
-# %% ../nbs/41_learner.ipynb #f811b21f
+# %% ../nbs/41_learner.ipynb #4ab76f4c
 def _callbacks(preset, run, seed):
     cbs = [PhaseWeights(preset), InitMixture(preset, seed), StopIfDiverged(), ClipValues(preset), History(preset, run),
         ParamScheduler(dict(lr=SchedExp(preset.lr, preset.lr_end)))]
@@ -225,7 +231,7 @@ def vade_learner(
     learn.preset, learn.folder, learn.seed, learn.recorder.train_metrics = preset, run, seed, True
     return learn if watched() else learn.remove_cb(ProgressCallback)
 
-# %% ../nbs/41_learner.ipynb #7aafb509
+# %% ../nbs/41_learner.ipynb #50f8d6c6
 def restore(
     learn:VaDELearner, # Made with the preset, the seed and the survey of the checkpoint
     folder, # A checkpoint
@@ -239,7 +245,7 @@ def restore(
     learn.history.rows, learn.first_epoch = state['history'], state['epoch']
     return learn
 
-# %% ../nbs/41_learner.ipynb #d5c35daa
+# %% ../nbs/41_learner.ipynb #dafcd044
 def train(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; a run that is there already needs `resume`

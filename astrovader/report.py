@@ -167,11 +167,11 @@ th{font-weight:600;border-bottom:1px solid #999}
 # %% ../nbs/72_report.ipynb #10443fa3
 def _how(g):
     "What was trained on what, when and with what, in a paragraph."
-    h, s, v = g.history, g.survey, g.meta['versions']
+    h, s, v, on = g.history, g.survey, g.meta['versions'], g.meta.get('survey', {})
     bands, size, _ = s.shape
     left = f' {s.meta["n_rejected"]:,} files could not be used and are listed in the survey.' if s.meta['n_rejected'] else ''
-    return (f'<p>A variational autoencoder with a mixture of {g.k} Gaussians for its prior in {g.model.arch.n_latent} latent dimensions was trained for '
-        f'{len(h)} epochs in {_time(h.seconds.sum())} with the seed {g.meta["seed"]}. No labels were used. It was finished on {g.meta["created"][:10]} by astrovader '
+    return (f'<p>A variational autoencoder with a mixture of {g.k} Gaussians for its prior in {g.model.arch.n_latent} latent dimensions was trained on '
+        f'{on.get("n_train", 0):,} images of {escape(str(on.get("source")))} (and validated on {on.get("n_valid", 0):,}) for {len(h)} epochs in {_time(h.seconds.sum())} with the seed {g.meta["seed"]}. No labels were used. It was finished on {g.meta["created"][:10]} by astrovader '
         f'{v["astrovader"]} with torch {v["torch"]} and fastai {v["fastai"]}. This page shows the model <b>{escape(str(g.run))}</b> applied to the survey '
         f'<b>{escape(str(s.path))}</b>: images of {size} by {size} pixels, {"grey" if bands == 1 else f"{bands} bands"}, from {escape(str(s.meta["source"]))}.{left}</p>')
 
