@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AstrovaderError', 'BadInput', 'BadImage', 'BadSurvey', 'BadModel', 'Diverged', 'need', 'whole', 'write_json',
-           'read_json', 'rng', 'provenance', 'watched', 'progress']
+           'read_json', 'need_seed', 'rng', 'provenance', 'watched', 'progress']
 
 # %% ../nbs/00_core.ipynb #252b32a2
 import json,os,platform,shutil,sys,tempfile
@@ -35,7 +35,10 @@ def need(
     if not ok: raise kind(why)
 
 # %% ../nbs/00_core.ipynb #9aa86ada
-def _remove(path): shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+@contextmanager
+def _placing(path):
+    try: yield
+    except OSError as e: raise BadInput(f'{path} cannot be written ({e.strerror or e}); give another place, or make this one writable.') from None
 
 @contextmanager
 def whole(
@@ -44,17 +47,22 @@ def whole(
 ):
     "A temporary path beside `path`, moved there when the block ends without an error and removed when it does not."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
-    new = tmp/path.name
-    if folder: new.mkdir()
+    with _placing(path):
+        need(folder or not path.is_dir(), f'{path} is a folder, and a file is to be written; give the name of a file.')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
+    old, new = tmp/f'{path.name}.old', tmp/path.name
     try:
+        if folder: new.mkdir()
         yield new
-        if folder and path.exists(): os.replace(path, tmp/'old')
-        os.replace(new, path)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+        with _placing(path):
+            if folder and path.exists(): os.replace(path, old)
+            os.replace(new, path)
+    finally:
+        if old.exists() and not path.exists(): os.replace(old, path)
+        shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/00_core.ipynb #5de58528
+# %% ../nbs/00_core.ipynb #c1f539f0
 def _plain(o):
     if isinstance(o, (np.integer, np.floating, np.bool_)): return o.item()
     if isinstance(o, np.ndarray): return o.tolist()
@@ -77,15 +85,23 @@ def read_json(
     except FileNotFoundError: raise kind(f'{path} does not exist; check the path, or make it anew.') from None
     except (ValueError, OSError) as e: raise kind(f'{path} is not readable JSON ({e}); make it anew.') from None
 
-# %% ../nbs/00_core.ipynb #c1f539f0
+# %% ../nbs/00_core.ipynb #8e836ca5
+def need_seed(
+    seed:int, # From 0 to 2**32-1
+) -> int:
+    "Refuse what is no seed."
+    need(isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32, f'the seed is {seed!r}; give a whole number from 0 to {2**32-1}.')
+    return int(seed)
+
+# %% ../nbs/00_core.ipynb #7ba296ec
 def rng(
     seed:int, # The user's seed
     *purpose, # Words and numbers that name what the random numbers are for
 ) -> np.random.Generator:
     "A generator that depends on `seed` and `purpose` alone."
-    return np.random.default_rng([int(seed), *b'\0'.join(str(p).encode() for p in purpose)])
+    return np.random.default_rng([need_seed(seed), *b'\0'.join(str(p).encode() for p in purpose)])
 
-# %% ../nbs/00_core.ipynb #8e836ca5
+# %% ../nbs/00_core.ipynb #bdcb5e73
 _libraries = 'astrovader', 'torch', 'fastai', 'numpy', 'scikit-learn', 'astropy', 'pandas'
 
 def _version(name):
@@ -99,7 +115,7 @@ def provenance(
     return dict(created=datetime.now(timezone.utc).isoformat(timespec='seconds'), python=platform.python_version(),
         platform=platform.platform(), versions={o: _version(o) for o in _libraries}, **more)
 
-# %% ../nbs/00_core.ipynb #a91deaef
+# %% ../nbs/00_core.ipynb #667ac44c
 def watched() -> bool:
     "Does somebody look: is this a terminal or a notebook?"
     return sys.stdout.isatty() or 'ipykernel' in sys.modules
@@ -115,7 +131,7 @@ def _bar(items, total, what):
     yield from bar
     if sys.stdout.isatty(): print()
 
-# %% ../nbs/00_core.ipynb #bdcb5e73
+# %% ../nbs/00_core.ipynb #a535a386
 def progress(
     items, # What to go through
     what:str, # What is being done, a word or two
