@@ -56,7 +56,7 @@ def astrovader_pack(
 def astrovader_train(
     survey:str, # The folder of a packed survey
     run:str, # The folder to write: model/, history.csv and checkpoint/
-    preset:str = 'small', # 'paper' for all of the paper's values, or 'small' for two processors
+    preset:str = None, # 'small' for two processors, which is the default, or 'paper' for all of the paper's values
     n_components:int = None, # K, components of the mixture
     n_latent:int = None, # J, latent dimensions
     epochs_alpha:int = None, # Epochs of the first phase
@@ -69,7 +69,7 @@ def astrovader_train(
     alpha:float = None, # Weight of the Gaussian divergence in the first phase
     mixture_weight:float = None, # Weight of the mixture's divergence at its full height
     valid:float = None, # Share of the survey that validates
-    seed:int = 0, # Of everything random; a resumed run keeps its own
+    seed:int = None, # Of everything random; 0 by default
     resume:bool = False, # Go on from the last checkpoint in RUN, with its settings
 ):
     "Train a model on a survey: alpha phase, mixture, then periods of annealing and static phases."
