@@ -10,12 +10,15 @@ import json,re,numpy as np,pandas as pd,torch
 from pathlib import Path
 from astropy.table import Table
 from .core import BadInput,BadModel,need,progress,provenance,read_json,whole,write_json
-from .mixture import scalings
+from .loaders import to_float
+from .mixture import need_scaling,responsibilities
 from .vade import VaDE
 
 # %% ../nbs/50_catalogue.ipynb #4c21c5c3
 def _to_fits(df, path):
     t = Table.from_pandas(df)
+    for c in t.columns.values():
+        if c.dtype.kind == 'U': t[c.name] = np.char.encode(c, 'utf-8')
     t.meta['ASTROVAD'] = json.dumps(df.attrs)
     t.write(path, format='fits')
 
@@ -31,7 +34,7 @@ def _from_fits(path):
 def _beside(path): return Path(f'{path}.json')
 
 def _from_csv(path):
-    df = pd.read_csv(path, dtype=dict(object_id=str))
+    df = pd.read_csv(path, dtype=dict(object_id=str), keep_default_na=False, na_values='') # so that 'NA' stays a name
     if _beside(path).is_file(): df.attrs = read_json(_beside(path))
     return df
 
@@ -87,7 +90,7 @@ def to_model(
     model, # A `VaDE`
 ) -> torch.Tensor: # float32 in [0, 1] on the model's device
     "Bytes as the model takes them."
-    return torch.as_tensor(x).to(model.device).float()/255
+    return to_float(x, model.device)
 
 @torch.no_grad()
 def _measure(model, x):
@@ -111,7 +114,7 @@ def open_model(
 # %% ../nbs/50_catalogue.ipynb #ca1075a3
 def _table(ids, got, k, scaling, temperature):
     "The columns of a catalogue from what `_measure` said."
-    p = scalings[scaling](torch.from_numpy(got[:,:k]), temperature).softmax(-1).numpy()
+    p = responsibilities(torch.from_numpy(got[:,:k]), scaling, temperature).exp().numpy()
     cols = dict(object_id=ids, component=p.argmax(1), p_max=p.max(1)) | {f'p_{i}': o for i,o in enumerate(p.T)}
     return pd.DataFrame(cols | {f'z_{i}': o for i,o in enumerate(got[:,k:-1].T)} | dict(recon_error=got[:,-1]))
 
@@ -126,7 +129,7 @@ def catalogue(
 ) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error; in the survey's order
     "A row for each object of a survey: its component, probabilities, latents and reconstruction error."
     if out is not None: table_format(out)
-    need(scaling in scalings, f'the posterior scaling {scaling!r} is not known; use one of {", ".join(scalings)}.')
+    need_scaling(scaling, temperature)
     need(batch > 0, f'a batch of {batch} images cannot be measured; ask for at least 1.')
     model = open_model(model, device)
     if model.packing: survey.need_like(model.packing)
