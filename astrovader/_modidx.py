@@ -394,4 +394,5 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'astrovader.vade.VaDE.forward': ('vade.html#vade.forward', 'astrovader/vade.py'),
                                  'astrovader.vade.VaDE.load': ('vade.html#vade.load', 'astrovader/vade.py'),
                                  'astrovader.vade.VaDE.save': ('vade.html#vade.save', 'astrovader/vade.py'),
+                                 'astrovader.vade._described': ('vade.html#_described', 'astrovader/vade.py'),
                                  'astrovader.vade.load_weights': ('vade.html#load_weights', 'astrovader/vade.py')}}}

@@ -229,8 +229,6 @@ class VaDELearner(Learner):
 def fit_phases(self:VaDELearner):
     "Train through the phases that are left, and save the model into the run; returns the learner."
     p, folder, self.why = self.preset, self.folder, None
-    n, k = min(len(self.dls.train.dataset), p.init_batches*self.dls.train.bs), p.arch.n_components
-    need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     cbs = [PhaseWeights(p), InitMixture(p, self.seed), StopIfDiverged(), ClipValues(p), KeepHistory(p, folder),
         ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
     if folder:
@@ -257,6 +255,8 @@ def vade_learner(
     need_seed(seed)
     p = with_changes(get_preset(preset), **changes, size=survey.shape[-1], bands=survey.shape[0])
     dls = survey_loaders(survey, p.batch_size, p.valid, p.flips, seed, device)
+    n, k = min(len(dls.train.dataset), p.init_batches*dls.train.bs), p.arch.n_components
+    need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     torch.manual_seed(seed)
     model = VaDE(p.arch, survey.packing, p.bf16 and has_bf16(dls.device)).to(dls.device, memory_format=torch.channels_last)
     learn = VaDELearner(dls, model, VaDELoss(model, p.reconstruction, p.l2, p.scaling), metrics=[LossPart(o) for o in VaDELoss.names],

@@ -23,7 +23,7 @@ def gaussian_kl(z_mean, z_log_var): return -0.5*(1 + z_log_var - z_mean**2 - z_l
 # %% ../nbs/33_losses.ipynb #bc417b5e
 def mixture_kl(mixture, out, scaling='exact'): return mixture.kl(out.z_mean, out.z_log_var, mixture.log_posterior(out.z, scaling)).mean()
 
-# %% ../nbs/33_losses.ipynb #ff415956
+# %% ../nbs/33_losses.ipynb #1827a58e
 def l2(
     model, # A `VaDE`
     strength:float = 0.01, # What the squares are multiplied by
@@ -32,7 +32,7 @@ def l2(
     ps = [*model.encoder.parameters(), *model.decoder.parameters()]
     return strength*torch.stack(torch._foreach_norm(ps)).square().sum()
 
-# %% ../nbs/33_losses.ipynb #9e6782d6
+# %% ../nbs/33_losses.ipynb #cc431e04
 class VaDELoss:
     "The weighted sum of the parts, which stay readable in `parts`."
     names = 'rec', 'gaussian_kl', 'mixture_kl', 'l2', 'loss'
@@ -57,7 +57,7 @@ class VaDELoss:
         self.parts = {k: p.detach() for k,p in parts.items()} | dict(loss=loss.detach())
         return loss
 
-# %% ../nbs/33_losses.ipynb #785bf7fd
+# %% ../nbs/33_losses.ipynb #ddb1e18b
 class LossPart(Metric):
     "The mean over an epoch of one part of the `VaDELoss`."
     def __init__(self, part): self.part = part

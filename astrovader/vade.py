@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load_file,save_file
 from torch import nn
-from .core import BadModel,need,provenance,read_json,whole,write_json
+from .core import AstrovaderError,BadModel,need,provenance,read_json,whole,write_json
 from .mixture import Mixture
 from .networks import Architecture,Decoder,Encoder
 
@@ -91,11 +91,23 @@ def load_weights(
     path, # A safetensors file
 ) -> dict: # Name to tensor
     "The tensors of a safetensors file, or one sentence about why it can't be read."
-    need(Path(path).is_file(), f'{path} does not exist; train a model first, or check the path.', BadModel)
+    need(Path(path).is_file(), f'{path} is missing; copy it again, or check the path.', BadModel)
     try: return load_file(path)
-    except (SafetensorError, OSError) as e: raise BadModel(f'{path} is damaged ({e}); copy it again, or train again.') from None
+    except (SafetensorError, OSError) as e: raise BadModel(f'{path} is damaged ({e}); copy it again, or make it anew.') from None
 
 # %% ../nbs/32_vade.ipynb #86f1aefa
+def _described(cls, path):
+    "What `model.json` says, and a new model of that architecture."
+    meta = read_json(path/'model.json', BadModel)
+    try:
+        need(isinstance(meta, dict), 'it is no table of names and values')
+        need(meta.get('format') == _format, f'it has format {meta.get("format")}, and this astrovader reads {_format}')
+        need(meta['packing'] is None or isinstance(meta['packing'], dict), 'its packing is no table')
+        return meta, cls(Architecture(**meta['architecture']), meta['packing'])
+    except (KeyError, TypeError, ValueError, RuntimeError, AstrovaderError) as e:
+        what = f'{e} is missing' if isinstance(e, KeyError) else str(e).rstrip('.')
+        raise BadModel(f'{path}/model.json does not describe a model ({what}); copy it again, or use the version that wrote it.') from None
+
 @patch(cls_method=True)
 def load(cls:VaDE,
     path, # A folder that `save` wrote
@@ -103,9 +115,7 @@ def load(cls:VaDE,
 ):
     "The model that was saved in `path`; `BadModel` where it is missing, damaged or of another version."
     path = Path(path)
-    meta = read_json(path/'model.json', BadModel)
-    need(meta.get('format') == _format, f'{path} has format {meta.get("format")}, and this astrovader reads {_format}; use the version in its model.json.', BadModel)
-    model, state = cls(Architecture(**meta['architecture']), meta['packing']), load_weights(path/'weights.safetensors')
+    (meta, model), state = _described(cls, path), load_weights(path/'weights.safetensors')
     want = {k: tuple(v.shape) for k,v in model.state_dict().items()}
     need(want == {k: tuple(v.shape) for k,v in state.items()}, f'the weights in {path} are not of the architecture in its model.json; copy both again.', BadModel)
     model.load_state_dict(state)

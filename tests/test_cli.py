@@ -101,7 +101,7 @@ train nowhere out -> nowhere does not exist
 train survey out --preset huge -> paper, small
 train survey out --n-components 500 --epochs-alpha 1 -> 500 components
 train survey run -> --resume
-train large run --resume -> 32
+train large run --resume -> another survey
 catalogue nowhere survey out.csv -> nowhere has no trained model
 catalogue run nowhere out.csv -> nowhere does not exist
 catalogue run large out.csv -> --like
