@@ -9,25 +9,31 @@ __all__ = ['draw', 'to_bytes', 'generate', 'need_ours', 'write_generated']
 import copy,numpy as np,pandas as pd,torch
 from pathlib import Path
 from .catalogue import open_model,write_table
-from .core import need,progress,provenance,whole
+from .core import need,need_seed,progress,provenance,whole
 from .survey import Survey,pack_arrays
 
 # %% ../nbs/51_generate.ipynb #896633e7
 def draw(
     model, # A `VaDE`
-    n:int, # How many
+    n:int, # How many; at least 1
     component:int = None, # Only this one; by the mixture's weights if None
-    temperature:float = 1., # Multiplies the standard deviations of the components
+    temperature:float = 1., # Multiplies the standard deviations of the components; 0 or positive, and finite
     seed:int = 0, # Of the draws
 ) -> tuple: # Latents (n, J), and the table of what each image will be made from
     "Latents to decode, the same on every device."
-    mixture = copy.deepcopy(model.mixture).cpu()
-    z, c = mixture.sample(n, component, temperature, torch.Generator().manual_seed(seed))
+    mixture, g = copy.deepcopy(model.mixture).cpu(), torch.Generator().manual_seed(need_seed(seed))
+    z, c = mixture.sample(n, component, temperature, g)
     cols = {f'z_{j}': o for j,o in enumerate(z.numpy().T)} | dict(temperature=float(temperature), seed=seed)
     return z, pd.DataFrame(dict(object_id=[f'synthetic-{i:07d}' for i in range(n)], component=c.numpy(), **cols))
 
 # %% ../nbs/51_generate.ipynb #b314d9ff
 def to_bytes(x): return x.mul(255).round().clamp(0, 255).byte().cpu().numpy()
+
+def _drawn(model, device, batch, *args):
+    "The opened model, and what `draw` draws from it."
+    need(batch > 0, f'a batch of {batch} images cannot be decoded; ask for at least 1.')
+    model = open_model(model, device)
+    return model, *draw(model, *args)
 
 @torch.no_grad()
 def _images(model, z, batch):
@@ -45,8 +51,7 @@ def generate(
     device = None, # A GPU if there is one and None is given
 ) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
-    model = open_model(model, device)
-    z, table = draw(model, n, component, temperature, seed)
+    model, z, table = _drawn(model, device, batch, n, component, temperature, seed)
     return np.concatenate(list(_images(model, z, batch))), table
 
 # %% ../nbs/51_generate.ipynb #03dbdbc2
@@ -71,8 +76,7 @@ def write_generated(
 ) -> Survey: # Packed as the model's own survey
     "Write a synthetic survey."
     need_ours(out, 'synthetic.parquet')
-    model = open_model(model, device)
-    z, table = draw(model, n, component, temperature, seed)
+    model, z, table = _drawn(model, device, batch, n, component, temperature, seed)
     said = dict(n=n, component=component, temperature=temperature, seed=seed, model=getattr(model, 'meta', None))
     like = {k: v for k,v in (model.packing or {}).items() if k in ('bands', 'grey', 'framing', 'stretch')}
     with whole(out, folder=True) as tmp:

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from matplotlib.figure import Figure
 from .catalogue import catalogue,numbered,open_model,to_model,write_table
-from .core import BadModel,need,progress,provenance,rng,whole,write_json
+from .core import BadModel,need,need_seed,progress,provenance,rng,whole,write_json
 from .generate import draw,need_ours,to_bytes
 from .metrics import agreement,occupancy,responsibility_matrix
-from .plots import palette,plot_components,plot_galaxies,plot_history,plot_occupancy,plot_pairs,plot_reconstructions
+from .plots import palette,phase_colours,plot_components,plot_galaxies,plot_history,plot_occupancy,plot_pairs,plot_reconstructions
 from .plots import plot_responsibilities,plot_shares,png
 
 # %% ../nbs/72_report.ipynb #4b61ad0a
@@ -32,11 +32,11 @@ def known_classes(
     "The columns of an index that divide its objects into classes."
     named = index.drop(columns=[o for o in ('object_id', 'file', 'path') if o in index])
     out = {o: named[o] for o in named if not pd.api.types.is_numeric_dtype(named[o]) or pd.api.types.is_bool_dtype(named[o])}
-    out = {k: v.astype('string').where(v.notna() & (v.astype('string') != '')) for k,v in out.items() if 2 <= v.nunique() <= 12}
-    share = _votes(index, [_first[0]+o for o in _first[1]])
-    if share is None: return out
-    first = pd.Series(np.array(list(_first[1].values()))[np.nan_to_num(share).argmax(1)], dtype='string')
-    return out | {'volunteers say': first.where(np.isfinite(share).all(1))}
+    out = {k: v.astype('string').where(v.notna() & (v.astype('string') != '')) for k,v in out.items()}
+    if (share := _votes(index, [_first[0]+o for o in _first[1]])) is not None:
+        first = pd.Series(np.array(list(_first[1].values()))[np.nan_to_num(share).argmax(1)], dtype='string')
+        out['volunteers say'] = first.where(np.isfinite(share).all(1))
+    return {k: v for k,v in out.items() if 2 <= v.nunique() <= 12}
 
 # %% ../nbs/72_report.ipynb #a2463a0f
 _answer = re.compile(r'(t\d\d)_(\w+)_(a\d\d)_(\w+)_fraction$')
@@ -92,10 +92,16 @@ def history_worries(
     return out
 
 # %% ../nbs/72_report.ipynb #b4aa80bb
+_measured = ['epoch', 'seconds', *(f'{side}_{part}' for part in ('loss', 'rec', 'gaussian_kl', 'mixture_kl') for side in ('train', 'valid'))]
+
 def _history(run):
     path = Path(run)/'history.csv'
     need(path.is_file(), f'{path} does not exist; give the folder of a run that astrovader-train wrote.', BadModel)
-    return pd.read_csv(path)
+    try: h = pd.read_csv(path)
+    except (ValueError, OSError): h = pd.DataFrame()
+    ok = len(h) and {'phase', 'period', *_measured} <= set(h) and h.phase.isin(phase_colours).all() and len(h[_measured].select_dtypes('number').T) == len(_measured)
+    need(ok, f'{path} is not the history of a training; copy it again, or train again.', BadModel)
+    return h
 
 @torch.no_grad()
 def _both(model, survey, rows, batch=50):
@@ -167,12 +173,15 @@ th{font-weight:600;border-bottom:1px solid #999}
 # %% ../nbs/72_report.ipynb #10443fa3
 def _how(g):
     "What was trained on what, when and with what, in a paragraph."
-    h, s, v, on = g.history, g.survey, g.meta['versions'], g.meta.get('survey', {})
+    h, s, v, on = g.history, g.survey, g.meta.get('versions') or {}, g.meta.get('survey') or {}
     bands, size, _ = s.shape
+    of = f' on {on["n_train"]:,} images of {escape(str(on["source"]))} (and validated on {on["n_valid"]:,})' if {'n_train', 'n_valid', 'source'} <= on.keys() else ''
+    seed = f' with the seed {escape(str(g.meta["seed"]))}' if 'seed' in g.meta else ''
+    by = ', '.join(f'{o} {escape(str(v[o]))}' for o in ('astrovader', 'torch', 'fastai') if o in v)
+    made = f' It was finished on {escape(str(g.meta["created"])[:10])}{by and f" by {by}"}.' if 'created' in g.meta else ''
     left = f' {s.meta["n_rejected"]:,} files could not be used and are listed in the survey.' if s.meta['n_rejected'] else ''
-    return (f'<p>A variational autoencoder with a mixture of {g.k} Gaussians for its prior in {g.model.arch.n_latent} latent dimensions was trained on '
-        f'{on.get("n_train", 0):,} images of {escape(str(on.get("source")))} (and validated on {on.get("n_valid", 0):,}) for {len(h)} epochs in {_time(h.seconds.sum())} with the seed {g.meta["seed"]}. No labels were used. It was finished on {g.meta["created"][:10]} by astrovader '
-        f'{v["astrovader"]} with torch {v["torch"]} and fastai {v["fastai"]}. This page shows the model <b>{escape(str(g.run))}</b> applied to the survey '
+    return (f'<p>A variational autoencoder with a mixture of {g.k} Gaussians for its prior in {g.model.arch.n_latent} latent dimensions was trained{of} '
+        f'for {len(h)} epochs in {_time(h.seconds.sum())}{seed}. No labels were used.{made} This page shows the model <b>{escape(str(g.run))}</b> applied to the survey '
         f'<b>{escape(str(s.path))}</b>: images of {size} by {size} pixels, {"grey" if bands == 1 else f"{bands} bands"}, from {escape(str(s.meta["source"]))}.{left}</p>')
 
 # %% ../nbs/72_report.ipynb #1009c158
@@ -243,11 +252,20 @@ def _numbers(g, page):
         page.figure('responsibilities', plot_responsibilities(g.matrix), shared)
 
 # %% ../nbs/72_report.ipynb #d9cad83b
-def _crosstab(g, c, page):
+def _file_names(columns):
+    "A file name for each column, numbered where two would be the same."
+    out = {}
+    for c in columns:
+        name, i, taken = (base := re.sub('[^A-Za-z0-9]+', '-', c)), 1, {o.lower() for o in out.values()}
+        while name.lower() in taken: name, i = f'{base}-{i+1}', i+1
+        out[c] = name
+    return out
+
+def _crosstab(g, c, name, page):
     v = g.known[c]
     counts = pd.crosstab(v[v.notna()].rename(c), pd.Series(g.labels, name='component')[v.notna()]).reindex(columns=range(g.k), fill_value=0)
-    page.table(f'class-{re.sub(r"[^A-Za-z0-9]+", "-", c)}', counts.reset_index(), '')
-    return page.figure(f'class-{re.sub(r"[^A-Za-z0-9]+", "-", c)}', plot_shares(counts/counts.sum().where(lambda o: o>0), 'share of the component'),
+    page.table(f'class-{name}', counts.reset_index(), '')
+    return page.figure(f'class-{name}', plot_shares(counts/counts.sum().where(lambda o: o>0), 'share of the component'),
         f'What each component holds by “{escape(c)}”: a column sums to 1, over the objects that have a class.')
 
 def _classes(g, page):
@@ -255,7 +273,7 @@ def _classes(g, page):
     show = [c for c in g.known if c == 'volunteers say' or not set(g.known[c].dropna().str.lower()) <= {'true', 'false'}]
     table = page.table('agreement', g.agree, 'Agreement of components with known classes. ami and nmi: adjusted and normalised mutual information '
         '(0 for chance in the first, 1 for the same partition). purity: share of objects in their component’s majority class. balanced_accuracy: of that majority vote, a mean over classes.')
-    tabs = ''.join(_crosstab(g, c, page) for c in show)
+    tabs = ''.join(_crosstab(g, c, name, page) for c,name in _file_names(show).items())
     said = '' if g.shares.empty else page.figure('votes', plot_shares(g.shares.rename_axis(columns='component'), 'share of votes'), 'Galaxy Zoo 2 votes in each component: '
         'of all votes on a question by volunteers, the share that each answer got.')
     return '<h2>Known classes</h2><p>The components were found without these classes, which come from columns of the survey’s index.</p>' + table + tabs + said
@@ -275,7 +293,7 @@ def _component(g, c, page):
     return f'<h3 id="c{c}"><span class="chip" style="background:{_hex(c,g.k)}">{c}</span> Component {c}</h3><p>{said}.</p><div class="trio">{"".join(figs)}</div>'
 
 def _settings(g):
-    lines = [f'{k} = {v}' for part in (g.meta.get('preset') or {}, g.meta['versions'], g.survey.packing) for k,v in part.items()]
+    lines = [f'{k} = {v}' for part in (g.meta.get('preset') or {}, g.meta.get('versions') or {}, g.survey.packing) for k,v in part.items()]
     return f'<h2>Settings</h2><details><summary>Every setting of the training, the versions, and how the survey was packed</summary><pre>{escape(chr(10).join(lines))}</pre></details>'
 
 # %% ../nbs/72_report.ipynb #b0789f5b
@@ -288,6 +306,7 @@ def report(
 ) -> Path: # To index.html
     "Every figure and table of a run on a survey, and a page with all of them."
     need_ours(out, 'report.json')
+    need_seed(seed)
     g = gather(run, survey, seed, device)
     with whole(out, folder=True) as tmp:
         page = Page(tmp)
