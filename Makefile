@@ -42,7 +42,7 @@ demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=
 	@[ "$$SRC" != demo/images ] || [ -d demo/images ] || \
 	    $(BIN)/python -c 'from astrovader.synth import write_sky; write_sky("demo/images", $(N), $(SIZE))'
 	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE)
-	$(BIN)/astrovader-train demo/survey demo/run --preset small --n-components $(COMPONENTS) $$([ -d demo/run/checkpoint ] && echo --resume)
+	$(BIN)/astrovader-train demo/survey demo/run --preset small --n-components $(COMPONENTS) $$([ -e demo/run/run.json ] && echo --resume)
 	$(BIN)/astrovader-catalogue demo/run demo/survey demo/catalogue.parquet
 	$(BIN)/astrovader-generate demo/run demo/synthetic --n 1000
 	$(BIN)/astrovader-report demo/run demo/survey demo/report

@@ -32,7 +32,7 @@ def readme(nb):
     for c in nb['cells']:
         p = relink(''.join(c['source']).strip()) if c['cell_type'] == 'markdown' else code(c)
         if parts and p.startswith('```python') and parts[-1].startswith('```python') and parts[-1].count('```') == 2:
-            parts[-1] = parts[-1].removesuffix('```') + p.removeprefix('```python\n')
+            parts[-1] = parts[-1].removesuffix('```') + '\n' + p.removeprefix('```python\n')
         elif p: parts.append(p)
     return head+'\n'+'\n\n'.join(parts)+'\n'
 
