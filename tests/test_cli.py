@@ -1,5 +1,5 @@
 "The commands on a tiny simulated survey: end to end, with bad input, and interrupted."
-import os,runpy,signal,subprocess,sys
+import os,runpy,shutil,signal,subprocess,sys
 from pathlib import Path
 import numpy as np,pandas as pd,pytest
 from astrovader.catalogue import read_table
@@ -107,12 +107,20 @@ catalogue run nowhere out.csv -> nowhere does not exist
 catalogue run large out.csv -> --like
 catalogue run survey out.txt -> .parquet, .fits, .csv
 catalogue run survey out.csv --scaling soft -> exact, minmax, tempered
+catalogue run survey out.csv --scaling tempered --temperature 0 -> give a positive number
+catalogue run survey out.csv --batch-size 0 -> at least 1
 catalogue run survey sky/sim-000000.png/out.csv -> sim-000000.png
 generate nowhere out -> nowhere has no trained model
 generate run out --component 3 -> 0 to 2
 generate run out --n 0 -> at least one
+generate run out --batch-size 0 -> at least 1
+generate run out --temperature nan -> positive number
+generate run out --temperature -1 -> positive number
+generate run out --seed -1 -> whole number
 generate run sky -> something else
+generate run sky/sim-000000.png/out -> sim-000000.png/out cannot be written
 report nowhere survey out -> nowhere has no trained model
+report run survey out --seed -1 -> whole number
 report run large out -> --like
 report run survey sky -> something else'''.strip().splitlines()]
 
@@ -135,6 +143,13 @@ def test_damaged_model(place, here, tmp_path):
     for p in (place/'run/model').iterdir(): (tmp_path/'run/model'/p.name).write_bytes(p.read_bytes()[:200])
     code,_,err = here('generate', tmp_path/'run', tmp_path/'out')
     assert is_one_line(code, err) and not (tmp_path/'out').exists()
+
+@pytest.mark.parametrize('file,text', [('history.csv', ''), ('model/model.json', '[]'), ('model/model.json', '{"format": 1}')])
+def test_damaged_run_has_no_report(place, here, tmp_path, file, text):
+    shutil.copytree(place/'run', tmp_path/'run')
+    (tmp_path/'run'/file).write_text(text)
+    code,_,err = here('report', tmp_path/'run', 'survey', tmp_path/'out')
+    assert is_one_line(code, err, Path(file).name) and not (tmp_path/'out').exists(), err
 
 def test_wrong_arguments_show_usage():
     r = run('train')
