@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
 from .core import BadInput,BadModel,Diverged,need,need_seed,read_json,rng,watched,whole,write_json
-from .loaders import survey_loaders
+from .loaders import survey_loaders,to_float
 from .losses import LossPart,VaDELoss
 from .mixture import fit_mixture,m_step
 from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
@@ -57,7 +57,7 @@ def embeddings(
 ) -> tuple: # z_mean and the variances of q(z|x), each (n, J)
     "What the encoder says of the images of some mini-batches, without touching any other random state."
     rows = rng(seed, 'embeddings').permutation(len(dl.dataset))[:n_batches*dl.bs]
-    xs = (dl.dataset.batch(o)[0].to(model.device).float()/255 for o in np.array_split(rows, max(1, len(rows)//dl.bs)))
+    xs = (to_float(dl.dataset.batch(o)[0], model.device) for o in np.array_split(rows, max(1, len(rows)//dl.bs)))
     z_mean, z_log_var = (torch.cat(o).cpu().double().numpy() for o in zip(*(model._run(model.encoder, x) for x in xs)))
     return z_mean, np.exp(z_log_var)
 

@@ -8,7 +8,7 @@ notebooks = sorted(p.relative_to(root).as_posix() for p in root.glob('nbs/**/*.i
 
 def run_notebook(path, cwd=root):
     "`nbdev-test` on one notebook: its exit status, and what it said"
-    cmd = [sys.executable, '-c', 'import sys; from nbdev.test import nbdev_test; sys.exit(nbdev_test())', str(path)]
+    cmd = [sys.executable, '-c', 'import sys; from nbdev.test import nbdev_test; nbdev_test(sys.argv[1])', str(path)]
     r = subprocess.run(cmd, cwd=cwd, capture_output=True, text=True, timeout=600)
     return r.returncode, r.stdout+r.stderr
 
