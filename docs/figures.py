@@ -1,4 +1,4 @@
-"Runs notebooks and keeps the figures, tables and short answers that a reader wants: `python docs/figures.py nbs/31_mixture.ipynb ...`. Progress and long listings are dropped, and pictures get 256 colours of their own."
+"Runs notebooks and keeps the figures, tables and short answers that a reader wants: `python docs/figures.py nbs/31_mixture.ipynb ...`. Progress and long listings are dropped, and pictures become small."
 import base64,io,json,subprocess,sys
 from pathlib import Path
 from PIL import Image
@@ -6,7 +6,7 @@ from PIL import Image
 def small(png):
     "A PNG in base64 with at most 256 colours"
     im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
-    im.quantize(256, dither=Image.Dither.NONE).save(f := io.BytesIO(), 'png', optimize=True)
+    im.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(f := io.BytesIO(), 'png', optimize=True)
     return base64.b64encode(f.getvalue()).decode()
 
 def kept(o):

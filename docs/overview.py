@@ -30,6 +30,6 @@ def overview(run, survey, out, n=7):
     panel(axs[1], [survey.images(rows[c][:n]) for c in range(k)], 'most probable members of each component', palette(k))
     panel(axs[2], [generate(model, n, component=c, seed=c)[0] for c in range(k)], 'synthetic galaxies of each component', palette(k))
     fig.savefig(out, dpi=110)
-    Image.open(out).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(out, optimize=True)
+    Image.open(out).convert('RGB').quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(out, optimize=True)
 
 if __name__ == '__main__': overview(sys.argv[1], sys.argv[2], Path(__file__).parents[1]/'nbs/images/overview.png')
