@@ -90,6 +90,7 @@ def main():
         rows = pd.DataFrame([o for s in a.seeds for o in one_seed(survey, truth, preset, s, a.shake)])
     print(rows.to_string(index=False, float_format='%.3f'))
     print(rows.groupby('method', sort=False)[['ami', 'accuracy']].agg(['mean', 'std']).round(3).to_string())
-    if a.json: write_json(a.json, dict(benchmark='clustering', data=a.data, shake=a.shake, images=len(images), rows=rows.astype(object).where(rows.notna(), None).to_dict('records'), **provenance()))
+    found = rows.astype(object).where(rows.notna(), None).to_dict('records')
+    if a.json: write_json(a.json, dict(benchmark='clustering', data=a.data, shake=a.shake, images=len(images), rows=found, **provenance()))
 
 if __name__ == '__main__': main()
