@@ -1,12 +1,18 @@
 "Runs notebooks and keeps the figures, tables and short answers that a reader wants: `python docs/figures.py nbs/31_mixture.ipynb ...`. Progress and long listings are dropped, and pictures become small."
 import base64,io,json,subprocess,sys
+import numpy as np
 from pathlib import Path
 from PIL import Image
 
 def small(png):
-    "A PNG in base64 with at most 256 colours"
+    "A PNG in base64 with 160 greys and at most 96 colours"
     im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
-    im.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(f := io.BytesIO(), 'png', optimize=True)
+    x = np.asarray(im)
+    coloured = x[np.ptp(x.astype(int), axis=2) > 0][None]
+    few = Image.fromarray(coloured).quantize(96).getpalette()[:96*3] if coloured.size else []
+    table = Image.new('P', (1, 1))
+    table.putpalette(np.linspace(0, 255, 160).astype(int).repeat(3).tolist() + few)
+    im.quantize(palette=table, dither=Image.Dither.NONE).save(f := io.BytesIO(), 'png', optimize=True)
     return base64.b64encode(f.getvalue()).decode()
 
 def kept(o):

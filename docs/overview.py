@@ -2,7 +2,6 @@
 import sys
 import matplotlib.pyplot as plt,numpy as np
 from pathlib import Path
-from PIL import Image
 from astrovader.catalogue import catalogue,open_model,to_model
 from astrovader.generate import generate
 from astrovader.plots import montage,palette
@@ -30,6 +29,5 @@ def overview(run, survey, out, n=7):
     panel(axs[1], [survey.images(rows[c][:n]) for c in range(k)], 'most probable members of each component', palette(k))
     panel(axs[2], [generate(model, n, component=c, seed=c)[0] for c in range(k)], 'synthetic galaxies of each component', palette(k))
     fig.savefig(out, dpi=110)
-    Image.open(out).convert('RGB').quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(out, optimize=True)
 
 if __name__ == '__main__': overview(sys.argv[1], sys.argv[2], Path(__file__).parents[1]/'nbs/images/overview.png')
