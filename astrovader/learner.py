@@ -296,6 +296,7 @@ def _saved(run, preset, seed, changes):
     need(not differ, f'{run} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave those options away, or choose another folder.', BadModel)
     return was, saved['seed']
 
+# %% ../nbs/41_learner.ipynb #08bcfcfa
 def train(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`

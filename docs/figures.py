@@ -8,7 +8,7 @@ def small(png):
     "A PNG in base64 with 160 greys and at most 96 colours"
     im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
     x = np.asarray(im)
-    coloured = x[np.ptp(x.astype(int), axis=2) > 0][None]
+    coloured = x[np.ptp(x.astype(int), axis=2) > 24][None]
     few = Image.fromarray(coloured).quantize(96).getpalette()[:96*3] if coloured.size else []
     table = Image.new('P', (1, 1))
     table.putpalette(np.linspace(0, 255, 160).astype(int).repeat(3).tolist() + few)
