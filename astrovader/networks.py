@@ -26,6 +26,7 @@ class Architecture:
     output:str = 'relu' # 'relu' for a squared error, 'sigmoid' for cross-entropy
     n_latent:int = 20 # J, the latent dimensions
     n_components:int = 12 # K, the components of the mixture
+    raw_mixture:bool = False # Weights and variances of the mixture as free numbers, as in the published code
 
     def __post_init__(self):
         for f in fields(self):

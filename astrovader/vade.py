@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file,save_file
 from torch import nn
 from .core import AstrovaderError,BadModel,need,provenance,read_json,whole,write_json
-from .mixture import Mixture
+from .mixture import Mixture,RawMixture
 from .networks import Architecture,Decoder,Encoder
 
 # %% ../nbs/32_vade.ipynb #afe6be57
@@ -36,9 +36,9 @@ class VaDE(nn.Module):
         bf16:bool = False, # Run the networks in bfloat16?
     ):
         super().__init__()
-        self.arch, self.packing, self.bf16, self.decode_mean = arch, packing, bf16, False
+        self.arch, self.packing, self.bf16, self.decode_mean, self.always_draw = arch, packing, bf16, False, False
         self.encoder, self.decoder = Encoder(arch), Decoder(arch)
-        self.mixture = Mixture(arch.n_components, arch.n_latent)
+        self.mixture = (RawMixture if arch.raw_mixture else Mixture)(arch.n_components, arch.n_latent)
 
     @property
     def device(self): return self.mixture.means.device
@@ -48,7 +48,7 @@ class VaDE(nn.Module):
 
     def forward(self, x):
         z_mean, z_log_var = self._run(self.encoder, x)
-        draw = self.training and not self.decode_mean
+        draw = (self.training or self.always_draw) and not self.decode_mean
         z = z_mean + (z_log_var/2).exp()*torch.randn_like(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
