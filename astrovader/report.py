@@ -12,11 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from matplotlib.figure import Figure
 from .catalogue import catalogue,numbered,open_model,to_model,write_table
+from .charts import phase_colours,plot_history,plot_occupancy,plot_responsibilities,plot_shares
 from .core import BadModel,need,need_seed,progress,provenance,rng,whole,write_json
 from .generate import draw,need_ours,to_bytes
 from .metrics import agreement,occupancy,responsibility_matrix
-from .plots import palette,phase_colours,plot_components,plot_galaxies,plot_history,plot_occupancy,plot_pairs,plot_reconstructions
-from .plots import plot_responsibilities,plot_shares,png
+from .plots import palette,plot_components,plot_galaxies,plot_pairs,plot_reconstructions,png
 
 # %% ../nbs/72_report.ipynb #4b61ad0a
 _first = 't01_smooth_or_features_', dict(a01_smooth='smooth', a02_features_or_disk='features or disk', a03_star_or_artifact='star or artifact')
