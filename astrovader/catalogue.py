@@ -9,7 +9,7 @@ __all__ = ['formats', 'table_format', 'write_table', 'read_table', 'numbered', '
 import json,re,numpy as np,pandas as pd,torch
 from pathlib import Path
 from astropy.table import Table
-from .core import BadInput,BadModel,need,progress,provenance,read_json,whole,write_json
+from .core import BadInput,BadModel,need,need_seed,progress,provenance,read_json,whole,write_json
 from .loaders import to_float
 from .mixture import need_scaling,responsibilities
 from .vade import VaDE
@@ -93,10 +93,11 @@ def to_model(
     return to_float(x, model.device)
 
 @torch.no_grad()
-def _measure(model, x):
-    "Joint log-probabilities, latents and reconstruction errors of images, as one array."
+def _measure(model, x, draws=None):
+    "Joint log-probabilities, latents and reconstruction errors of images, as one array; at a draw from q(z|x) where there are `draws`."
     x = to_model(x, model)
-    z = model.encode(x)[0]
+    z, log_var = model.encode(x)
+    if draws is not None: z = z + (log_var/2).exp()*torch.randn(z.shape, generator=draws).to(z.device)
     error = (model.decode(z) - x).square().sum((1, 2, 3))
     return torch.cat([model.mixture.log_joint(z), z, error[:,None]], 1).cpu().numpy()
 
@@ -126,6 +127,7 @@ def catalogue(
     temperature:float = 5., # What 'tempered' divides the joint by
     batch:int = 100, # Images at a time: of memory, not of the result
     device = None, # A GPU if there is one and None is given
+    draw_seed:int = None, # Take a draw from q(z|x), as the published code did; its mean if None
 ) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error; in the survey's order
     "A row for each object of a survey: its component, probabilities, latents and reconstruction error."
     if out is not None: table_format(out)
@@ -134,9 +136,10 @@ def catalogue(
     model = open_model(model, device)
     if model.packing: survey.need_like(model.packing)
     n, k = len(survey), model.arch.n_components
-    got = np.concatenate([_measure(model, survey.images(np.arange(i, min(i+batch, n)))) for i in progress(range(0, n, batch), 'catalogue')])
+    draws = None if draw_seed is None else torch.Generator().manual_seed(need_seed(draw_seed))
+    got = np.concatenate([_measure(model, survey.images(np.arange(i, min(i+batch, n))), draws) for i in progress(range(0, n, batch), 'catalogue')])
     need(np.isfinite(got).all(), 'the model gives NaN or infinity for some images; its training diverged, train it again at a lower rate.', BadModel)
     df = _table(survey.ids(), got, k, scaling, temperature)
-    df.attrs = provenance(scaling=scaling, temperature=temperature, model=getattr(model, 'meta', None), packing=survey.packing)
+    df.attrs = provenance(scaling=scaling, temperature=temperature, draw_seed=draw_seed, model=getattr(model, 'meta', None), packing=survey.packing)
     if out is not None: write_table(df, out)
     return df

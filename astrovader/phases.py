@@ -14,7 +14,7 @@ from .networks import Architecture
 # %% ../nbs/40_phases.ipynb #112626b5
 @dataclass(frozen=True)
 class Preset:
-    "All the choices of a training; the defaults are the paper's."
+    "All the choices of a training; the sizes and values are the paper's."
     arch:Architecture = field(default_factory=Architecture) # Its size and bands follow the survey
     epochs_alpha:int = 100 # T_alpha, epochs of the first phase
     epochs_anneal:int = 25 # T_beta, epochs in which the mixture's weight grows
@@ -22,7 +22,7 @@ class Preset:
     n_periods:int = 5 # How often the two follow each other
     alpha:float = 5e-4 # Weight of the Gaussian KL; the paper's value is not known
     mixture_weight:float = 0.3 # w, weight of the mixture KL at its full height
-    scaling:str = 'minmax' # Of the responsibilities in the loss: 'exact', or 'minmax' as in eq. 17
+    scaling:str = 'exact' # Of the responsibilities in the loss: 'exact', or 'minmax' as in eq. 17
     sample_alpha:bool = True # Decode a draw in the first phase? s3VDC decodes the mean
     init_batches:int = 200 # Mini-batches whose embeddings the mixture is fitted to
     init_covariance:str = 'diag' # Of the groups found in them: 'diag' or 'full'
@@ -35,6 +35,10 @@ class Preset:
     flips:bool = True # Flip at random in training?
     valid:float = 0.03 # Share of the survey that validates: 5,000 of 164,666
     bf16:bool = False # Networks in bfloat16, where the processor has it?
+    set_mixture:bool = True # Set the mixture to what is found in the embeddings? Published code left it where it was
+    schedule:str = 'paper' # Eqs. 15 and 16, or 'published': static phases with the loss of eq. 15, the weight moved once an epoch, an epoch less
+    keep_adam:bool = True # Keep Adam's moments when the second phase begins?
+    always_draw:bool = False # Decode a draw in validation too?
 
     def __post_init__(self):
         if isinstance(self.arch, dict): object.__setattr__(self, 'arch', Architecture(**self.arch))
@@ -52,7 +56,8 @@ def _check(p):
     every('valid', lambda v: 0 < v < 1, 'between 0 and 1')
     for name,known in choices.items(): every(name, lambda v: v in known, f'one of {", ".join(known)}')
 
-choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy'))
+choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy'),
+    schedule=('paper', 'published'))
 
 # %% ../nbs/40_phases.ipynb #a73a7d63
 def with_changes(
@@ -79,10 +84,12 @@ class Phase:
 def plan(
     preset:Preset, # Whose phases
 ) -> list: # Of `Phase`, in order and without gaps
-    "The phases of a training."
+    "The phases of a training; the published code lost the last epoch."
     phases = [Phase('alpha', 0, 0, preset.epochs_alpha)]
     for m in range(1, preset.n_periods+1):
         for name in ('anneal', 'static'): phases.append(Phase(name, m, phases[-1].start + phases[-1].epochs, getattr(preset, f'epochs_{name}')))
+    phases = [p for p in phases if p.epochs]
+    if preset.schedule == 'published': phases[-1] = replace(phases[-1], epochs=phases[-1].epochs-1)
     return [p for p in phases if p.epochs]
 
 # %% ../nbs/40_phases.ipynb #2569b819
@@ -103,16 +110,20 @@ def weights(
     "The weights of the two divergences at epoch `t`."
     p = phase_at(preset, t)
     if p.name == 'alpha': return dict(gaussian_kl=preset.alpha, mixture_kl=0.)
-    ramp = ((t - p.start)/p.epochs)**3 + preset.alpha if p.name == 'anneal' else 1.
+    published = preset.schedule == 'published'
+    if published: t = math.floor(t) + 1
+    ramp = ((t - p.start)/p.epochs)**3 + preset.alpha if p.name == 'anneal' else 1. + published*preset.alpha
     return dict(gaussian_kl=0., mixture_kl=preset.mixture_weight*ramp)
 
-# %% ../nbs/40_phases.ipynb #b208eb2a
+# %% ../nbs/40_phases.ipynb #982f5456
 _small = Architecture(size=64, encoder_filters=(16, 32, 16), decoder_filters=(16, 32, 16))
-presets = dict(paper=Preset(), small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1,
-    scaling='exact', l2=1e-3, batch_size=64, lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
+_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True)
+presets = dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=True),
+    small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
+        lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
 
 def get_preset(
-    name, # 'paper', 'small', or a `Preset`
+    name, # 'paper', 'full', 'small', or a `Preset`
 ) -> Preset:
     "A preset by name."
     if isinstance(name, Preset): return name
