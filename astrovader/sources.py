@@ -20,14 +20,16 @@ def _id_column(columns, name, table):
     need(name in columns, f'{table} has no column {name!r}; name one of {", ".join(map(str, columns[:12]))} with --id-column.')
     return name
 
+_like_id = re.compile(r'(obj|object_)id$', re.I)
+
 def _read(path, id_column, first):
     name = re.sub(r'\.(gz|bz2|xz|zst)$', '', path.name.lower())
     if name.endswith(('.parquet', '.pq')): return pd.read_parquet(path)
     if name.endswith(('.csv', '.tsv')):
         sep = '\t' if name.endswith('.tsv') else ','
         columns = list(pd.read_csv(path, sep=sep, nrows=0).columns)
-        ids = _id_column(columns, id_column, path) if first or id_column or 'object_id' in columns else None
-        return pd.read_csv(path, sep=sep, dtype={ids: str} if ids else None, low_memory=False)
+        ids = {_id_column(columns, id_column, path)} if first or id_column else set()
+        return pd.read_csv(path, sep=sep, dtype={o: str for o in columns if o in ids or _like_id.search(str(o))}, low_memory=False)
     from astropy.table import Table
     t = Table.read(path)
     t.convert_bytestring_to_unicode()
