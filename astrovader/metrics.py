@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['silhouette', 'simplified_silhouette', 'occupancy', 'responsibility_matrix', 'extremes', 'named_after',
-           'table_agreement', 'agreement', 'clustering_accuracy']
+           'chance_information', 'table_agreement', 'agreement', 'clustering_accuracy']
 
 # %% ../nbs/60_metrics.ipynb #56caeb1e
 import numpy as np,pandas as pd
@@ -133,8 +133,11 @@ def named_after(
 # %% ../nbs/60_metrics.ipynb #11da374e
 def _xlogx(x, axis): return (x*np.log(np.where(x > 0, x, 1))).sum(axis)
 
-def _chance(t):
+def chance_information(
+    table, # (classes, K) counts
+) -> float: # In nats
     "The mutual information that a table with these margins has by chance."
+    t = np.asarray(table)
     t = t[t.sum(1)>0][:,t.sum(0)>0].astype(np.int64)
     return expected_mutual_information(t, int(t.sum()))
 
@@ -158,7 +161,7 @@ def table_agreement(
     named = t @ np.eye(t.shape[1])[v] # (n, classes, classes)
     right = np.diagonal(named, axis1=1, axis2=2)
     by_chance = (rows*named.sum(1)).sum(1)/n**2
-    ami, nmi = _information(t, np.array([_chance(o) for o in t]) if chance is None else chance)
+    ami, nmi = _information(t, np.array([chance_information(o) for o in t]) if chance is None else chance)
     out = dict(ami=ami, nmi=nmi, purity=t.max(1).sum(1)/n, balanced_accuracy=_over(right, rows).sum(1)/(rows>0).sum(1),
         kappa=np.where(by_chance < 1, _over(right.sum(1)/n-by_chance, 1-by_chance), 1.))
     return {k: o.reshape(tables.shape[:-2])[()] for k,o in out.items()}
