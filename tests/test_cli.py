@@ -1,12 +1,14 @@
 "The commands on a tiny simulated survey: end to end, with bad input, and interrupted."
-import os,runpy,shutil,signal,subprocess,sys
+import os,re,runpy,shutil,signal,subprocess,sys
 from pathlib import Path
-import numpy as np,pandas as pd,pytest
+import h5py,numpy as np,pandas as pd,pytest
 from astrovader.catalogue import read_table
+from astrovader.keras import layout
+from astrovader.networks import Architecture
 from astrovader.survey import Survey,pack_arrays
 from astrovader.synth import sky,write_sky
 
-commands = 'pack', 'train', 'catalogue', 'generate', 'report'
+commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -31,6 +33,12 @@ def here(place, monkeypatch, capfd):
         return (1, out, f'{err}{code}\n') if isinstance(code, str) else (code or 0, out, err)
     return f
 
+def write_weights(path):
+    "Random weights in a file as Keras writes them"
+    r = np.random.default_rng(0)
+    with h5py.File(path, 'w') as h:
+        for k,s in layout(Architecture(16, n_latent=4, n_components=3)).items(): h[k] = np.abs(r.normal(0, .1, s)) + .1 if 'GMM' in k else r.normal(0, .1, s)
+
 def files(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*'))
 
 @pytest.fixture(scope='module')
@@ -41,6 +49,9 @@ def place(tmp_path_factory):
     good('pack', 'sky', 'survey', '--size', 16, '--table', 'sky/truth.csv', '--n-workers', 1, cwd=d)
     good('train', 'survey', 'run', *small, cwd=d)
     pack_arrays(sky(5, 32)[0], d/'large')
+    write_weights(d/'weights.h5')
+    (d/'cut.h5').write_bytes((d/'weights.h5').read_bytes()[:-1000])
+    with h5py.File(d/'foreign.h5', 'w') as h: h['images'] = np.zeros((3, 4))
     return d
 
 @pytest.mark.parametrize('name', commands)
@@ -93,6 +104,19 @@ def test_report_is_one_page(here, tmp_path):
     assert page.count('data:image/png;base64,') == len(list((tmp_path/'report/figures').glob('*.png')))
     assert {'occupancy.csv', 'agreement.csv', 'catalogue.parquet', 'class-kind.csv'} <= {p.name for p in (tmp_path/'report/tables').iterdir()}
 
+def test_imported_weights_are_a_run(place, here, tmp_path):
+    said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place)
+    assert 'images of 16 x 16 pixels' in said and 'weights summed to' in said
+    assert files(tmp_path/'run') == ['model', 'model/model.json', 'model/weights.safetensors']
+    assert here('pack', 'sky', tmp_path/'survey', *re.search('--size.*', said)[0].split(), '--n-workers', 1)[0] == 0
+    assert here('catalogue', tmp_path/'run', tmp_path/'survey', tmp_path/'c.csv')[0] == 0
+    assert read_table(tmp_path/'c.csv').attrs['model']['keras']['file'] == 'weights.h5'
+    assert here('generate', tmp_path/'run', tmp_path/'made', '--n', 5)[0] == 0
+    for line,why in ((('catalogue', tmp_path/'run', 'survey', tmp_path/'d.csv'), 'packed with grey mean'), (('train', 'survey', tmp_path/'run'), 'something else already'),
+        (('train', 'survey', tmp_path/'run', '--resume'), 'something else already'), (('import-keras', 'weights.h5', tmp_path/'run'), 'something else already')):
+        code,_,err = here(*line)
+        assert is_one_line(code, err, why), err
+
 bad = [o.split(' -> ') for o in '''
 pack nowhere out -> nowhere does not exist
 pack sky out --bands violet -> violet
@@ -122,7 +146,15 @@ generate run sky/sim-000000.png/out -> sim-000000.png/out cannot be written
 report nowhere survey out -> nowhere has no trained model
 report run survey out --seed -1 -> whole number
 report run large out -> --like
-report run survey sky -> something else'''.strip().splitlines()]
+report run survey sky -> something else
+import-keras nowhere.h5 out -> nowhere.h5 does not exist
+import-keras sky out -> sky is a folder
+import-keras sky/sim-000000.png out -> sim-000000.png is not an HDF5 file
+import-keras cut.h5 out -> cut.h5 is damaged
+import-keras foreign.h5 out -> no layers Conv1
+import-keras weights.h5 run -> something else already
+import-keras weights.h5 sky/sim-000000.png -> something else already
+import-keras weights.h5 sky/sim-000000.png/out -> cannot be written'''.strip().splitlines()]
 
 def is_one_line(code, err, why=''): return code == 1 and why in err and err.startswith('astrovader: ') and err.count('\n') == 1
 
