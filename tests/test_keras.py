@@ -50,13 +50,13 @@ def test_posteriors_agree_with_keras(model, keras, out):
     for scaling,name in dict(exact='gamma_exact', minmax='gamma_authors').items():
         assert off(model.mixture.posterior(torch.from_numpy(keras['z_mean']), scaling), keras[name]) < 1e-5
         assert off(double.posterior(torch.from_numpy(keras['z_mean']).double(), scaling), keras[name]) < 1e-12
-        assert off(model.mixture.posterior(out.z_mean, scaling), keras[name]) < 1e-4
+        assert off(model.mixture.posterior(out.z_mean, scaling), keras[name]) < 2e-5
 
 def test_the_run_does_what_a_trained_one_does(keras, tmp_path):
     import_keras(data/'paper_weights.h5', tmp_path/'run')
     cat = catalogue(tmp_path/'run', pack_arrays(keras['images_u8'], tmp_path/'survey', grey='luma', stretch=Stretch('per_image')))
     assert cat.component.tolist() == keras['gamma_exact'].argmax(1).tolist()
-    assert off(numbered(cat, 'p'), keras['gamma_exact']) < 1e-4 and off(numbered(cat, 'z'), keras['z_mean']) < 1e-5
+    assert off(numbered(cat, 'p'), keras['gamma_exact']) < 2e-5 and off(numbered(cat, 'z'), keras['z_mean']) < 1e-5
     made,table = generate(tmp_path/'run', 6, component=9)
     assert made.shape == (6, 1, 128, 128) and made.std() > 1 and set(table.component) == {9}
 
