@@ -122,7 +122,7 @@ pack nowhere out -> nowhere does not exist
 pack sky out --bands violet -> violet
 pack sky out --like nowhere -> nowhere
 train nowhere out -> nowhere does not exist
-train survey out --preset huge -> paper, small
+train survey out --preset huge -> paper, full, small
 train survey out --n-components 500 --epochs-alpha 1 -> 500 components
 train survey run -> --resume
 train large run --resume -> another survey
