@@ -124,11 +124,12 @@ def _over(a, b): return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shap
 def named_after(
     tables, # (..., classes, K) counts
     vote:str = 'majority', # or 'lift': the most frequent class, or the one most over-represented
-) -> np.ndarray: # (..., K) the row of each component's class; the first where classes tie, and 0 for a component without objects
-    "The class that every component is called after."
+) -> np.ndarray: # (..., K) the row of each component's class; 0 for a component without objects
+    "The class that every component is called after; where classes tie in one vote, the other decides."
     need(vote in ('majority', 'lift'), f"vote={vote!r} is not known; use 'majority' or 'lift'.")
-    tables = np.asarray(tables)
-    return (tables if vote == 'majority' else _over(tables, tables.sum(-1, keepdims=True))).argmax(-2)
+    t = np.asarray(tables)
+    first, second = (t, _over(t, t.sum(-1, keepdims=True)))[::1 if vote == 'majority' else -1]
+    return np.where(first == first.max(-2, keepdims=True), second, -1).argmax(-2)
 
 # %% ../nbs/60_metrics.ipynb #11da374e
 def _xlogx(x, axis): return (x*np.log(np.where(x > 0, x, 1))).sum(axis)
