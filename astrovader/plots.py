@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['house', 'styled', 'palette', 'montage', 'plot_galaxies', 'plot_pairs', 'plot_reconstructions', 'plot_components',
-           'png']
+           'plot_blocks', 'plot_second', 'plot_tour', 'plot_traversal', 'plot_deblending', 'png']
 
 # %% ../nbs/70_plots.ipynb #87cac4ea
 import io,numpy as np,seaborn as sns,matplotlib.pyplot as plt
 from functools import wraps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize,to_rgb
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator,PercentFormatter
 from PIL import Image
 from .core import need
 
@@ -36,10 +38,21 @@ def palette(
     return [to_rgb(o) for o in _twelve[:k]] if k <= len(_twelve) else [tuple(o) for o in sns.husl_palette(k, s=.75, l=.6)]
 
 # %% ../nbs/70_plots.ipynb #f727477d
+def _ink(colour): return 'k' if np.dot(colour, (.299, .587, .114)) > .55 else 'w'
+
+def _chip(ax, xy, c, k, by='data', shift=(0, 0), size=8, **kwargs):
+    "The number of component `c` of `k` on its colour, `shift` points from `xy`."
+    colour = palette(k)[c]
+    box = dict(boxstyle='round,pad=.22', fc=colour, ec='none')
+    return ax.annotate(c, xy, shift, by, 'offset points', color=_ink(colour), size=size, weight='bold', bbox=box, **kwargs)
+
+# %% ../nbs/70_plots.ipynb #fdd6fee9
 def _float(images):
     x = np.asarray(images)
     need(x.ndim == 4, f'pictures are made of images (n, bands, height, width), and these are {x.shape}.')
-    x = x/255 if x.dtype == np.uint8 else x.clip(0, 1)
+    top = x.max(initial=0)
+    need(x.dtype == np.uint8 or not top > 16, f'images of {x.dtype} run from 0 to 1, and these reach {top:.0f}; give bytes (uint8), or divide first.')
+    x = x/np.float32(255) if x.dtype == np.uint8 else x.clip(0, 1)
     return x if x.shape[1] in (1, 3) else x.mean(1, keepdims=True)
 
 def montage(
@@ -50,6 +63,7 @@ def montage(
     "Images side by side in rows, as one picture."
     x = _float(images).transpose(0, 2, 3, 1)
     n, h, w, _ = x.shape
+    need(n, 'there is nothing to show; give at least one image.')
     nrows = -(-n//ncols)
     out = np.ones((nrows*(h+gap)-gap, ncols*(w+gap)-gap, 3), np.float32)
     for i,im in enumerate(x):
@@ -57,11 +71,15 @@ def montage(
         out[r*(h+gap):r*(h+gap)+h, c*(w+gap):c*(w+gap)+w] = im
     return out
 
-# %% ../nbs/70_plots.ipynb #fdd6fee9
-_tile = .62
+# %% ../nbs/70_plots.ipynb #c21c1be7
+_tile, _page = .62, 7.9
 
-def _show(ax, picture, title=None):
-    ax.imshow(picture)
+def _filled(x, n):
+    "Images, and white ones up to `n`."
+    return np.pad(x, ((0, n-len(x)), (0, 0), (0, 0), (0, 0)), constant_values=1)
+
+def _show(ax, picture, title=None, **kwargs):
+    ax.imshow(picture, **kwargs)
     ax.axis('off')
     if title: ax.set_title(title)
     return ax
@@ -78,7 +96,12 @@ def plot_galaxies(
     _show(ax, montage(images, ncols), title)
     return fig
 
-# %% ../nbs/70_plots.ipynb #c21c1be7
+# %% ../nbs/70_plots.ipynb #f3e1adeb
+def _both(images, recon):
+    x, r = _float(images), _float(recon)
+    need(x.shape == r.shape, f'{x.shape} images and {r.shape} reconstructions are no pairs; give one of each.')
+    return x, r
+
 @styled
 def plot_pairs(
     images, # (n, bands, h, w)
@@ -87,28 +110,24 @@ def plot_pairs(
     title:str = None, # Above them
 ): # A figure
     "Rows of images, each with the row of their reconstructions under it."
-    images, recon = _float(images), _float(recon)
-    need(images.shape == recon.shape, f'{images.shape} images and {recon.shape} reconstructions are no pairs; give one of each.')
-    cut = range(0, len(images), ncols)
+    x, r = _both(images, recon)
+    cut = range(0, len(x), ncols)
     fig, axs = plt.subplots(len(cut), 1, figsize=(_tile*ncols, (2*_tile+.08)*len(cut) + (.25 if title else 0)), squeeze=False)
     fig.get_layout_engine().set(h_pad=.03, hspace=0)
-    for i,ax in zip(cut, axs[:,0]):
-        both = [np.pad(o[i:i+ncols], ((0, max(0, i+ncols-len(o))), (0, 0), (0, 0), (0, 0)), constant_values=1) for o in (images, recon)]
-        _show(ax, montage(np.concatenate(both), ncols), None if i else title)
+    for i,ax in zip(cut, axs[:,0]): _show(ax, montage(np.concatenate([_filled(o[i:i+ncols], ncols) for o in (x, r)]), ncols), None if i else title)
     return fig
 
-# %% ../nbs/70_plots.ipynb #783de31c
-def _row(ax, x, ncols):
-    "One row of images, white where there are fewer than `ncols`."
-    return _show(ax, montage(np.pad(x, ((0, ncols-len(x)), (0, 0), (0, 0), (0, 0)), constant_values=1), ncols))
-
-def _trio(axs, x, recon, ncols, scale, texts):
+# %% ../nbs/70_plots.ipynb #2a1c3d12
+def _trio(axs, x, recon, ncols, scale, texts, name):
     "Images, reconstructions and residuals of one row of galaxies."
     residual = scale.cmap(scale.norm((recon-x).mean(1)))[...,:3].transpose(0, 3, 1, 2)
-    for ax,o in zip(axs, (x, recon, residual)): _row(ax, o, ncols)
-    w = x.shape[-1]
-    for i,t in enumerate(texts): axs[0].text(i*(w+2)+w/2, -w*.06, t, ha='center', va='bottom', fontsize=7, color='.3')
+    for ax,o in zip(axs, (x, recon, residual)): _show(ax, montage(_filled(o, ncols), ncols))
+    h, w = x.shape[-2:]
+    for i,t in enumerate(texts): axs[0].text(i*(w+2)+w/2, -h*.06, t, ha='center', va='bottom', fontsize=7, color='.3')
+    if len(texts): axs[2].annotate(' ', (0, 0), (0, -1), 'axes fraction', 'offset points', va='top', size=3)
+    axs[1].text(-w*.1, h/2, name, ha='right', va='center', size=8, color='.3')
 
+# %% ../nbs/70_plots.ipynb #50b9149a
 @styled
 def plot_reconstructions(
     images, # (n, bands, h, w)
@@ -116,21 +135,41 @@ def plot_reconstructions(
     ncols:int = 10, # Galaxies in a row
     texts = (), # A few characters for each galaxy, set above it
     limit:float = None, # Ends of the residuals' scale; the 99.5th percentile of their size if None
+    rows = (), # A word or two for each row of galaxies, at its left
 ): # A figure
     "Images, reconstructions and residuals: Figs. 3 and 4."
-    x, recon = _float(images), _float(recon)
-    need(x.shape == recon.shape, f'{x.shape} images and {recon.shape} reconstructions are no pairs; give one of each.')
-    limit = limit or max(float(np.quantile(abs(recon-x).mean(1), .995)), 1e-3)
+    x, r = _both(images, recon)
+    limit = limit or max(float(np.quantile(abs(r-x).mean(1), .995)), 1e-3)
     scale, cut = ScalarMappable(Normalize(-limit, limit), 'RdBu_r'), range(0, len(x), ncols)
-    fig, axs = plt.subplots(3*len(cut), 1, figsize=(_tile*ncols, (3*_tile + .2*bool(len(texts)))*len(cut) + .5), squeeze=False)
+    fig, axs = plt.subplots(3*len(cut), 1, figsize=(_tile*ncols + .5*bool(len(rows)), (3*_tile + .26*bool(len(texts)))*len(cut) + .5), squeeze=False)
     fig.get_layout_engine().set(h_pad=.015, hspace=0)
-    for k,i in enumerate(cut): _trio(axs[3*k:3*k+3,0], x[i:i+ncols], recon[i:i+ncols], ncols, scale, texts[i:i+ncols])
+    for k,i in enumerate(cut): _trio(axs[3*k:3*k+3,0], x[i:i+ncols], r[i:i+ncols], ncols, scale, texts[i:i+ncols], ''.join(rows[k:k+1]))
     bar = fig.colorbar(scale, ax=axs, orientation='horizontal', shrink=.45, aspect=35, pad=.02, ticks=[-limit, 0, limit], format='%.2f')
     bar.set_label('reconstruction − image, as a part of the grey range', size=8)
     bar.outline.set_visible(False)
     return fig
 
-# %% ../nbs/70_plots.ipynb #2a1c3d12
+# %% ../nbs/70_plots.ipynb #a0d4990a
+def _labels(labels, n, k=None):
+    "The components of `n` images, and K."
+    c = np.asarray(labels)
+    need(n and c.shape == (n,), f'{n} images and components {c.shape} do not fit; give one component for each of one image or more.')
+    need(c.dtype.kind in 'iu' and c.min() >= 0, f'components are whole numbers from 0 on, and these are {c.dtype}; leave out images without one.')
+    k = k or int(c.max())+1
+    need(c.max() < k, f'component {c.max()} is none of {k}, numbered from 0 to {k-1}; give the K of the model.')
+    return c, k
+
+def _names(names, shown, labels=None):
+    names = [f'{(labels==c).sum():,}' for c in shown] if names is None else list(names)
+    need(len(names) == len(shown), f'{len(names)} names do not fit {len(shown)} components; give one for each that is shown.')
+    return names
+
+def _beside(ax, c, k, name):
+    "A component's number at the left of a row, and a name under it."
+    _chip(ax, (0, .62), c, k, 'axes fraction', (-8, 0), 10, ha='right', va='center')
+    ax.annotate(name, (0, .2), (-6, 0), 'axes fraction', 'offset points', color='.4', size=7, ha='right', va='center')
+
+# %% ../nbs/70_plots.ipynb #f7ed6460
 @styled
 def plot_components(
     images, # (n, bands, h, w)
@@ -138,20 +177,155 @@ def plot_components(
     ncols:int = 12, # At most so many of each, in the order given
     names = None, # Under each number; its objects are counted if None
     k:int = None, # K; as many as the labels tell if None
+    components = None, # Those to show, in this order; all if None
+    others = None, # (n,) another component of each galaxy
 ): # A figure
     "A row of galaxies for each component."
-    labels = np.asarray(labels)
-    k = k or labels.max()+1
-    names = names or [f'{(labels==c).sum():,}' for c in range(k)]
-    fig, axs = plt.subplots(k, 1, figsize=(_tile*ncols+.6, (_tile+.05)*k), squeeze=False)
+    images, (labels, k) = _float(images), _labels(labels, len(images), k)
+    shown = range(k) if components is None else list(components)
+    fig, axs = plt.subplots(len(shown), 1, figsize=(_tile*ncols+.6, (_tile+.05)*len(shown)), squeeze=False)
     fig.get_layout_engine().set(h_pad=.015, hspace=0)
-    for c,(ax,colour) in enumerate(zip(axs[:,0], palette(k))):
-        _row(ax, _float(images[np.flatnonzero(labels==c)[:ncols]]), ncols)
-        ax.text(-.02, .62, c, color=colour, weight='bold', size=11, ha='right', va='center', transform=ax.transAxes)
-        ax.text(-.02, .2, names[c], color='.4', size=7, ha='right', va='center', transform=ax.transAxes)
+    for ax,c,name in zip(axs[:,0], shown, _names(names, shown, labels)):
+        rows = np.flatnonzero(labels==c)[:ncols]
+        _beside(_show(ax, montage(_filled(images[rows], ncols), ncols)), c, k, name)
+        for i,o in enumerate(() if others is None else np.asarray(others)[rows]):
+            _chip(ax, (i*(images.shape[-1]+2), 0), o, k, shift=(2, -2), size=5.5, va='top')
     return fig
 
-# %% ../nbs/70_plots.ipynb #f7417107
+# %% ../nbs/70_plots.ipynb #7231345c
+def _small(x, px=32):
+    "Images averaged down by the largest whole factor that leaves `px` pixels."
+    h, w = x.shape[-2:]
+    f = max(o for o in range(1, max(1, min(h, w)//px)+1) if h%o == w%o == 0)
+    return x.reshape(*x.shape[:2], h//f, f, w//f, f).mean((3, 5))
+
+# %% ../nbs/70_plots.ipynb #a1744408
+@styled
+def plot_blocks(
+    images, # (n, bands, h, w)
+    labels, # (n,) the component of each, from 0 to K-1
+    ncols:int = 9, # Images in a row of a block
+    nrows:int = 5, # Rows of a block; the first `ncols*nrows` of each component are shown
+    across:int = 3, # Blocks side by side
+    names = None, # Beside each number; nothing if None
+    k:int = None, # K; as many as the labels tell if None
+    components = None, # Those to show, in this order; all if None
+): # A figure
+    "A block of galaxies for each component: Figs. 6, 7, 9, A1 and A2."
+    images, (labels, k) = np.asarray(images), _labels(labels, len(images), k)
+    shown = list(range(k) if components is None else components)
+    across = min(across, len(shown))
+    down, tile = -(-len(shown)//across), min(_tile, _page/(across*ncols))
+    fig, axs = plt.subplots(down, across, figsize=(across*ncols*tile, down*(nrows*tile+.28)), squeeze=False)
+    for ax in axs.flat: ax.axis('off')
+    for ax,c,name in zip(axs.flat, shown, _names([''] * len(shown) if names is None else names, shown)):
+        x = _small(_float(images[np.flatnonzero(labels==c)[:ncols*nrows]]))
+        _show(ax, montage(_filled(x, ncols*nrows), ncols), interpolation='nearest')
+        _chip(ax, (0, 1), c, k, 'axes fraction', (3, 5), va='bottom')
+        ax.annotate(name, (0, 1), (24, 5), 'axes fraction', 'offset points', size=8, color='.4', va='bottom')
+    return fig
+
+# %% ../nbs/70_plots.ipynb #fc0ac867
+def plot_second(
+    images, # (n, bands, h, w), of galaxies in companion components
+    first, # (n,) their components
+    second, # (n,) the most probable of the morphological components
+    k:int, # K
+    ncols:int = 12, # At most so many in a row, in the order given
+): # A figure
+    "Galaxies of companion components in rows by their second label: Fig. 8."
+    first = _labels(first, len(images), k)[0]
+    return plot_components(images, second, ncols, k=k, components=np.unique(second), others=first)
+
+# %% ../nbs/70_plots.ipynb #d99163af
+def _row_length(stops, n):
+    "Images in a row: the way between stops, or several of them, where that fills half a row or more."
+    steps = np.unique(np.diff(stops))
+    if len(steps) != 1 or steps[0] > 14: return min(12, n)
+    return int(steps[0]*max(1, 14//steps[0]))
+
+# %% ../nbs/70_plots.ipynb #a231dd53
+@styled
+def plot_tour(
+    images, # (n, bands, h, w) along the way
+    stops, # Positions of the stops among the images
+    labels, # The component of each stop
+    ncols:int = None, # Images in a row; such that rows begin with stops if None
+    k:int = None, # K; as many as the labels tell if None
+): # A figure
+    "A way through the latent space, its stops framed in the colours of their components: Fig. 10."
+    x, stops = _float(images), np.asarray(stops)
+    labels, k = _labels(labels, len(stops), k)
+    need(0 <= stops.min() and stops.max() < len(x), f'stops from {stops.min()} to {stops.max()} are not all among {len(x)} images, numbered from 0.')
+    ncols = ncols or _row_length(stops, len(x))
+    tile = min(_tile, _page/ncols)
+    fig, ax = plt.subplots(figsize=(tile*ncols, tile*-(-len(x)//ncols)))
+    _show(ax, montage(x, ncols))
+    h, w = x.shape[-2:]
+    for i,c in zip(stops, labels):
+        at, edge = np.array([i%ncols*(w+2), i//ncols*(h+2)])-.5, w/tile/60
+        ax.add_patch(Rectangle(at+edge/2, w-edge, h-edge, fill=False, lw=2.4*w/(w+edge), ec=palette(k)[c]))
+        _chip(ax, at, c, k, shift=(4, -4), size=7, va='top')
+    return fig
+
+# %% ../nbs/70_plots.ipynb #b9cf3989
+def _short(v): return (f'{v:.2g}' if abs(v) < 10 else f'{v:,.0f}').replace('-', '−')
+
+@styled
+def plot_traversal(
+    images, # (J, n_steps, bands, h, w)
+    values, # (J, n_steps) the latent's values, or (J, 2) its ends
+    names = None, # Of the latents, at the left; their numbers if None
+    across:int = None, # Latents side by side; two beyond ten of them if None
+): # A figure
+    "A row of images for each latent, with its values at the ends: Fig. 11."
+    x, v = np.asarray(images), np.asarray(values)
+    need(x.ndim == 5 and len(x), f'a traversal is images (J, n_steps, bands, height, width), and these are {x.shape}.')
+    need(v.ndim == 2 and len(v) == len(x), f'{len(x)} latents need their values in as many rows, and these are {v.shape}.')
+    (j, n), names = x.shape[:2], names or [f'$z_{{{i}}}$' for i in range(len(x))]
+    across = across or 1 + (j > 10)
+    down, tile = -(-j//across), min(_tile, (_page/across-1.15)/n)
+    fig, axs = plt.subplots(down, across, figsize=(across*(n*tile+1.15), down*(tile+.04)), squeeze=False)
+    fig.get_layout_engine().set(h_pad=.015, hspace=0, wspace=.06)
+    for ax in axs.flat: ax.axis('off')
+    for i,ax in enumerate(axs.T.flat[:j]):
+        _show(ax, montage(x[i], n))
+        for side,at,ha,text in ((0, -5, 'right', f'{names[i]}  {_short(v[i,0])}'), (1, 5, 'left', _short(v[i,-1]))):
+            ax.annotate(text, (side, .5), (at, 0), 'axes fraction', 'offset points', size=8, color='.3', ha=ha, va='center')
+    return fig
+
+# %% ../nbs/70_plots.ipynb #f85106c8
+def _deblended(ax, x, light, ends):
+    "One way, and the companion's light along it."
+    (n, h, w), low = (len(x), *x.shape[-2:]), ax.inset_axes([0, -.85, 1, .7])
+    _show(ax, montage(x, n))
+    at = np.arange(n)*(w+2) + (w-1)/2
+    for i,t,ha in ((0, ends[0], 'left'), (n-1, ends[1], 'right')): ax.text(at[i]+(i>0 or -1)*w/2, -h*.06, t, ha=ha, va='bottom', size=8, color='.3')
+    low.fill_between(at, light, color='.9', lw=0)
+    low.plot(at, light, color='.15', lw=1.2, marker='o', ms=3, clip_on=False)
+    low.set(xlim=ax.get_xlim(), ylim=(0, max(1.15*np.nanmax(light), .02)), xticks=[])
+    low.yaxis.set(major_locator=MaxNLocator(2), major_formatter=PercentFormatter(1, 0))
+    low.annotate("companion's\nlight", (0, .5), (-36, 0), 'axes fraction', 'offset points', size=8,
+        color='.3', rotation=90, ha='right', va='center', ma='center')
+
+# %% ../nbs/70_plots.ipynb #78330e62
+@styled
+def plot_deblending(
+    images, # (n, bands, h, w) along the way; (m, n, bands, h, w) for m galaxies
+    light, # (n,) or (m, n): the companion's share of the light in each
+    ends = ('galaxy with companion', 'its look-alike without'), # What the first and the last image are
+): # A figure
+    "The way from a galaxy with a companion to its look-alike without, and the companion's light along it: Fig. 12."
+    x, y = np.asarray(images), np.asarray(light, float)
+    if x.ndim == 4: x, y = x[None], y[None]
+    need(x.ndim == 5 and x.shape[1] > 1 and y.shape == x.shape[:2],
+        f'images {np.shape(images)} and light {np.shape(light)} do not fit; give a share of light for each of two images or more.')
+    (m, n), tile = x.shape[:2], min(.8, (_page-.6)/x.shape[1])
+    fig, axs = plt.subplots(m, 1, figsize=(n*tile+.6, m*(1.9*tile+.25)), squeeze=False)
+    for ax,a,b in zip(axs[:,0], x, y): _deblended(ax, a, b, ends)
+    return fig
+
+# %% ../nbs/70_plots.ipynb #b77d016d
 def png(
     fig, # A figure; it is closed
     dpi:int = 110, # Pixels to an inch
