@@ -229,22 +229,24 @@ def plot_blocks(
 def plot_second(
     images, # (n, bands, h, w), of galaxies in companion components
     first, # (n,) their components
-    second, # (n,) the most probable of the morphological components
+    second, # (n,) the most probable of the morphological components; galaxies with -1 have none and are left out
     k:int, # K
     ncols:int = 12, # At most so many in a row, in the order given
 ): # A figure
     "Galaxies of companion components in rows by their second label: Fig. 8."
-    first = _labels(first, len(images), k)[0]
+    first, second = _labels(first, len(images), k)[0], np.asarray(second)
+    need(second.shape == first.shape and (second >= 0).any(), f'{len(first)} galaxies and second labels {second.shape} do not fit, or none has one.')
+    images, first, second = (np.asarray(o)[second >= 0] for o in (images, first, second))
     return plot_components(images, second, ncols, k=k, components=np.unique(second), others=first)
 
-# %% ../nbs/70_plots.ipynb #d99163af
+# %% ../nbs/70_plots.ipynb #ccb6259e
 def _row_length(stops, n):
     "Images in a row: the way between stops, or several of them, where that fills half a row or more."
     steps = np.unique(np.diff(stops))
     if len(steps) != 1 or steps[0] > 14: return min(12, n)
     return int(steps[0]*max(1, 14//steps[0]))
 
-# %% ../nbs/70_plots.ipynb #a231dd53
+# %% ../nbs/70_plots.ipynb #4f6d37a5
 @styled
 def plot_tour(
     images, # (n, bands, h, w) along the way
@@ -268,7 +270,7 @@ def plot_tour(
         _chip(ax, at, c, k, shift=(4, -4), size=7, va='top')
     return fig
 
-# %% ../nbs/70_plots.ipynb #b9cf3989
+# %% ../nbs/70_plots.ipynb #a474efc6
 def _short(v): return (f'{v:.2g}' if abs(v) < 10 else f'{v:,.0f}').replace('-', '−')
 
 @styled
@@ -294,7 +296,7 @@ def plot_traversal(
             ax.annotate(text, (side, .5), (at, 0), 'axes fraction', 'offset points', size=8, color='.3', ha=ha, va='center')
     return fig
 
-# %% ../nbs/70_plots.ipynb #f85106c8
+# %% ../nbs/70_plots.ipynb #cd7543d5
 def _deblended(ax, x, light, ends):
     "One way, and the companion's light along it."
     (n, h, w), low = (len(x), *x.shape[-2:]), ax.inset_axes([0, -.85, 1, .7])
@@ -308,7 +310,7 @@ def _deblended(ax, x, light, ends):
     low.annotate("companion's\nlight", (0, .5), (-36, 0), 'axes fraction', 'offset points', size=8,
         color='.3', rotation=90, ha='right', va='center', ma='center')
 
-# %% ../nbs/70_plots.ipynb #78330e62
+# %% ../nbs/70_plots.ipynb #b6f3c152
 @styled
 def plot_deblending(
     images, # (n, bands, h, w) along the way; (m, n, bands, h, w) for m galaxies
@@ -325,7 +327,7 @@ def plot_deblending(
     for ax,a,b in zip(axs[:,0], x, y): _deblended(ax, a, b, ends)
     return fig
 
-# %% ../nbs/70_plots.ipynb #b77d016d
+# %% ../nbs/70_plots.ipynb #5b51e0fb
 def png(
     fig, # A figure; it is closed
     dpi:int = 110, # Pixels to an inch
