@@ -297,37 +297,55 @@ def plot_traversal(
     return fig
 
 # %% ../nbs/70_plots.ipynb #cd7543d5
-def _deblended(ax, x, light, ends):
-    "One way, and the companion's light along it."
-    (n, h, w), low = (len(x), *x.shape[-2:]), ax.inset_axes([0, -.85, 1, .7])
-    _show(ax, montage(x, n))
-    at = np.arange(n)*(w+2) + (w-1)/2
-    for i,t,ha in ((0, ends[0], 'left'), (n-1, ends[1], 'right')): ax.text(at[i]+(i>0 or -1)*w/2, -h*.06, t, ha=ha, va='bottom', size=8, color='.3')
+def _strip(x, inputs):
+    "A way as one picture, with inputs before and behind it, and where its images begin."
+    way = montage(x, len(x))
+    if inputs is None: return way, 0
+    first, last = (montage(o[None], 1) for o in inputs)
+    gap = np.ones((len(way), x.shape[-1]//5, 3), np.float32)
+    return np.concatenate([first, gap, way, gap, last], 1), first.shape[1]+gap.shape[1]
+
+def _light(low, at, light):
+    "The companion's light at some places of a strip."
     low.fill_between(at, light, color='.9', lw=0)
     low.plot(at, light, color='.15', lw=1.2, marker='o', ms=3, clip_on=False)
-    low.set(xlim=ax.get_xlim(), ylim=(0, max(1.15*np.nanmax(light), .02)), xticks=[])
+    low.set(ylim=(0, max(1.15*np.nan_to_num(light).max(), .02)), xticks=[])
     low.yaxis.set(major_locator=MaxNLocator(2), major_formatter=PercentFormatter(1, 0))
-    low.annotate("companion's\nlight", (0, .5), (-36, 0), 'axes fraction', 'offset points', size=8,
-        color='.3', rotation=90, ha='right', va='center', ma='center')
+    low.annotate("companion's\nlight", (0, .5), (-32, 0), 'axes fraction', 'offset points', size=8, color='.3', ha='right', va='center')
 
 # %% ../nbs/70_plots.ipynb #b6f3c152
+def _deblended(ax, x, light, inputs, ends):
+    "One way, and the companion's light along it."
+    picture, begin = _strip(x, inputs)
+    n, w, h = len(x), x.shape[-1], len(picture)
+    _show(ax, picture)
+    words = [(0, ends[0], 'left'), (picture.shape[1], ends[1], 'right')] + [(picture.shape[1]/2, 'decoded', 'center')]*(inputs is not None)
+    for at,text,ha in words: ax.text(at-.5, -h*.06, text, ha=ha, va='bottom', size=8, color='.3')
+    low = ax.inset_axes([begin/picture.shape[1], -.85, 1-2*begin/picture.shape[1], .7])
+    _light(low, begin + np.arange(n)*(w+2) + (w-1)/2, light)
+    low.set_xlim(begin-.5, picture.shape[1]-begin-.5)
+
+# %% ../nbs/70_plots.ipynb #b77d016d
 @styled
 def plot_deblending(
     images, # (n, bands, h, w) along the way; (m, n, bands, h, w) for m galaxies
-    light, # (n,) or (m, n): the companion's share of the light in each
-    ends = ('galaxy with companion', 'its look-alike without'), # What the first and the last image are
+    light, # (n,) or (m, n): the companion's share of the light in each, as `companions` finds it
+    inputs = None, # (2, bands, h, w) or (m, 2, bands, h, w): both ends as the survey has them
+    ends = ('galaxy', 'look-alike'), # What the first and the last image are
 ): # A figure
     "The way from a galaxy with a companion to its look-alike without, and the companion's light along it: Fig. 12."
-    x, y = np.asarray(images), np.asarray(light, float)
-    if x.ndim == 4: x, y = x[None], y[None]
+    x, y, both = np.asarray(images), np.asarray(light, float), None if inputs is None else np.asarray(inputs)
+    if x.ndim == 4: x, y, both = x[None], y[None], None if both is None else both[None]
     need(x.ndim == 5 and x.shape[1] > 1 and y.shape == x.shape[:2],
         f'images {np.shape(images)} and light {np.shape(light)} do not fit; give a share of light for each of two images or more.')
-    (m, n), tile = x.shape[:2], min(.8, (_page-.6)/x.shape[1])
-    fig, axs = plt.subplots(m, 1, figsize=(n*tile+.6, m*(1.9*tile+.25)), squeeze=False)
-    for ax,a,b in zip(axs[:,0], x, y): _deblended(ax, a, b, ends)
+    need(both is None or both.shape == (len(x), 2, *x.shape[2:]), f'inputs {np.shape(inputs)} do not fit images {np.shape(images)}; give two for each galaxy.')
+    (m, n), wide = x.shape[:2], x.shape[1] + 2.4*(both is not None)
+    tile = min(.8, (_page-.6)/wide)
+    fig, axs = plt.subplots(m, 1, figsize=(wide*tile+.6, m*(1.9*tile+.25)), squeeze=False)
+    for i,ax in enumerate(axs[:,0]): _deblended(ax, x[i], y[i], None if both is None else both[i], ends)
     return fig
 
-# %% ../nbs/70_plots.ipynb #5b51e0fb
+# %% ../nbs/70_plots.ipynb #45d74b87
 def png(
     fig, # A figure; it is closed
     dpi:int = 110, # Pixels to an inch
