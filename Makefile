@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test readme export style clean
+.PHONY: help demo test docs readme export style clean
 
 # The Python that makes .venv; left empty: the first of python3, python3.13, python3.12, python3.11 that is new enough
 PYTHON ?=
@@ -53,6 +53,9 @@ export: $(DONE) ## notebooks -> modules and README.md
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
 	$(BIN)/python docs/readme.py
+
+docs: $(DONE) ## the site from the notebooks, into _docs/
+	@$(BIN)/python docs/pages.py
 
 readme: $(DONE) ## nbs/index.ipynb -> README.md
 	$(BIN)/python docs/readme.py

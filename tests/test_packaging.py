@@ -25,7 +25,8 @@ def build(kind, src, out):
 def checkout(tmp_path_factory):
     "A copy of what is in this checkout and not ignored, so that building leaves nothing behind here"
     copy = tmp_path_factory.mktemp('build')/'src'
-    skip = shutil.ignore_patterns('.git', '.venv', '__pycache__', '*.egg-info', 'build', 'dist', 'demo', '.pytest_cache', '.ipynb_checkpoints')
+    skip = shutil.ignore_patterns('.git', '.venv', '__pycache__', '*.egg-info', 'build', 'dist', 'demo', 'example', '_docs', '_proc', '.pytest_cache',
+        '.ipynb_checkpoints')
     shutil.copytree(root, copy, ignore=skip)
     return copy
 
@@ -61,9 +62,9 @@ def test_sdist_makes_the_same_wheel(wheel, sdist, tmp_path):
 
 def test_sdist_holds_what_its_own_tests_need(sdist):
     with tarfile.open(sdist) as t: held = {n.split('/', 1)[-1] for n in t.getnames()}
-    kept = ['settings.ini', 'constraints.txt', 'Makefile', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'docs/readme.py']
-    kept += [p.relative_to(root).as_posix() for d in ('nbs', 'tests') for p in root.glob(d+'/**/*') if p.suffix in ('.ipynb', '.py', '.png')]
-    assert not [o for o in kept if o not in held and '.ipynb_checkpoints' not in o]
+    kept = ['settings.ini', 'constraints.txt', 'Makefile', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'benchmarks/README.md']
+    kept += [p.relative_to(root).as_posix() for d in ('nbs', 'tests', 'docs') for p in root.glob(d+'/**/*') if p.suffix in ('.ipynb', '.py', '.png', '.css')]
+    assert not [o for o in kept if o not in held and not re.search(r'/(\.ipynb_checkpoints|example)/', o)]
 
 def metadata(wheel): return Parser().parsestr(next(v for k,v in contents(wheel).items() if k.endswith('METADATA')).decode())
 
@@ -94,9 +95,10 @@ def imported():
 def canonical(name): return re.sub(r'[-_.]+', '-', name).lower()
 
 def declared(wheel):
-    "The requirements of the wheel itself, and those of its extras but dev"
+    "The requirements of the wheel itself, and those of its extras that the package has a use for"
     reqs = [Requirement(o) for o in metadata(wheel).get_all('Requires-Dist')]
-    return {canonical(r.name) for r in reqs if not r.marker}, {canonical(r.name) for r in reqs if r.marker and '"dev"' not in str(r.marker)}
+    extra = {canonical(r.name) for r in reqs if r.marker and not re.search('"(dev|docs)"', str(r.marker))}
+    return {canonical(r.name) for r in reqs if not r.marker}, extra
 
 def test_what_is_imported_is_declared(wheel):
     core,extra = declared(wheel)
