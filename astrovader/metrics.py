@@ -30,8 +30,9 @@ def _block(rows, z, c, member, counts):
 # %% ../nbs/60_metrics.ipynb #f70448e5
 def _check(z, labels):
     z, labels = np.asarray(z, np.float64), np.asarray(labels)
-    need(z.ndim == 2 and labels.shape == z.shape[:1], f'silhouettes need vectors (n, J) and n labels, and got {z.shape} and {labels.shape}.')
+    need(z.ndim == 2 and len(z) and labels.shape == z.shape[:1], f'silhouettes need vectors (n, J) and n labels, and got {z.shape} and {labels.shape}.')
     need(np.isfinite(z).all(), 'silhouettes of NaN or infinite vectors mean nothing; leave those rows out.')
+    need(not pd.isna(labels).any(), 'some labels are missing; leave those objects out.')
     return z, labels
 
 def silhouette(
@@ -47,6 +48,15 @@ def silhouette(
     return np.concatenate([_block(np.arange(i, min(i+step, len(z))), z, c, member, counts) for i in range(0, len(z), step)])
 
 # %% ../nbs/60_metrics.ipynb #62911e48
+def _numbers(labels, k, of):
+    "Labels as integers from 0 to k-1, or one sentence."
+    c = np.asarray(labels)
+    need(c.dtype.kind in 'iu' or c.dtype.kind == 'f' and np.isfinite(c).all() and not (c % 1).any(),
+        f'components are {c.dtype} where whole numbers are needed; number them from 0, and leave objects without one out.')
+    low, high = (int(c.min()), int(c.max())) if c.size else (0, 0)
+    need(0 <= low and high < max(k, 1), f'labels run from {low} to {high}, and there are {k} {of}.')
+    return c.astype(int)
+
 def simplified_silhouette(
     z, # (n, J) latent vectors, finite
     labels, # (n,) the component of each, from 0 to K-1
@@ -59,7 +69,8 @@ def simplified_silhouette(
     if means is None:
         names, labels = np.unique(labels, return_inverse=True)
         means = np.stack([z[labels==c].mean(0) for c in range(len(names))])
-    need(labels.min() >= 0 and labels.max() < len(means), f'labels run from {labels.min()} to {labels.max()}, and there are {len(means)} means.')
+    means, labels = np.asarray(means, np.float64), _numbers(labels, len(means), 'means')
+    need(means.shape == (len(means), z.shape[1]) and np.isfinite(means).all(), f'means are (K, {z.shape[1]}) finite numbers, and got {means.shape}; leave components without one out.')
     if len(means) < 2: return np.full(len(z), np.nan)
     d, i = cdist(z, means), np.arange(len(z))
     a = d[i,labels]
@@ -83,7 +94,10 @@ def occupancy(
     seed:int = 0, # Of that sample
 ) -> pd.DataFrame: # A row for each of the K components, the empty ones too; `attrs` says how many objects the full silhouette is of
     "Objects, probabilities, weight and silhouettes of every component: Table 2."
-    z, c, k = numbered(cat, 'z'), cat.component.to_numpy(), numbered(cat, 'p').shape[1]
+    need(len(cat), 'the catalogue has no rows; give one of at least one object.')
+    z, k = numbered(cat, 'z'), numbered(cat, 'p').shape[1]
+    c = _numbers(cat.component, k, 'components')
+    need(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
     means, weights = (None, np.full(k, np.nan)) if mixture is None else (o.detach().cpu().numpy() for o in (mixture.means, mixture.log_weights.exp()))
     per = pd.DataFrame({f'p > {t}': cat.p_max.to_numpy() > t for t in thresholds})
     count = per.groupby(c).sum().reindex(range(k), fill_value=0)
@@ -101,24 +115,28 @@ def responsibility_matrix(
 ) -> np.ndarray: # (K, K), rows sum to 1; a row of NaN for a component without objects
     "Mean responsibility in every component for the objects labelled with each."
     p = np.asarray(p, np.float64)
-    member = np.eye(p.shape[1])[p.argmax(1) if labels is None else np.asarray(labels)]
+    need(p.ndim == 2 and np.isfinite(p).all(), f'responsibilities are (n, K) finite numbers, and these are {p.shape}; leave objects with NaN out.')
+    c = p.argmax(1) if labels is None else _numbers(labels, p.shape[1], 'components')
+    need(len(c) == len(p), f'{len(c)} labels cannot be given to {len(p)} objects; give one each.')
+    member = np.eye(p.shape[1])[c]
     n = member.sum(0)[:,None]
     return np.divide(member.T @ p, n, out=np.full((p.shape[1],)*2, np.nan), where=n>0)
 
-# %% ../nbs/60_metrics.ipynb #d158e73e
+# %% ../nbs/60_metrics.ipynb #9fca457d
 def extremes(
     errors, # (n,) finite, such as a catalogue's `recon_error`
     n:int = 5, # How many at either end; at most as many as there are errors
-    skip:int = 0, # How many to pass over at either end; 5 is the published fault
+    skip = 0, # How many to pass over at either end, or at the lower and at the upper; (5, 1) is the published fault
 ) -> tuple: # Positions of the lowest, from the lowest on, and of the highest, from the highest on
     "Where the `n` lowest and the `n` highest errors are."
     errors = np.asarray(errors, np.float64)
     need(errors.ndim == 1 and np.isfinite(errors).all(), f'errors are ranked in one row of finite numbers, and got {errors.shape}; leave NaN out.')
-    need(n >= 1 and skip >= 0 and n+skip <= len(errors), f'{n} after {skip} cannot be taken from {len(errors)} errors; ask for fewer, and at least one.')
-    at = slice(skip, skip+n)
-    return np.argsort(errors, kind='stable')[at], np.argsort(-errors, kind='stable')[at]
+    skips = (skip, skip) if np.ndim(skip) == 0 else tuple(skip)
+    need(len(skips) == 2, f'skip={skip!r} is not a number, nor one for the lower and one for the upper end.')
+    need(n >= 1 and min(skips) >= 0 and n+max(skips) <= len(errors), f'{n} after {max(skips)} cannot be taken from {len(errors)} errors; ask for fewer, and at least one.')
+    return tuple(np.argsort(o, kind='stable')[i:i+n] for o,i in zip((errors, -errors), skips))
 
-# %% ../nbs/60_metrics.ipynb #80da3531
+# %% ../nbs/60_metrics.ipynb #510f8288
 def _over(a, b): return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=np.asarray(b)!=0)
 
 def named_after(
@@ -131,7 +149,7 @@ def named_after(
     first, second = (t, _over(t, t.sum(-1, keepdims=True)))[::1 if vote == 'majority' else -1]
     return np.where(first == first.max(-2, keepdims=True), second, -1).argmax(-2)
 
-# %% ../nbs/60_metrics.ipynb #11da374e
+# %% ../nbs/60_metrics.ipynb #2033585b
 def _xlogx(x, axis): return (x*np.log(np.where(x > 0, x, 1))).sum(axis)
 
 def chance_information(
@@ -149,7 +167,7 @@ def _information(t, chance):
     mutual, mean = h_rows + h_cols - h, (h_rows + h_cols)/2
     return [np.where(d > 1e-12, _over(mutual-c, d), 1.) for c in (chance, 0) for d in [mean-c]]
 
-# %% ../nbs/60_metrics.ipynb #c5c9acd7
+# %% ../nbs/60_metrics.ipynb #cf35a858
 def table_agreement(
     tables, # (classes, K) counts, or (n, classes, K) for n of them
     vote:str = 'majority', # or 'lift'
@@ -157,6 +175,8 @@ def table_agreement(
 ) -> dict: # ami, nmi, purity, balanced_accuracy, kappa: a number each, or n
     "How far components agree with classes, from the table of their counts."
     tables = np.asarray(tables, np.float64)
+    need(tables.ndim in (2, 3) and tables.size and (tables >= 0).all() and (tables.sum((-2, -1)) > 0).all(),
+        f'a table of agreement has counts (classes, K) that are not all zero, and got {tables.shape}; leave classes and components without objects out.')
     t = tables.reshape(-1, *tables.shape[-2:])
     n, rows, v = t.sum((1, 2)), t.sum(2), named_after(t, vote)
     named = t @ np.eye(t.shape[1])[v] # (n, classes, classes)
@@ -167,7 +187,7 @@ def table_agreement(
         kappa=np.where(by_chance < 1, _over(right.sum(1)/n-by_chance, 1-by_chance), 1.))
     return {k: o.reshape(tables.shape[:-2])[()] for k,o in out.items()}
 
-# %% ../nbs/60_metrics.ipynb #3bc9ba51
+# %% ../nbs/60_metrics.ipynb #2fcc4732
 def _pair(labels, truth):
     labels, truth = np.asarray(labels), np.asarray(truth)
     need(labels.shape == truth.shape and labels.ndim == 1 and len(labels), f'{labels.shape} labels cannot be compared with {truth.shape} true classes; give one of each per object.')
@@ -183,7 +203,7 @@ def agreement(
     labels, truth = _pair(labels, truth)
     return {k: float(v) for k,v in table_agreement(contingency_matrix(truth, labels), vote).items()}
 
-# %% ../nbs/60_metrics.ipynb #ed97c558
+# %% ../nbs/60_metrics.ipynb #f652a414
 def clustering_accuracy(
     labels, # (n,) components
     truth, # (n,) true classes
