@@ -9,23 +9,28 @@ __all__ = ['class_counts', 'component_names', 'agreement_table', 'over_represent
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
 from .catalogue import numbered
-from .core import need,rng
+from .core import BadInput,need,rng
 from .metrics import chance_information,named_after,table_agreement
 
 # %% ../nbs/63_votes.ipynb #b27095b3
 def _members(classes):
-    "One column of True and False for each class."
-    if isinstance(classes, pd.DataFrame): return classes.astype(bool)
+    "One column of True and False for each class; what is missing is in none."
+    if isinstance(classes, pd.DataFrame):
+        try: return classes.astype('boolean').fillna(False).astype(bool)
+        except (TypeError, ValueError): raise BadInput('a table of classes has True and False in it, and this one has something else; give that of gz2.satisfied.') from None
     c = pd.Categorical(classes)
     return pd.DataFrame({k: c == k for k in c.categories}, range(len(c)))
 
 def _components(labels, k):
     "The components that are asked for, in that order."
     labels = np.asarray(labels)
-    if not isinstance(k, (int, np.integer)) and k is not None: return labels, list(k)
+    need(not pd.isna(labels).any(), 'some galaxies have no component; leave them out.')
+    if not isinstance(k, (int, np.integer)) and k is not None:
+        need(len(set(k)) == len(k), f'k names some components twice: {list(k)}.')
+        return labels, list(k)
     need(labels.dtype.kind in 'iu', f'components are {labels.dtype} where whole numbers are needed; name them in k.')
-    top = labels.max(initial=-1)+1
-    need(k is None or top <= k, f'labels run up to {top-1}, and there are only {k} components.')
+    low,top = labels.min(initial=0),labels.max(initial=-1)+1
+    need(low >= 0 and (k is None or top <= k), f'labels run from {low} to {top-1}, and there are {top if k is None else k} components from 0 on.')
     return labels, list(range(top if k is None else k))
 
 def _check(labels, classes, k):
@@ -47,6 +52,7 @@ def class_counts(
     "How many galaxies of each class each component has, with binomial intervals of the shares."
     need(of in ('component', 'class'), f"of={of!r} is not known; use 'component' or 'class'.")
     need(0 < level < 1, f'the level is {level}; give one between 0 and 1, such as 0.683.')
+    need(interval in ('jeffreys', 'wilson', 'wald', 'flat'), f"interval={interval!r} is not known; use 'jeffreys', 'wilson', 'wald' or 'flat'.")
     labels, m, names = _check(labels, classes, k)
     n = np.stack([m[labels == o].sum() for o in names])
     total = np.array([m[labels == o].any(axis=1).sum() for o in names])[:,None] if of == 'component' else m.sum().to_numpy()
@@ -79,7 +85,7 @@ def _draw(t, n_boot, seed):
     "Tables of as many galaxies, drawn with replacement, and the information that each has by chance."
     n = int(t.sum())
     tables = rng(seed, 'agreement').multinomial(n, t.ravel()/n, n_boot).reshape(n_boot, *t.shape)
-    if n <= 5000: return tables, np.array([chance_information(o) for o in tables])
+    if n <= max(5000, 20*t.size): return tables, np.array([chance_information(o) for o in tables])
     free = [((o.sum(-1) > 0).sum(-1)-1) * ((o.sum(-2) > 0).sum(-1)-1) for o in (t, tables)]
     return tables, chance_information(t)*free[1]/max(free[0], 1)
 
@@ -93,7 +99,7 @@ def agreement_table(
 ) -> pd.DataFrame: # Rows ami, nmi, purity, balanced_accuracy, kappa; columns value, low, high, and the bias that a survey of this size has
     "How far components and classes agree, with bootstrap intervals."
     need(n_boot >= 2 and 0 < level < 1, f'{n_boot} bootstraps give no interval of level {level}; ask for 1000 and 0.683.')
-    t, columns, _ = _table(labels, classes, np.unique(labels))
+    t, columns, _ = _table(labels, classes, list(pd.factorize(np.asarray(labels), sort=True)[1]))
     tables, chance = _draw(t, n_boot, seed)
     value, endless, drawn = table_agreement(t, vote), table_agreement(t, vote, 0), table_agreement(tables, vote, chance)
     off = {k: drawn[k] - endless[k] for k in value}
@@ -110,6 +116,8 @@ def over_represented(
 ) -> np.ndarray: # Numbers of components
     "The components in which `yes` is more frequent than among all, weighted by responsibility."
     p, y = np.asarray(p, np.float64), np.asarray(yes, np.float64)
+    need(p.ndim == 2 and y.shape == p.shape[:1] and np.isfinite(y).all() and np.isfinite(p).all(),
+        f'responsibilities {p.shape} and answers {y.shape} do not fit, or some are missing; leave those galaxies out.')
     mass = p.sum(0)
     return np.flatnonzero(np.divide(y @ p, mass, out=np.zeros(len(mass)), where=mass > 0) > y.mean() + 1e-12)
 
@@ -131,7 +139,8 @@ def _resampled(yes, last, n_boot, seed):
 
 def _known(p, yes):
     p = numbered(p, 'p') if isinstance(p, pd.DataFrame) else np.asarray(p, np.float64)
-    y = pd.array(yes, dtype='boolean')
+    try: y = pd.array(yes, dtype='boolean')
+    except (TypeError, ValueError): raise BadInput('answers are True, False or missing, and these are something else; say which are True, as in classes == "edge-on".') from None
     need(p.ndim == 2 and len(p) == len(y), f'responsibilities {p.shape} cannot rank {len(y)} answers; give (n, K) of them and one answer per galaxy.')
     ok = ~y.isna()
     p, y = p[ok], y[ok].astype(bool)
@@ -141,7 +150,11 @@ def _known(p, yes):
 
 def _chosen(p, yes, components, seed):
     "Which components, how many galaxies chose them, and which rows are ranked."
-    if components is not None: return np.atleast_1d(components), 0, np.arange(len(p))
+    if components is not None:
+        found = np.unique(components)
+        need(found.size and found.dtype.kind in 'iu' and found[0] >= 0 and found[-1] < p.shape[1],
+            f'components {components} cannot be ranked by; give one or more of the numbers from 0 to {p.shape[1]-1}.')
+        return found, 0, np.arange(len(p))
     rows = rng(seed, 'ranking', 'half').permutation(len(p))
     half, rest = rows[:len(p)//2], rows[len(p)//2:]
     found = over_represented(p[half], yes[half])
@@ -166,9 +179,9 @@ def ranking(
     level:float = .683, # Of the intervals
 ) -> pd.DataFrame: # A row for each score, from the highest: threshold, selected, completeness, purity, false_positive; `attrs` has the areas
     "Galaxies ranked by their responsibility in chosen components, and how complete and pure each selection is."
+    need(n_boot >= 0 and 0 < level < 1, f'{n_boot} bootstraps give no interval of level {level}; ask for 1000 and 0.683.')
     p, yes = _known(p, yes)
     components, chosen_on, rows = _chosen(p, yes, components, seed)
-    need(((0 <= components) & (components < p.shape[1])).all(), f'components {components.tolist()} are asked for, and there are {p.shape[1]}.')
     need(0 < yes[rows].sum() < len(rows), 'the half that is ranked has only one answer; give more galaxies, or name the components.')
     score = p[rows][:,components].sum(1)
     order = np.argsort(-score, kind='stable')
