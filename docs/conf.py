@@ -31,6 +31,7 @@ autodoc_inherit_docstrings = False
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
 
+highlight_language = 'text'
 html_theme = 'furo'
 pygments_dark_style = 'monokai'
 html_title = f'{project} {release}'

@@ -1,5 +1,6 @@
 "The site, from the notebooks: `python docs/pages.py` writes _docs, and _docs/index.html opens in any browser. Nothing is executed, and no network is needed."
 import ast,json,re,shutil,sys,tempfile
+from base64 import b64decode
 from pathlib import Path
 from posixpath import dirname,join,normpath,relpath
 from sphinx.cmd.build import main as sphinx
@@ -29,6 +30,12 @@ def defined(src):
 
 def markdown(src): return dict(cell_type='markdown', metadata={}, source=src)
 
+def size(outputs):
+    "Figures are saved with two pixels for one, as screens with a high resolution want them; here they are shown a tenth larger than half"
+    pngs = [''.join(o['data']['image/png']) for o in outputs if 'image/png' in o.get('data', {})]
+    widths = [int.from_bytes(b64decode(o[:32])[16:20]) for o in pngs]
+    return dict(mystnb=dict(image=dict(width=f'{max(widths)*.55:.0f}px'))) if widths else {}
+
 def shown(nb):
     "The cells that a reader sees, without nbdev's directives; exported code is tagged, and what it defines can be linked to"
     module,seen = exports(nb),set()
@@ -39,7 +46,7 @@ def shown(nb):
         names = {f'code-astrovader.{module}.{o}'.lower() for o in defined(src)} if 'export' in d else set()
         yield from (markdown(f'({o})=') for o in sorted(names-seen))
         seen |= names
-        yield {**c, 'metadata': dict(tags=['export']*('export' in d)), 'source': re.sub(r'^#\|.*\n?', '', src, flags=re.M)}
+        yield {**c, 'metadata': dict(tags=['export']*('export' in d), **size(c['outputs'])), 'source': re.sub(r'^#\|.*\n?', '', src, flags=re.M)}
 
 # nbs/ and the repository's root become one folder of pages
 
