@@ -8,11 +8,14 @@ def small(png):
     "A PNG in base64 with 160 greys and at most 96 colours"
     im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
     x = np.asarray(im)
-    coloured = x[np.ptp(x.astype(int), axis=2) > 24][None]
-    few = Image.fromarray(coloured).quantize(96).getpalette()[:96*3] if coloured.size else []
-    table = Image.new('P', (1, 1))
-    table.putpalette(np.linspace(0, 255, 160).astype(int).repeat(3).tolist() + few)
-    im.quantize(palette=table, dither=Image.Dither.NONE).save(f := io.BytesIO(), 'png', optimize=True)
+    coloured = np.ptp(x.astype(int), axis=2) > 24
+    which, table = np.rint(x.mean(2)/255*159).astype(np.uint8), np.linspace(0, 255, 160).round().astype(int).repeat(3).tolist()
+    if coloured.any():
+        few = Image.fromarray(x[coloured][None]).quantize(96, dither=Image.Dither.NONE)
+        which[coloured], table = 160 + np.asarray(few)[0], table + few.getpalette()[:96*3]
+    out = Image.fromarray(which)
+    out.putpalette(table)
+    out.save(f := io.BytesIO(), 'png', optimize=True)
     return base64.b64encode(f.getvalue()).decode()
 
 def kept(o):
