@@ -40,7 +40,7 @@ def _schema(columns, where):
     c = set(columns)
     found = dict(votes=any(map(_vote.fullmatch, c)), kaggle={'galaxyid', 'class1.1'} <= c or {'galaxyid', 'class1_1'} <= c,
         mapping={'objid', 'asset_id'} <= c, sample={'objid', 'petror90_r'} <= c)
-    need(any(found.values()), f'{where} is none of the tables of Galaxy Zoo 2 (its columns are {", ".join(list(columns)[:8])} ...); '
+    need(any(found.values()), f'{where} is none of the tables of Galaxy Zoo 2 (its columns are {", ".join(list(columns)[:8]):.200} ...); '
         'give gz2_hart16, zoo2MainSpecz, gz2sample, gz2_filename_mapping or the Kaggle solutions.')
     return next(k for k,o in found.items() if o)
 
@@ -56,6 +56,7 @@ _lossy = r'\d+\.\d*([eE][+-]?\d+)?|\d+[eE][+-]?\d+'
 def _ids(col, where):
     "The ids as text, or one sentence where digits were lost before we came."
     ids = as_ids(col)
+    ids = ids.mask(ids == '')
     bad = ids[ids.str.fullmatch(_lossy).fillna(False)]
     need(bad.empty, f'{where} has ids such as {bad.iloc[0] if len(bad) else ""}, which are floating point numbers and lose digits; write them as text or integers.')
     return ids
@@ -80,14 +81,14 @@ def _say(where, n):
     if n['without_id']: print(f'{where}: {n["without_id"]} of {n["rows"]} rows have no {n["key"]}; name another column as id_column where there is one')
 
 def read_gz2(
-    path, # CSV, FITS, VOTable or Parquet, gzipped or not; or a DataFrame
+    path, # CSV, FITS, VOTable or Parquet, gzipped or not; or a DataFrame or astropy Table
     id_column:str=None, # The column with the object ids; `object_id` or else the schema's own
 ) -> pd.DataFrame: # `object_id` as text first, the rest in lower case; `attrs` has schema, key, rows, duplicates and without_id
     "Read a table of Galaxy Zoo 2 in any of its schemas."
-    where = 'the table' if isinstance(path, pd.DataFrame) else str(path)
+    where = str(path) if isinstance(path, (str, Path)) else 'the table'
     t = read_table(path, id_column, first=False).rename(columns=lambda o: str(o).lower())
     need(len(t), f'{where} has no rows; give one with galaxies in it.')
-    need(t.columns.is_unique, f'{where} has columns that differ only in upper and lower case; rename them.')
+    need(t.columns.is_unique, f'{where} has two columns {t.columns[t.columns.duplicated()].tolist()[:1]}, be it in upper and lower case; rename one.')
     schema = _schema(t.columns, where)
     key = _key(t.columns, schema, id_column, where)
     ids = _ids(t[key], where)
@@ -99,13 +100,14 @@ def read_gz2(
     return t
 
 # %% ../nbs/14_gz2.ipynb #f0af60d8
-def _order(ids): return np.lexsort((ids, [int(o) if o.isdigit() else 0 for o in ids]))
+def _order(ids): return np.lexsort((ids, [int(o) if o.isdecimal() else 0 for o in ids]))
 
 def _paired(ids, t):
     "The rows of `t` that are among ours, sorted, beside our sorted ids: the fault of the published code."
     t = t[t.object_id.isin(ids)].reset_index(drop=True)
     out = pd.Series(pd.NA, range(len(ids)), 'Int64')
-    out.iloc[_order(ids)[:len(t)]] = _order(t.object_id.tolist())
+    n = min(len(t), len(ids))
+    out.iloc[_order(ids)[:n]] = _order(t.object_id.tolist())[:n]
     got = t.reindex(out.fillna(-1).astype(int)).reset_index(drop=True)
     n = dict(matched=int(out.notna().sum()), unmatched=int(out.isna().sum()), wrong=int((got.object_id.notna() & (got.object_id != pd.Series(ids))).sum()))
     return got.drop(columns='object_id'), n
@@ -122,6 +124,7 @@ def join(
     if isinstance(ours, Survey): ours = ours.index()
     t = ours if isinstance(ours, pd.DataFrame) else pd.DataFrame(dict(object_id=as_ids(pd.Series(ours))))
     need('object_id' in t and len(t), 'our table has no rows with an object_id; give a catalogue, a survey or a list of ids.')
+    t,votes = read_table(t),read_table(votes) # in this machine's order of bytes
     ids = as_ids(t.object_id).fillna('').tolist()
     more,n = _paired(ids, votes) if how == 'sorted' else join_by_id(ids, votes, 'object_id')
     print(f'{n["matched"]} of {len(t)} galaxies have votes, {n["unmatched"]} have none'
@@ -171,14 +174,23 @@ cuts['paper edge-on'] = {'edge-on': _edge_on, 'not edge-on': _not_edge_on}
 cuts['clean edge-on'] = {'edge-on': clean('a04_yes'), 'not edge-on': clean('a05_no')}
 
 # %% ../nbs/14_gz2.ipynb #3e684a39
+def _numbers(col, top):
+    "A column as floating point numbers from 0 to `top`, NaN where it is empty; one sentence where it holds something else."
+    x,blank = pd.to_numeric(col, errors='coerce').to_numpy(float, na_value=np.nan),col.isna()
+    if not pd.api.types.is_numeric_dtype(col.dtype): blank |= col.astype(str).str.strip().isin(['', '--', 'nan', 'null'])
+    wrong = col[~blank.to_numpy() & ~((x >= 0) & (x <= top + 1e-3))]
+    need(wrong.empty, f'column {col.name} has {len(wrong)} values such as {next(iter(wrong), "")}, where numbers from 0'
+        + (f' to {top}' if np.isfinite(top) else '') + ' are needed; leave empty what is not known.')
+    return x
+
 def _column(votes, cut, kind):
-    "One column of votes as floating point numbers, NaN where there is none, rounded so that .43 is the same in every format."
+    "One column of votes, rounded so that .43 is the same in every format."
     name = f'{cut.question}_{cut.answer}_{kind}'
     found = next((o for o in votes.columns if str(o).lower() == name.lower()), None)
     if found is None:
         kinds = [k for k in ('debiased', 'weighted_fraction', 'fraction') if any(str(o).lower() == f'{cut.question}_{cut.answer}_{k}' for o in votes)]
         raise BadInput(f'the votes have no column {name}; ' + (f'they have {" and ".join(kinds)}, so say kind={kinds[0]!r}.' if kinds else 'join a table that has it.'))
-    return pd.to_numeric(votes[found], errors='coerce').to_numpy(float, na_value=np.nan).round(6)
+    return _numbers(votes[found], 1).round(6)
 
 def asked(
     votes:pd.DataFrame, # A table with columns of counts
@@ -187,9 +199,16 @@ def asked(
     "How many volunteers answered a question."
     found = [o for o in votes if re.fullmatch(rf'{re.escape(question)}_.+_count', str(o), re.I)]
     need(found, f'the votes have no counts of {question}, as those of Kaggle have none; say min_votes=0 to do without.')
-    return np.nansum([pd.to_numeric(votes[o], errors='coerce').to_numpy(float, na_value=np.nan) for o in found], axis=0)
+    return np.nansum([_numbers(votes[o], np.inf) for o in found], axis=0)
 
 # %% ../nbs/14_gz2.ipynb #4cb572db
+def _named(cut):
+    "The cuts of a classification, by class."
+    need(not isinstance(cut, str) or cut in cuts, f'no classification is called {cut!r}; there are {", ".join(cuts)}.')
+    cut = cuts[cut] if isinstance(cut, str) else cut
+    need(isinstance(cut, dict) and cut and all(isinstance(o, Cut) for o in cut.values()), f'{cut!r:.60} is no dictionary of classes and their cuts, such as dict(smooth=clean("a01_smooth")).')
+    return cut
+
 def _holds(votes, cut, kind, min_votes):
     v = _column(votes, cut, kind)
     ok = v >= round(cut.threshold, 6) if cut.reaches else v > round(cut.threshold, 6)
@@ -205,8 +224,7 @@ def satisfied(
     min_votes:int=None, # Instead of the cuts' own; 0 for votes without counts
 ) -> pd.DataFrame: # A column of True and False for each class
     "Which classes each galaxy's votes satisfy: none, one, or more."
-    need(not isinstance(cut, str) or cut in cuts, f'no classification is called {cut!r}; there are {", ".join(cuts)}.')
-    return pd.DataFrame({k: _holds(votes, o, kind, min_votes) for k,o in (cuts[cut] if isinstance(cut, str) else cut).items()}, index=votes.index)
+    return pd.DataFrame({k: _holds(votes, o, kind, min_votes) for k,o in _named(cut).items()}, index=votes.index)
 
 # %% ../nbs/14_gz2.ipynb #16912d69
 def _root(cut): return _root(cut.needs[0]) if cut.needs else cut
@@ -221,7 +239,7 @@ def classify(
     "The class of every galaxy by its votes."
     need(both in ('larger', 'none'), f"both={both!r} is not known; use 'larger' or 'none'.")
     ok = satisfied(votes, cut, kind, min_votes)
-    v = np.stack([_column(votes, _root(o), kind) for o in (cuts[cut] if isinstance(cut, str) else cut).values()], 1)
+    v = np.stack([_column(votes, _root(o), kind) for o in _named(cut).values()], 1)
     best,many = np.where(ok, v, -1.).argmax(1), ok.sum(axis=1).to_numpy()
     got = (many > 0) & ((many == 1) | (both == 'larger'))
     out = pd.Series(pd.Categorical.from_codes(np.where(got, best, -1), list(ok)), votes.index, name='class')

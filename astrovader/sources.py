@@ -31,39 +31,53 @@ def _read(path, id_column, first):
         ids = {_id_column(columns, id_column, path)} if first or id_column else set()
         return pd.read_csv(path, sep=sep, dtype={o: str for o in columns if o in ids or _like_id.search(str(o))}, low_memory=False)
     from astropy.table import Table
-    t = Table.read(path)
-    t.convert_bytestring_to_unicode()
-    return t[[o for o in t.colnames if t[o].ndim == 1]].to_pandas()
+    return _flat(Table.read(path))
 
 # %% ../nbs/12a_sources.ipynb #95142369
+def _flat(t):
+    "An astropy Table as a DataFrame, without columns of more than one dimension."
+    t = t[[o for o in t.colnames if t[o].ndim == 1]]
+    t.convert_bytestring_to_unicode()
+    return t.to_pandas()
+
+def _native(t):
+    "The numbers in this machine's order of bytes."
+    odd = {c: o.newbyteorder('=') for c,o in t.dtypes.items() if getattr(o, 'byteorder', '=') == '>'}
+    return t.astype(odd) if odd else t
+
+# %% ../nbs/12a_sources.ipynb #e15ed669
 def read_table(
-    table, # CSV, TSV, Parquet, FITS, VOTable or ECSV; or a DataFrame, which is returned as it is
+    table, # CSV, TSV, Parquet, FITS, VOTable or ECSV; or a DataFrame, which is returned as it is, or an astropy Table
     id_column:str=None, # The column with the object ids, which are read as text: `object_id`, or else the first
     first:bool=True, # May it be the first?
 ) -> pd.DataFrame: # Columns of more than one dimension are left out
     "Read a catalogue."
-    if isinstance(table, pd.DataFrame): return table
+    if isinstance(table, pd.DataFrame): return _native(table)
+    if hasattr(table, 'to_pandas'): return _flat(table)
+    need(isinstance(table, (str, os.PathLike)), f'a table is a file, a DataFrame or an astropy Table, and this is a {type(table).__name__}.')
     path = Path(table)
+    need(not path.is_dir(), f'{path} is a folder; give the table in it.')
     need(path.is_file(), f'{path} does not exist; check the path of the table.')
     try: return _read(path, id_column, first)
     except AstrovaderError: raise
-    except Exception as e: raise BadInput(f'{path} cannot be read as a table ({" ".join(str(e).split())}); give CSV, Parquet or FITS.') from None
+    except Exception as e: raise BadInput(f'{path} cannot be read as a table ({" ".join(str(e).split()):.200}); give CSV, Parquet or FITS.') from None
 
-# %% ../nbs/12a_sources.ipynb #7b19005a
+# %% ../nbs/12a_sources.ipynb #d8a7bfdd
 _suffix = re.compile(r'\.(jpe?g|png|tiff?|bmp|gif|webp|fits?|fts|npy|npz)(\.gz|\.fz)?$', re.I)
 
 def as_ids(
     col, # A column of a table
 ) -> pd.Series: # Of strings
     "The object ids in a column, as text without the suffix of a file."
+    if getattr(col.dtype, 'byteorder', '=') == '>': col = col.astype(col.dtype.newbyteorder('='))
     if pd.api.types.is_float_dtype(col.dtype):
-        ok = (col.dropna() % 1 == 0) & (col.dropna().abs() < 2**53)
+        ok = (col.dropna() % 1 == 0) & (col.dropna().abs() < 2**{2: 11, 4: 24}.get(col.dtype.itemsize, 53))
         need(ok.all(), f'the ids in column {col.name!r} are floating point numbers, which lose digits; write them as text or integers.')
         col = col.astype('Int64')
-    col = col.map(lambda o: o.decode() if isinstance(o, bytes) else o) if col.dtype == object else col
+    if col.dtype == object: col = pd.Series([o.decode() if isinstance(o, bytes) else o for o in col], col.index, object, col.name)
     return col.astype('string').str.strip().str.replace(_suffix, '', regex=True)
 
-# %% ../nbs/12a_sources.ipynb #d8a7bfdd
+# %% ../nbs/12a_sources.ipynb #c37b2be0
 def _nullable(t):
     kinds = dict(i='Int64', u='UInt64', b='boolean')
     return t.astype({c: kinds[o.kind] for c,o in t.dtypes.items() if getattr(o, 'kind', '') in kinds})
@@ -86,7 +100,7 @@ def join(
     n = dict(id_column=col, matched=int(found.sum()), unmatched=int((~found).sum()), duplicates=int(key.duplicated().sum()))
     return (t if found.all() else _nullable(t)).reindex(pd.Index(ids)).reset_index(drop=True), n
 
-# %% ../nbs/12a_sources.ipynb #c37b2be0
+# %% ../nbs/12a_sources.ipynb #08b0078e
 @dataclass
 class Sources:
     "The images that are to be packed, in order."
@@ -99,7 +113,7 @@ class Sources:
     def __len__(self): return len(self.files)
     def __getitem__(self, s): return [(self.root, o) if self.zipped else Path(self.root, o) for o in self.files[s]]
 
-# %% ../nbs/12a_sources.ipynb #96f4979c
+# %% ../nbs/12a_sources.ipynb #4bdf2168
 def _natural(s): return [int(o) if i % 2 else o.lower() for i,o in enumerate(re.split(r'([0-9]+)', s))], s
 
 def _wanted(name): return bool(_suffix.search(name)) and not any(o.startswith(('.', '__MACOSX')) for o in PurePosixPath(name).parts)
@@ -109,20 +123,20 @@ def _in_folder(root, skip):
         folders[:] = [o for o in folders if Path(here, o).resolve() != skip]
         yield from (Path(here, o).relative_to(root).as_posix() for o in files)
 
-# %% ../nbs/12a_sources.ipynb #08b0078e
+# %% ../nbs/12a_sources.ipynb #05022722
 def _in_zip(path):
     try:
         with zipfile.ZipFile(path) as z: return z.namelist()
     except Exception as e: raise BadInput(f'{path} is a damaged zip ({e}); copy it again.') from None
 
-# %% ../nbs/12a_sources.ipynb #1ec7e1c9
+# %% ../nbs/12a_sources.ipynb #23bb2e92
 def _ids(files):
     paths = [_suffix.sub('', o) for o in files]
     stems = [o.rsplit('/', 1)[-1] for o in paths]
     n_stem,n_path = Counter(stems),Counter(paths)
     return [s if n_stem[s] == 1 else p if n_path[p] == 1 else f for s,p,f in zip(stems, paths, files)]
 
-# %% ../nbs/12a_sources.ipynb #7d297678
+# %% ../nbs/12a_sources.ipynb #bc9d0b06
 _path_columns = 'path', 'file', 'filename', 'file_name', 'file_loc', 'png_loc', 'image'
 
 def _from_table(path, id_column):
@@ -146,7 +160,7 @@ def _listed(path, id_column):
         files = [o for o in lines if o and not o.startswith('#')]
     return Sources(str(_beside(path, files)), files, ids or _ids(files), table)
 
-# %% ../nbs/12a_sources.ipynb #48f5faa4
+# %% ../nbs/12a_sources.ipynb #2e5004ed
 def find_images(
     src, # A folder, a zip, a text file with paths, or a table with a path column
     id_column:str=None, # The column of a table that has the object ids: `object_id`, or else the file's name is the id
