@@ -110,7 +110,7 @@ def _sky(y, levels):
     h,w = y.shape
     v,u = np.ogrid[:h,:w]
     lo,sky = np.percentile(y[np.hypot((v+.5)/h-.5, (u+.5)/w-.5) > .5], [16, 50])
-    return np.float32(sky), max(float(sky-lo), float(y.max()-sky)/levels)
+    return np.float32(sky), max(float(sky-lo), float(y.max()-sky)/min(levels, 1e6))
 
 def _extract(y, level, min_area, contrast):
     "SExtractor's labels; none where it fails."
@@ -163,7 +163,7 @@ def _sources(light, labels):
     h,w = light.shape
     v,u = np.arange(h)[:,None]-(h-1)/2,np.arange(w)-(w-1)/2
     total = lambda o: np.bincount(labels.ravel(), (o+0*light).ravel(), labels.max()+1)[1:]
-    f = light.clip(1e-9)
+    f = light.clip(1e-9*max(float(light.max()), 1e-30))
     mean = lambda o: total(f*o)/total(f)
     x,y = mean(u),mean(v)
     xx,yy,xy = mean(u*u)-x*x,mean(v*v)-y*y,mean(u*v)-x*y
@@ -200,9 +200,10 @@ def segment(
     if np.isfinite(x).all() and np.ptp(x) > 0 and min(x.shape) > 3:
         y = gaussian_filter(x, smooth*min(x.shape)/2.355)
         sky,noise = _sky(y, levels)
-        labels = _extract(y-sky, threshold*noise, min_area, contrast)
+        y = (y-sky)/np.float32(noise or 1) # so that no unit of flux is too small or too large
+        labels = _extract(y, threshold, min_area, contrast)
         middle = _middle(labels)
-        labels = _ordered(x-sky, _join(y-sky, labels, middle, rise*noise, dip), middle)
+        labels = _ordered(x-sky, _join(y, labels, middle, rise, dip), middle)
     return Segments(bool(labels.any()), labels, _sources(x-sky, labels), x-sky, float(sky), noise)
 
 # %% ../nbs/12_framing.ipynb #66754319
@@ -219,7 +220,8 @@ def companions(
 ) -> pd.DataFrame: # found, central_flux, companion_flux, companion_share, companion_x, companion_y, n_companions
     "How much of the light of each image is not of the source in its middle, and where the brightest companion lies."
     cols = 'found central_flux companion_flux companion_share companion_x companion_y n_companions'.split()
-    return pd.DataFrame([_share(segment(o, **kwargs)) for o in images], columns=cols)
+    out = pd.DataFrame([_share(segment(o, **kwargs)) for o in images], columns=cols)
+    return out.astype({o: dict(found=bool, n_companions=int).get(o, float) for o in cols})
 
 # %% ../nbs/12_framing.ipynb #2db7d830
 def prepare(
