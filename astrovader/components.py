@@ -30,9 +30,10 @@ def members(
     mixture = None, # The model's; among equally probable ones its density decides, and without it that of the component's objects
 ) -> np.ndarray: # Row numbers of the catalogue
     "Galaxies that are labelled with a component."
-    need(by in ('probable', 'random'), f"by={by!r} is not known; use 'probable' or 'random'.")
+    need(by in ('probable', 'random') and n >= 1, f"{n} galaxies by {by!r} cannot be chosen; ask for at least one, by 'probable' or 'random'.")
     k = numbered(cat, 'p').shape[1]
     need(0 <= component < k, f'there is no component {component}; they run from 0 to {k-1}.')
+    need(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
     rows = np.flatnonzero(cat.component.to_numpy() == component)
     if by == 'random': return rng(seed, 'members', component).permutation(rows)[:n]
     if not len(rows): return rows
@@ -92,6 +93,7 @@ def component_table(
     "Companions and reconstruction errors of every component."
     model = open_model(model, device)
     k, every = len(model.mixture.means), np.sort(cat.recon_error.to_numpy())
+    need(numbered(cat, 'p').shape[1] == k, f'the model has {k} components and the catalogue another number; give the catalogue that this model made.')
     light = _measured(survey, cat, k, n, need_seed(seed))
     sample = _sample(light[light.found])
     with torch.no_grad(): mean = companions(model.decode(model.mixture.means).cpu().numpy())
@@ -104,6 +106,7 @@ def component_table(
 
 # %% ../nbs/61_components.ipynb #78a03570
 kinds = 'morphological','companion','corrupt','empty'
+_not_morphological = kinds[1:]
 
 def split(
     table:pd.DataFrame, # As `component_table` makes it
@@ -125,12 +128,15 @@ def split(
 # %% ../nbs/61_components.ipynb #c211c655
 def second_labels(
     cat:pd.DataFrame, # As `catalogue` makes it
-    kinds, # The kind of every component, as `split` says
+    kinds, # The kind of every component, as `split` says; by number where it is a Series, else in order
     mixture = None, # The model's, for exact posteriors from the latents; the catalogue's own probabilities if None
     of:str = 'companion', # The kind of component whose galaxies get a second label
 ) -> pd.DataFrame: # A row for each of those galaxies: row of the catalogue, object_id, component, second, p_second; -1 and NaN where no p is left
     "The most probable morphological component of galaxies that have another label."
-    kinds = np.asarray(kinds)
+    k = numbered(cat, 'p').shape[1]
+    kinds = np.asarray(kinds.reindex(range(k)) if isinstance(kinds, pd.Series) else kinds, object)
+    need(kinds.shape == (k,) and not pd.isna(kinds).any(), f'{k} components need a kind each, and got {kinds.tolist()}; give what split says of this catalogue.')
+    need(of in _not_morphological, f"of={of!r} is not known; use one of {', '.join(_not_morphological)}.")
     morph, rows = np.flatnonzero(kinds == 'morphological'), np.flatnonzero((kinds == of)[cat.component.to_numpy()])
     need(len(morph), 'no component is morphological, so there is none to give as a second label.')
     p = numbered(cat, 'p')[rows][:,morph].astype(np.float64)
@@ -171,8 +177,11 @@ def choose_k(
 ) -> pd.DataFrame: # A row for each fit: fit, k, largest (weight), iterations, converged
     "How many components keep weight in Bayesian mixtures of many mini-batches."
     z = np.asarray(z, np.float64)
-    need(z.ndim == 2 and np.isfinite(z).all(), f'embeddings are (n, J) finite numbers, and these are {z.shape}; leave NaN out.')
-    need(1 <= k_max <= min(batch, len(z)) and n_fits >= 1, f'{k_max} components cannot be fitted to batches of {min(batch, len(z))}; offer fewer, and ask for at least one fit.')
+    need(z.ndim == 2 and z.shape[1] and np.isfinite(z).all(), f'embeddings are (n, J) finite numbers, and these are {z.shape}; leave NaN out.')
+    need(covariance in ('diag', 'full'), f"covariance={covariance!r} is not known; use 'diag' or 'full'.")
+    need(0 <= threshold < 1 and (concentration is None or concentration > 0) and max_iter >= 1,
+        f'threshold {threshold}, concentration {concentration} and max_iter {max_iter}: give a part of the weight, a positive number and at least one step.')
+    need(1 <= k_max <= min(batch, len(z)) > 1 and n_fits >= 1, f'{k_max} components cannot be fitted to batches of {min(batch, len(z))}; offer fewer, and ask for at least one fit.')
     out = []
     for i in progress(range(n_fits), 'choosing K'):
         r = rng(seed, 'choose_k', i)
