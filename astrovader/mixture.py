@@ -166,7 +166,7 @@ def hold(self:RawMixture):
     "Lift weights and variances to their least value, after a step of the optimiser."
     for p in self.theta, self.variances: p.clamp_(min=self.least)
 
-# %% ../nbs/31_mixture.ipynb #ed51dead
+# %% ../nbs/31_mixture.ipynb #6d6c22ea
 @patch
 @torch.no_grad()
 def sample(self:Mixture,
@@ -185,7 +185,7 @@ def sample(self:Mixture,
     eps = torch.randn((n, self.means.shape[1]), generator=generator, device=self.means.device, dtype=self.means.dtype)
     return self.means[c] + temperature*(self.log_vars/2).exp()[c]*eps, c
 
-# %% ../nbs/31_mixture.ipynb #6d6c22ea
+# %% ../nbs/31_mixture.ipynb #8ea4e1f7
 def fit_mixture(
     z:np.ndarray, # (n, J) embeddings
     n_components:int, # K; at most n
@@ -204,7 +204,7 @@ def _one_fit(z, k, seed, covariance):
     means = KMeans(k, n_init=1, random_state=seed).fit(z).cluster_centers_
     return GaussianMixture(k, covariance_type=covariance, means_init=means, reg_covar=1e-4, max_iter=300, random_state=seed).fit(z)
 
-# %% ../nbs/31_mixture.ipynb #ce076943
+# %% ../nbs/31_mixture.ipynb #c0d8c8de
 def m_step(
     gamma:np.ndarray, # (n, K) responsibilities
     z_mean:np.ndarray, # (n, J)

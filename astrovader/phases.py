@@ -6,7 +6,7 @@
 __all__ = ['choices', 'presets', 'Preset', 'with_changes', 'Phase', 'plan', 'phase_at', 'n_epochs', 'weights', 'get_preset']
 
 # %% ../nbs/40_phases.ipynb #6a101e14
-import math
+import math,numpy as np
 from dataclasses import dataclass,field,fields,replace
 from .core import need
 from .networks import Architecture
@@ -49,11 +49,14 @@ def _check(p):
     "Refuse a preset that cannot be trained."
     def every(names, ok, what):
         for o in names.split(): need(ok(getattr(p, o)), f'{o} is {getattr(p, o)}; it must be {what}.')
-    every('epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: v >= 1, 'at least 1')
-    every('epochs_static', lambda v: v >= 0, 'at least 0')
-    every('lr lr_end', lambda v: 0 < v < math.inf, 'a number above 0')
-    every('alpha mixture_weight l2 clip', lambda v: 0 <= v < math.inf, 'a number that is not negative')
-    every('valid', lambda v: 0 < v < 1, 'between 0 and 1')
+    def number(v): return isinstance(v, (int, float))
+    need(isinstance(p.arch, Architecture), f'arch is {p.arch!r}; it must be an Architecture, or a dictionary of its fields.')
+    every('epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: isinstance(v, int) and v >= 1, 'a whole number of at least 1')
+    every('epochs_static', lambda v: isinstance(v, int) and v >= 0, 'a whole number of at least 0')
+    every('lr lr_end', lambda v: number(v) and 0 < v < math.inf, 'a number above 0')
+    every('alpha mixture_weight l2 clip', lambda v: number(v) and 0 <= v < math.inf, 'a number that is not negative')
+    every('valid', lambda v: number(v) and 0 < v < 1, 'a number between 0 and 1')
+    every('sample_alpha flips bf16 set_mixture keep_adam always_draw', lambda v: isinstance(v, bool), 'True or False')
     for name,known in choices.items(): every(name, lambda v: v in known, f'one of {", ".join(known)}')
 
 choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy'),
@@ -65,7 +68,7 @@ def with_changes(
     **changes, # Fields of `Preset` or of `Architecture`; None leaves a field as it is
 ) -> Preset:
     "A preset with some fields replaced."
-    changes = {k: v for k,v in changes.items() if v is not None}
+    changes = {k: v.item() if isinstance(v, np.generic) else v for k,v in changes.items() if v is not None}
     own, inner = ({o.name for o in fields(c)} for c in (Preset, Architecture))
     unknown = ', '.join(sorted(changes.keys() - own - inner))
     need(not unknown, f'a preset has no field {unknown}; see Preset and Architecture for those it has.')
@@ -98,6 +101,7 @@ def phase_at(
     t:float, # In epochs since the start
 ) -> Phase: # The last one, when `t` is at or past the end
     "The phase that epoch `t` belongs to."
+    need(t >= 0, f'there is no epoch {t}; epochs run from 0.')
     return [p for p in plan(preset) if p.start <= t][-1]
 
 def n_epochs(preset): return sum(p.epochs for p in plan(preset))
@@ -112,7 +116,7 @@ def weights(
     if p.name == 'alpha': return dict(gaussian_kl=preset.alpha, mixture_kl=0.)
     published = preset.schedule == 'published'
     if published: t = math.floor(t) + 1
-    ramp = ((t - p.start)/p.epochs)**3 + preset.alpha if p.name == 'anneal' else 1. + published*preset.alpha
+    ramp = ((t - p.start)/preset.epochs_anneal)**3 + preset.alpha if p.name == 'anneal' else 1. + published*preset.alpha
     return dict(gaussian_kl=0., mixture_kl=preset.mixture_weight*ramp)
 
 # %% ../nbs/40_phases.ipynb #982f5456
