@@ -43,7 +43,8 @@ class Architecture:
 
     def __post_init__(self):
         for f in fields(self):
-            if f.type is tuple: object.__setattr__(self, f.name, tuple(getattr(self, f.name)))
+            v = getattr(self, f.name)
+            if f.type is tuple and isinstance(v, list): object.__setattr__(self, f.name, tuple(v))
         _check(self)
 
 # %% ../nbs/30_networks.ipynb #c5a4879f
@@ -51,17 +52,23 @@ outputs = dict(relu=nn.ReLU, sigmoid=nn.Sigmoid)
 
 def _check(a):
     "Refuse an architecture that cannot be built."
+    for f in fields(a):
+        v = getattr(a, f.name)
+        if f.type in (int, tuple):
+            need(isinstance(v, f.type) and all(isinstance(o, int) and o >= 1 for o in (v if f.type is tuple else (v,))),
+                f'{f.name} is {v!r}; it must be {"whole numbers" if f.type is tuple else "a whole number"} of at least 1.')
+    need(isinstance(a.slope, (int, float)) and isinstance(a.raw_mixture, bool), f'slope is {a.slope!r} and raw_mixture {a.raw_mixture!r}; give a number, and True or False.')
     for part in ('encoder', 'decoder'):
         f, k = getattr(a, f'{part}_filters'), getattr(a, f'{part}_kernels')
         need(len(f) == len(k) > 0, f'{part}_filters has {len(f)} entries and {part}_kernels {len(k)}; give both one entry a block.')
         n = 2**len(f)
         need(a.size % n == 0, f'images of {a.size} pixels cannot be halved {len(f)} times; pack them at a multiple of {n}.')
         need(all(o % 2 for o in k), f'{part}_kernels {k} has an even width; use odd ones, which keep an image centred.')
+    need(a.output_kernel % 2, f'output_kernel is {a.output_kernel}, which is even; use an odd width, which keeps an image centred.')
     for k,known in dict(output=outputs, upsample=upsamplings).items():
         need(getattr(a, k) in known, f'{k} is {getattr(a, k)!r}; use one of {", ".join(known)}.')
-    need(a.n_latent > 0 and a.n_components > 0, f'{a.n_latent} latents and {a.n_components} components: both must be at least 1.')
 
-# %% ../nbs/30_networks.ipynb #30533703
+# %% ../nbs/30_networks.ipynb #4a24a3e5
 def glorot(layer):
     "Start a layer as Keras does: Glorot's uniform law for its weights, zero for its biases."
     nn.init.xavier_uniform_(layer.weight)
@@ -76,7 +83,7 @@ def conv(
     "A convolution that keeps the size of the image."
     return glorot(nn.Conv2d(ni, nf, ks, padding=ks//2))
 
-# %% ../nbs/30_networks.ipynb #133163ef
+# %% ../nbs/30_networks.ipynb #e7f8780c
 def block(
     ni:int, # Planes in
     nf:int, # Planes out
@@ -87,7 +94,7 @@ def block(
     "Convolutions, each followed by LeakyReLU."
     return [o for i in range(n) for o in (conv(ni if i==0 else nf, nf, ks), nn.LeakyReLU(slope, inplace=True))]
 
-# %% ../nbs/30_networks.ipynb #1d65b2f9
+# %% ../nbs/30_networks.ipynb #9f434262
 class Encoder(nn.Module):
     "Images to the mean and log-variance of $q(z|x)$."
     def __init__(self, arch:Architecture):
@@ -102,7 +109,7 @@ class Encoder(nn.Module):
 
     def forward(self, x): return (h:=self.body(x), self.z_mean(h), self.z_log_var(h))[1:]
 
-# %% ../nbs/30_networks.ipynb #aec375fb
+# %% ../nbs/30_networks.ipynb #1346e4b5
 class Decoder(nn.Module):
     "Latent vectors to images."
     def __init__(self, arch:Architecture):
@@ -118,7 +125,7 @@ class Decoder(nn.Module):
 
     def forward(self, z): return self.body(self.start(z))
 
-# %% ../nbs/30_networks.ipynb #34231b1a
+# %% ../nbs/30_networks.ipynb #a33922dd
 def n_parameters(
     module:nn.Module, # Any module
 ) -> int: # Numbers that training can change
