@@ -100,9 +100,14 @@ def test_report_is_one_page(here, tmp_path):
     for _ in range(2): assert here('report', 'run', 'survey', tmp_path/'report')[0] == 0
     page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
     assert page.startswith('<!doctype html>') and page.endswith('</html>')
-    assert 'http' not in page and '<script' not in page and 'volunteers say' in page
+    assert 'http' not in page and '<script' not in page and 'that volunteers called smooth or featured' in page
     assert page.count('data:image/png;base64,') == len(list((tmp_path/'report/figures').glob('*.png')))
-    assert {'occupancy.csv', 'agreement.csv', 'catalogue.parquet', 'class-kind.csv'} <= {p.name for p in (tmp_path/'report/tables').iterdir()}
+    assert {'occupancy.csv', 'kinds.csv', 'agreement.csv', 'catalogue.parquet', 'class-kind.csv'} <= {p.name for p in (tmp_path/'report/tables').iterdir()}
+
+def test_report_without_a_history_says_so(place, here, tmp_path):
+    shutil.copytree(place/'run/model', tmp_path/'run/model')
+    code,_,err = here('report', tmp_path/'run', 'survey', tmp_path/'out')
+    assert code == 0 and 'has no history.csv' in (tmp_path/'out/index.html').read_text(encoding='utf-8'), err
 
 def test_imported_weights_are_a_run(place, here, tmp_path):
     said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place)
@@ -112,6 +117,10 @@ def test_imported_weights_are_a_run(place, here, tmp_path):
     assert here('catalogue', tmp_path/'run', tmp_path/'survey', tmp_path/'c.csv')[0] == 0
     assert read_table(tmp_path/'c.csv').attrs['model']['keras']['file'] == 'weights.h5'
     assert here('generate', tmp_path/'run', tmp_path/'made', '--n', 5)[0] == 0
+    code,_,err = here('report', tmp_path/'run', tmp_path/'survey', tmp_path/'report')
+    assert code == 0, err
+    page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
+    assert 'they come from <b>weights.h5</b>' in page and 'no history.csv' not in page
     for line,why in ((('catalogue', tmp_path/'run', 'survey', tmp_path/'d.csv'), 'packed with grey mean'), (('train', 'survey', tmp_path/'run'), 'something else already'),
         (('train', 'survey', tmp_path/'run', '--resume'), 'something else already'), (('import-keras', 'weights.h5', tmp_path/'run'), 'something else already')):
         code,_,err = here(*line)
