@@ -8,7 +8,7 @@ __all__ = ['example']
 # %% ../nbs/52_example.ipynb #07e194af
 import os
 from pathlib import Path
-from .core import BadInput,need,whole
+from .core import need,read_json,whole
 from .learner import train
 from .phases import get_preset,with_changes
 from .survey import Survey,pack_arrays
@@ -25,14 +25,22 @@ def _simulate(
     "Simulate, pack and train."
     images, truth = sky(n, size, seed, companions=.35)
     survey = pack_arrays(images, folder/'survey', truth.merge(votes(truth, seed), on='object_id'))
-    lengths = dict(zip(('epochs_alpha', 'epochs_anneal', 'epochs_static'), epochs))
-    train(survey, folder/'run', with_changes(get_preset('small'), **lengths), seed)
+    train(survey, folder/'run', with_changes(get_preset('small'), **dict(zip(_lengths, epochs))), seed)
+
+_lengths = 'epochs_alpha', 'epochs_anneal', 'epochs_static'
+
+def _opened(folder, n, size, epochs, seed):
+    "The survey of an example, if it was made with these numbers."
+    said, survey = read_json(folder/'run/run.json'), Survey(folder/'survey')
+    was = len(survey), survey.shape[-1], tuple(said['preset'][o] for o in _lengths), said['seed']
+    need(was == (n, size, tuple(epochs), seed), f'{folder} was made with n, size, epochs and seed {was}, not {(n, size, tuple(epochs), seed)}; remove it, or choose another folder.')
+    return survey
 
 # %% ../nbs/52_example.ipynb #16baaa93
 def example(
     run = None, # The folder of a run; that in ASTROVADER_RUN if None
     survey = None, # The folder of a survey packed as the run's was; that in ASTROVADER_SURVEY if None
-    folder = 'example', # Where the simulated ones are kept
+    folder = 'example', # Where the simulated ones are kept; one made with other numbers is refused
     n:int = 1500, # Simulated galaxies
     size:int = 48, # Their height and width in pixels
     epochs:tuple = (12, 4, 2), # Of the alpha, annealing and static phases; the last two come twice
@@ -41,9 +49,11 @@ def example(
     "A run and a survey: those named, or else small simulated ones."
     run, survey = run or os.environ.get('ASTROVADER_RUN'), survey or os.environ.get('ASTROVADER_SURVEY')
     need(bool(run) == bool(survey), f'a run and a survey belong together, and only the {"run" if run else "survey"} is named; name both, or neither.')
-    if run: return Path(run), Survey(survey)
+    if run:
+        need((Path(run)/'model').is_dir(), f'{run} has no trained model in it; train one with astrovader-train, or check the path.')
+        return Path(run), Survey(survey)
     folder = Path(folder)
-    need(not folder.exists() or (folder/'run/model').is_dir(), f'{folder} is no example that was made here; choose another folder.', BadInput)
+    need(not folder.exists() or (folder/'run/model').is_dir(), f'{folder} is no example that was made here; choose another folder.')
     if not folder.exists():
         with whole(folder, folder=True) as tmp: _simulate(tmp, n, size, epochs, seed)
-    return folder/'run', Survey(folder/'survey')
+    return folder/'run', _opened(folder, n, size, epochs, seed)
