@@ -9,6 +9,7 @@ __all__ = ['layout', 'inferred', 'read_keras', 'planes_first', 'translated', 'au
 import hashlib,math,re
 import numpy as np,torch
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from torch import nn
 from .core import BadInput,BadModel,need
@@ -47,7 +48,7 @@ def inferred(
 ) -> Architecture:
     "The architecture that a Keras file is of; `BadInput` says what it lacks."
     n = max((int(o[1]) for o in (re.match(r'Conv(\d+)/', k) for k in shapes) if o), default=0)
-    need(n and n%4 == 0, f'it has {n} convolutions where encoder and decoder have two in each block' if n else 'it has no layers Conv1, Conv2, ...')
+    need(n and n%4 == 0, f'it has {n} convolutions where encoder and decoder have two in each block' if n else 'it has no layers Conv1, Conv2 and so on')
     enc, dec = ([_kernel(shapes, f'Conv{i+1}', 4) for i in range(o, o+n//2, 2)] for o in (0, n//2))
     out, j, units = _kernel(shapes, 'Output', 4), *_kernel(shapes, 'FC3', 2)
     k = shapes.get('latentGMM_Layer/theta_p:0')
@@ -135,17 +136,18 @@ def load_keras(
 ) -> VaDE: # On the CPU, ready to predict; its `meta` says which file it is from, and what the weights of the mixture summed to
     "The model in a Keras file."
     arch, w = read_keras(file)
-    model, side = VaDE(arch, authors_packing(arch)).eval().requires_grad_(False), arch.size >> len(arch.encoder_filters)
+    theta, means, variances = (w[f'latentGMM_Layer/{o}:0'] for o in ('theta_p', 'u_p', 'lambda_p'))
+    arch, side = replace(arch, raw_mixture=bool(variances.min() < 1e-3)), arch.size >> len(arch.encoder_filters)
+    model = VaDE(arch, authors_packing(arch)).eval().requires_grad_(False)
     for name,layer in _layers(model).items():
         ours = translated(name, *(w[f'{name}/{name}/{o}:0'] for o in ('kernel', 'bias')), side)
         for p,o in zip((layer.weight, layer.bias), ours): p.copy_(torch.from_numpy(o))
-    theta, means, variances = (w[f'latentGMM_Layer/{o}:0'] for o in ('theta_p', 'u_p', 'lambda_p'))
     model.mixture.set_(theta, means.T, variances.T)
     said = dict(file=Path(file).name, sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest(), theta_sum=float(theta.sum()))
     model.meta = dict(keras=said)
     return model
 
-# %% ../nbs/80_keras.ipynb #f67fb59b
+# %% ../nbs/80_keras.ipynb #5c82c424
 def import_keras(
     file, # The authors' HDF5 file, or one that their code wrote
     run, # The folder to write; one that holds a run already is refused
