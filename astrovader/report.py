@@ -48,7 +48,7 @@ class Page:
 # %% ../nbs/72_report.ipynb #a2463a0f
 _css = '''
 :root{color-scheme:light} *{box-sizing:border-box}
-body{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#222;background:#fff;max-width:1120px;margin:0 auto;padding:1.2rem}
+body{font:1rem/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#222;background:#fff;max-width:1120px;margin:0 auto;padding:1.2rem}
 h1{font-size:1.9rem;line-height:1.2;margin:.6rem 0} h2{font-size:1.35rem;margin:2.6rem 0 .6rem;padding-top:.8rem;border-top:1px solid #ddd} p{max-width:46rem}
 h3{font-size:1.1rem;margin:2.2rem 0 .3rem;display:flex;align-items:center;gap:.6rem}
 figure{margin:1.2rem 0} figure img{max-width:100%;height:auto;display:block} figcaption{font-size:.86rem;color:#555;max-width:46rem;margin-top:.4rem}
@@ -62,7 +62,8 @@ p.out{color:#777;font-size:.92rem}
 nav{display:flex;flex-wrap:wrap;gap:.4rem} .table div{overflow-x:auto} details pre{font-size:.78rem;overflow-x:auto;background:#f4f5f7;padding:.8rem}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid #e5e5e5}
 th{font-weight:600;border-bottom:1px solid #999}
-@media print{body{max-width:none;padding:0;font-size:11px} figure,.worries,h3{break-inside:avoid} h2,h3{break-after:avoid} .trio{grid-template-columns:1fr 1fr 1fr}}
+@media print{html{font-size:10.5px} body{max-width:none;padding:0} figure img{max-width:78%;max-height:21cm} .trio figure img{max-width:90%} h3{margin-top:1rem} th,td{padding:.2rem .4rem}
+ .trio{grid-template-columns:1fr 1fr 1fr} figure,.worries,.facts,h3{break-inside:avoid} h2,h3,h3+p{break-after:avoid}}
 '''
 
 # %% ../nbs/72_report.ipynb #ddda3216
@@ -175,8 +176,8 @@ _of_kinds = 'component', 'kind', 'objects', 'companion_share', 'crowded', 'direc
 def _split(g, page):
     fig = plot_split(g.kinds, g.kinds.kind, y='direction')
     text = ('What each component is set by: the share of the light in its images that is companions’, and how far the companions lie in one direction from the centre, '
-        'from 0 for all around to 1 for one angle. Companion components are those with much such light on one side, corrupt ones those with much of it '
-        'and poor reconstructions, and morphological ones the rest.')
+        'from 0 for all around to 1 for one angle. Companion components have much such light, on one side or in most of their galaxies; corrupt ones have much of it '
+        'and poor reconstructions; the rest are morphological.')
     what = (f'The measurement, on up to {g.kinds.measured.max()} galaxies of each component. crowded: galaxies with more companion light than three quarters of the sample. '
         'direction and angle: of the companions, in degrees from right to down. mean_galaxy: share of companions in the component’s decoded mean. '
         'recon_error and error_rank: its median reconstruction error, and the share of the sample with a lower one.')
