@@ -114,6 +114,7 @@ def split(
     chance:float = .01, # where the chance of it at random angles is lower than this
     crowded:float = .5, # Part of crowded galaxies that makes a companion component at all angles
     error_rank:float = .75, # Part of the sample with lower errors that makes a corrupt one
+    found:float = .5, # Part of the galaxies with a source in the middle under which a component is corrupt
     least:float = .01, # Part of an equal share of the objects under which a component is empty
 ) -> pd.Series: # One of `kinds` for each component, which is the index
     "What each component is set by."
@@ -122,7 +123,7 @@ def split(
     busy = t.companion_share > np.average(t.companion_share.fillna(0), weights=t.objects.clip(1e-9))
     one_way = busy & (t.direction >= direction) & (t.chance < chance)
     bad = busy & (t.error_rank > error_rank)
-    which = np.select([empty, one_way, bad, busy & (t.crowded > crowded)], ['empty', 'companion', 'corrupt', 'companion'], 'morphological')
+    which = np.select([empty, t.found < found, one_way, bad, busy & (t.crowded > crowded)], ['empty', 'corrupt', 'companion', 'corrupt', 'companion'], 'morphological')
     return pd.Series(which, t.index, name='kind')
 
 # %% ../nbs/61_components.ipynb #c211c655
