@@ -234,13 +234,13 @@ def classify(
     cut='paper', # A name in `cuts`, or a dictionary of classes and their `Cut`s
     kind:str='debiased', # or 'fraction' or 'weighted_fraction'
     min_votes:int=None, # Instead of the cuts' own; 0 for votes without counts
-    both:str='larger', # What satisfies two classes: 'larger' gives the one with the larger vote on the first question, 'none' gives none
+    both:str='larger', # What satisfies two classes: 'larger' gives the one with the larger vote on the first question, or else on its own; 'none' gives none
 ) -> pd.Series: # Categories in the order of the cuts, missing where no class; `attrs` has none and both, the numbers of such
     "The class of every galaxy by its votes."
     need(both in ('larger', 'none'), f"both={both!r} is not known; use 'larger' or 'none'.")
     ok = satisfied(votes, cut, kind, min_votes)
-    v = np.stack([_column(votes, _root(o), kind) for o in _named(cut).values()], 1)
-    best,many = np.where(ok, v, -1.).argmax(1), ok.sum(axis=1).to_numpy()
+    first,own = (np.where(ok, np.stack([_column(votes, f(o), kind) for o in _named(cut).values()], 1), -1.) for f in (_root, lambda o: o))
+    best,many = np.where(first == first.max(1, keepdims=True), own, -2.).argmax(1), ok.sum(axis=1).to_numpy()
     got = (many > 0) & ((many == 1) | (both == 'larger'))
     out = pd.Series(pd.Categorical.from_codes(np.where(got, best, -1), list(ok)), votes.index, name='class')
     out.attrs = dict(none=int((many == 0).sum()), both=int((many > 1).sum()))
