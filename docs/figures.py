@@ -4,19 +4,23 @@ import numpy as np
 from pathlib import Path
 from PIL import Image
 
-def small(png):
-    "A PNG in base64 with 160 greys and at most 96 colours"
-    im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
-    x = np.asarray(im)
-    coloured = np.ptp(x.astype(int), axis=2) > 24
-    which, table = np.rint(x.mean(2)/255*159).astype(np.uint8), np.linspace(0, 255, 160).round().astype(int).repeat(3).tolist()
+def drawn(x, coloured, greys):
+    "Pixels as a PNG with so many greys and at most 96 colours"
+    which, table = np.rint(x.mean(2)/255*(greys-1)).astype(np.uint8), np.linspace(0, 255, greys).round().astype(int).repeat(3).tolist()
     if coloured.any():
         few = Image.fromarray(x[coloured][None]).quantize(96, dither=Image.Dither.NONE)
-        which[coloured], table = 160 + np.asarray(few)[0], table + few.getpalette()[:96*3]
+        which[coloured], table = greys + np.asarray(few)[0], table + few.getpalette()[:96*3]
     out = Image.fromarray(which)
     out.putpalette(table)
     out.save(f := io.BytesIO(), 'png', optimize=True)
-    return base64.b64encode(f.getvalue()).decode()
+    return f.getvalue()
+
+def small(png):
+    "A PNG in base64 with 160 greys, or 64 where it would be large"
+    x = np.asarray(Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB'))
+    coloured = np.ptp(x.astype(int), axis=2) > 24
+    got = drawn(x, coloured, 160)
+    return base64.b64encode(got if len(got) < 150_000 else drawn(x, coloured, 64)).decode()
 
 def kept(o):
     "An output as it is committed, or None"
