@@ -193,13 +193,18 @@ def plot_components(
     return fig
 
 # %% ../nbs/70_plots.ipynb #7231345c
-def _small(x, px=32):
-    "Images averaged down by the largest whole factor that leaves `px` pixels."
-    h, w = x.shape[-2:]
-    f = max(o for o in range(1, max(1, min(h, w)//px)+1) if h%o == w%o == 0)
-    return x.reshape(*x.shape[:2], h//f, f, w//f, f).mean((3, 5))
+def _means(n, m):
+    "Weights (m, n) of the means of `m` equal parts of `n` pixels."
+    e, i = np.linspace(0, n, m+1)[:,None], np.arange(n)
+    return (np.minimum(e[1:], i+1) - np.maximum(e[:-1], i)).clip(0)*m/n
 
-# %% ../nbs/70_plots.ipynb #a1744408
+def _small(x, px=32):
+    "Images averaged down to `px` pixels on their shorter side; smaller ones as they are."
+    f = min(1, px/min(x.shape[-2:]))
+    down, across = (_means(o, round(o*f)) for o in x.shape[-2:])
+    return down @ x @ across.T
+
+# %% ../nbs/70_plots.ipynb #08ccbc52
 @styled
 def plot_blocks(
     images, # (n, bands, h, w)
@@ -210,6 +215,7 @@ def plot_blocks(
     names = None, # Beside each number; nothing if None
     k:int = None, # K; as many as the labels tell if None
     components = None, # Those to show, in this order; all if None
+    px:int = 32, # Bigger images are averaged down to so many pixels
 ): # A figure
     "A block of galaxies for each component: Figs. 6, 7, 9, A1 and A2."
     images, (labels, k) = np.asarray(images), _labels(labels, len(images), k)
@@ -219,13 +225,13 @@ def plot_blocks(
     fig, axs = plt.subplots(down, across, figsize=(across*ncols*tile, down*(nrows*tile+.28)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for ax,c,name in zip(axs.flat, shown, _names([''] * len(shown) if names is None else names, shown)):
-        x = _small(_float(images[np.flatnonzero(labels==c)[:ncols*nrows]]))
+        x = _small(_float(images[np.flatnonzero(labels==c)[:ncols*nrows]]), px)
         _show(ax, montage(_filled(x, ncols*nrows), ncols), interpolation='nearest')
         _chip(ax, (0, 1), c, k, 'axes fraction', (3, 5), va='bottom')
         ax.annotate(name, (0, 1), (24, 5), 'axes fraction', 'offset points', size=8, color='.4', va='bottom')
     return fig
 
-# %% ../nbs/70_plots.ipynb #fc0ac867
+# %% ../nbs/70_plots.ipynb #756d7bb7
 def plot_second(
     images, # (n, bands, h, w), of galaxies in companion components
     first, # (n,) their components
@@ -239,14 +245,14 @@ def plot_second(
     images, first, second = (np.asarray(o)[second >= 0] for o in (images, first, second))
     return plot_components(images, second, ncols, k=k, components=np.unique(second), others=first)
 
-# %% ../nbs/70_plots.ipynb #ccb6259e
+# %% ../nbs/70_plots.ipynb #a231dd53
 def _row_length(stops, n):
     "Images in a row: the way between stops, or several of them, where that fills half a row or more."
     steps = np.unique(np.diff(stops))
     if len(steps) != 1 or steps[0] > 14: return min(12, n)
     return int(steps[0]*max(1, 14//steps[0]))
 
-# %% ../nbs/70_plots.ipynb #4f6d37a5
+# %% ../nbs/70_plots.ipynb #0cd14bff
 @styled
 def plot_tour(
     images, # (n, bands, h, w) along the way
@@ -270,7 +276,7 @@ def plot_tour(
         _chip(ax, at, c, k, shift=(4, -4), size=7, va='top')
     return fig
 
-# %% ../nbs/70_plots.ipynb #a474efc6
+# %% ../nbs/70_plots.ipynb #5d148faf
 def _short(v): return (f'{v:.2g}' if abs(v) < 10 else f'{v:,.0f}').replace('-', '−')
 
 @styled
@@ -296,7 +302,7 @@ def plot_traversal(
             ax.annotate(text, (side, .5), (at, 0), 'axes fraction', 'offset points', size=8, color='.3', ha=ha, va='center')
     return fig
 
-# %% ../nbs/70_plots.ipynb #cd7543d5
+# %% ../nbs/70_plots.ipynb #78330e62
 def _strip(x, inputs):
     "A way as one picture, with inputs before and behind it, and where its images begin."
     way = montage(x, len(x))
@@ -313,7 +319,7 @@ def _light(low, at, light):
     low.yaxis.set(major_locator=MaxNLocator(2), major_formatter=PercentFormatter(1, 0))
     low.annotate("companion's\nlight", (0, .5), (-32, 0), 'axes fraction', 'offset points', size=8, color='.3', ha='right', va='center')
 
-# %% ../nbs/70_plots.ipynb #b6f3c152
+# %% ../nbs/70_plots.ipynb #90dc1d0c
 def _deblended(ax, x, light, inputs, ends):
     "One way, and the companion's light along it."
     picture, begin = _strip(x, inputs)
@@ -325,7 +331,7 @@ def _deblended(ax, x, light, inputs, ends):
     _light(low, begin + np.arange(n)*(w+2) + (w-1)/2, light)
     low.set_xlim(begin-.5, picture.shape[1]-begin-.5)
 
-# %% ../nbs/70_plots.ipynb #b77d016d
+# %% ../nbs/70_plots.ipynb #5b51e0fb
 @styled
 def plot_deblending(
     images, # (n, bands, h, w) along the way; (m, n, bands, h, w) for m galaxies
@@ -345,7 +351,7 @@ def plot_deblending(
     for i,ax in enumerate(axs[:,0]): _deblended(ax, x[i], y[i], None if both is None else both[i], ends)
     return fig
 
-# %% ../nbs/70_plots.ipynb #45d74b87
+# %% ../nbs/70_plots.ipynb #8127c891
 def png(
     fig, # A figure; it is closed
     dpi:int = 110, # Pixels to an inch
