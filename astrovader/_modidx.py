@@ -418,6 +418,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'astrovader.plots._ink': ('plots.html#_ink', 'astrovader/plots.py'),
                                   'astrovader.plots._labels': ('plots.html#_labels', 'astrovader/plots.py'),
                                   'astrovader.plots._light': ('plots.html#_light', 'astrovader/plots.py'),
+                                  'astrovader.plots._means': ('plots.html#_means', 'astrovader/plots.py'),
                                   'astrovader.plots._names': ('plots.html#_names', 'astrovader/plots.py'),
                                   'astrovader.plots._row_length': ('plots.html#_row_length', 'astrovader/plots.py'),
                                   'astrovader.plots._short': ('plots.html#_short', 'astrovader/plots.py'),
