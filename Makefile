@@ -30,7 +30,7 @@ $(DONE): settings.ini setup.py pyproject.toml constraints.txt
 	@touch $@
 
 test: $(DONE) ## every notebook and tests/; the last line says 'N passed, N failed'
-	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS)
+	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 # A changed source or size starts the demo anew; otherwise every step goes on from what is there
 demo: export SRC = $(or $(IMAGES),demo/images)

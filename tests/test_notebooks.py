@@ -12,7 +12,10 @@ def run_notebook(path, cwd=root):
     r = subprocess.run(cmd, cwd=cwd, capture_output=True, text=True, timeout=600)
     return r.returncode, r.stdout+r.stderr
 
-@pytest.mark.parametrize('path', notebooks)
+# The paper's notebooks share an example that the first of them makes, so they run one after the other
+shared = [pytest.param(o, marks=pytest.mark.xdist_group('paper')) if o.startswith('nbs/paper/') else o for o in notebooks]
+
+@pytest.mark.parametrize('path', shared)
 def test_notebook(path):
     code,said = run_notebook(path)
     if code or 'Success.' not in said: pytest.fail(f'{path}\n{said[-6000:]}', pytrace=False)
