@@ -11,6 +11,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'astrovader.catalogue.numbered': ('catalogue.html#numbered', 'astrovader/catalogue.py'),
                                       'astrovader.catalogue.open_model': ('catalogue.html#open_model', 'astrovader/catalogue.py'),
                                       'astrovader.catalogue.read_table': ('catalogue.html#read_table', 'astrovader/catalogue.py'),
+                                      'astrovader.catalogue.survey_rows': ('catalogue.html#survey_rows', 'astrovader/catalogue.py'),
                                       'astrovader.catalogue.table_format': ('catalogue.html#table_format', 'astrovader/catalogue.py'),
                                       'astrovader.catalogue.to_model': ('catalogue.html#to_model', 'astrovader/catalogue.py'),
                                       'astrovader.catalogue.write_table': ('catalogue.html#write_table', 'astrovader/catalogue.py')},

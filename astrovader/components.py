@@ -10,7 +10,7 @@ import warnings,numpy as np,pandas as pd,torch
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
-from .catalogue import numbered,open_model
+from .catalogue import numbered,open_model,survey_rows
 from .core import need,need_seed,progress,rng
 from .framing import companions
 
@@ -57,8 +57,7 @@ def _quantile(x, weights, q):
 # %% ../nbs/61_components.ipynb #278cbd73
 def _measured(survey, cat, k, n, seed, batch=100):
     "Light of the companions of up to `n` galaxies of each component, and the row of the catalogue, component and weight of each."
-    where = pd.Index(survey.ids()).get_indexer(cat.object_id.astype(str))
-    need((where >= 0).all(), f'{(where < 0).sum()} objects of the catalogue are not in {survey.path}; give the survey that it is of.')
+    where = survey_rows(survey, cat)
     rows = [members(cat, c, n, 'random', seed) for c in range(k)]
     counts, all_rows = np.bincount(cat.component, minlength=k), np.concatenate(rows)
     need(len(all_rows), 'the catalogue has no rows; give one of at least one object.')
@@ -159,10 +158,10 @@ def bhattacharyya(
     return log.sum(-1).exp().numpy()
 
 # %% ../nbs/61_components.ipynb #1b92bcc7
-def _fit(z, k_max, covariance, concentration, max_iter, seed):
+def _fit(z, k_max, concentration, max_iter, seed):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)
-        return BayesianGaussianMixture(n_components=k_max, covariance_type=covariance, weight_concentration_prior_type='dirichlet_process',
+        return BayesianGaussianMixture(n_components=k_max, covariance_type='diag', weight_concentration_prior_type='dirichlet_process',
             weight_concentration_prior=concentration, max_iter=max_iter, random_state=seed).fit(z)
 
 def choose_k(
@@ -172,20 +171,18 @@ def choose_k(
     batch:int = 2000, # Embeddings in each, drawn without replacement; all of them where there are fewer
     seed:int = 0, # Of batches and starts
     threshold:float = .01, # The weight above which a component counts
-    covariance:str = 'diag', # As in the model's mixture, or 'full'
     concentration:float = None, # Of the prior on weights: a small one leaves fewer; 1/k_max if None
     max_iter:int = 300, # A fit that needs more is counted all the same, and marked
 ) -> pd.DataFrame: # A row for each fit: fit, k, largest (weight), iterations, converged
     "How many components keep weight in Bayesian mixtures of many mini-batches."
     z = np.asarray(z, np.float64)
     need(z.ndim == 2 and z.shape[1] and np.isfinite(z).all(), f'embeddings are (n, J) finite numbers, and these are {z.shape}; leave NaN out.')
-    need(covariance in ('diag', 'full'), f"covariance={covariance!r} is not known; use 'diag' or 'full'.")
     need(0 <= threshold < 1 and (concentration is None or concentration > 0) and max_iter >= 1,
         f'threshold {threshold}, concentration {concentration} and max_iter {max_iter}: give a part of the weight, a positive number and at least one step.')
     need(1 <= k_max <= min(batch, len(z)) > 1 and n_fits >= 1, f'{k_max} components cannot be fitted to batches of {min(batch, len(z))}; offer fewer, and ask for at least one fit.')
     out = []
     for i in progress(range(n_fits), 'choosing K'):
         r = rng(seed, 'choose_k', i)
-        g = _fit(z[r.permutation(len(z))[:batch]], k_max, covariance, concentration, max_iter, int(r.integers(2**32)))
+        g = _fit(z[r.permutation(len(z))[:batch]], k_max, concentration, max_iter, int(r.integers(2**32)))
         out.append((i, int((g.weights_ > threshold).sum()), g.weights_.max(), g.n_iter_, g.converged_))
     return pd.DataFrame(out, columns=['fit', 'k', 'largest', 'iterations', 'converged'])

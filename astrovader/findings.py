@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from .catalogue import catalogue,numbered,open_model
 from .components import bhattacharyya,choose_k,component_table,second_labels,split
 from .core import AstrovaderError,BadModel,need
-from .gz2 import asked,classify,question_of,questions,read_gz2
+from .gz2 import asked,classify,question_of,questions,read_gz2,satisfied
 from .latent import deblend,deblend_many,spread,tour,traversal
 from .metrics import occupancy,responsibility_matrix
 from .votes import agreement_table,class_counts,ranking
@@ -216,9 +216,9 @@ def _agreement(g):
 # %% ../nbs/65_findings.ipynb #c73af6be
 def _counts(g):
     need(g.votes, g.no_votes)
-    got = {k: class_counts(g.labels, g.known[k], g.k) for k in zoo_cuts if k in g.known}
+    got = {k: satisfied(g.votes.table, o, g.votes.kind, g.votes.min_votes) for k,o in zoo_cuts.items() if k in g.known}
     need(got, 'By the cuts of the paper the votes leave fewer than two classes of galaxies.')
-    return got
+    return {k: class_counts(g.labels, o, g.k) for k,o in got.items()}
 
 def _ranking(g):
     need(g.votes, g.no_votes)

@@ -11,8 +11,8 @@ import numpy as np,pandas as pd,torch
 from typing import NamedTuple
 from scipy.ndimage import binary_dilation
 from scipy.spatial.distance import cdist
-from .catalogue import numbered,open_model,to_model
-from .components import members
+from .catalogue import numbered,open_model,survey_rows,to_model
+from .components import kinds as kind_names,members
 from .core import need,progress,rng
 from .framing import companions,segment
 from .generate import to_bytes
@@ -96,8 +96,7 @@ def interpolate(
 # %% ../nbs/62_latent.ipynb #ece16ded
 def _images_of(survey, cat):
     "What fetches the images of rows of the catalogue."
-    where = pd.Index(survey.ids()).get_indexer(cat.object_id.astype(str))
-    need((where >= 0).all(), f'{(where < 0).sum()} objects of the catalogue are not in {survey.path}; give the survey that it is of.')
+    where = survey_rows(survey, cat)
     return lambda rows: survey.images(where[rows])
 
 class Tour(NamedTuple):
@@ -200,10 +199,10 @@ def _light(images):
 # %% ../nbs/62_latent.ipynb #4bb8d5c9
 def _kinds(cat, kinds, mixture):
     "Row numbers of the galaxies in morphological components, and in those with companions: the most probable one of each, the second of each, and so on."
-    kinds, names = pd.Series(kinds), ('morphological', 'companion', 'corrupt', 'empty')
+    kinds = pd.Series(kinds)
     lost = sorted(set(cat.component) - set(kinds.index))
-    need(not lost, f'component {", ".join(map(str, lost))} has galaxies, and kinds does not say what it is; give one of {", ".join(names)} for each.')
-    need(kinds.isin(names).all(), f'kinds are {", ".join(map(str, kinds.unique()))}; use {", ".join(names)}.')
+    need(not lost, f'component {", ".join(map(str, lost))} has galaxies, and kinds does not say what it is; give one of {", ".join(kind_names)} for each.')
+    need(kinds.isin(kind_names).all(), f'kinds are {", ".join(map(str, kinds.unique()))}; use {", ".join(kind_names)}.')
     to = np.flatnonzero(cat.component.map(kinds) == 'morphological')
     need(len(to), 'no galaxy is in a morphological component; there is none to go to.')
     have = [members(cat, c, len(cat), mixture=mixture) for c in kinds.index[kinds == 'companion']]
