@@ -1,0 +1,82 @@
+"What the benchmarks share: runs in turn and their medians, the machine and its ceiling, one table and one JSON file."
+import argparse,os,platform,subprocess,time,torch
+import pandas as pd
+from pathlib import Path
+from torch.nn import functional as F
+from astrovader.core import provenance,write_json
+
+def parser(doc, device=True):
+    "An `ArgumentParser` with what every benchmark has."
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument('--rounds', type=int, default=5, help='repetitions of each run, all in turn; the median counts')
+    p.add_argument('--json', help='write the result to this file')
+    if device: p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='where to compute')
+    return p
+
+def commit():
+    "The commit of this checkout, with a plus where it has changes; None where it is none."
+    def git(*args): return subprocess.run(['git', '-C', Path(__file__).parent, *args], capture_output=True, text=True, check=True).stdout.strip()
+    try: return git('rev-parse', 'HEAD') + '+'*bool(git('status', '--porcelain', '--untracked-files=no', '--', '../astrovader', '.'))
+    except (OSError, subprocess.CalledProcessError): return None
+
+def processor():
+    "The name of the processor."
+    try: return next(o.split(':')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if o.startswith('model name'))
+    except (OSError, StopIteration): return platform.processor() or platform.machine()
+
+def cores():
+    "How many cores this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+def machine(device='cpu'):
+    "What computed, with which versions, at which commit."
+    cuda = torch.device(device).type == 'cuda'
+    name = torch.cuda.get_device_name(device) if cuda else processor()
+    return dict(device=name, cores=cores(), threads=torch.get_num_threads(), cuda=torch.version.cuda if cuda else None, commit=commit(), **provenance())
+
+def wait(device='cpu'):
+    "Until the device has done all that was asked of it."
+    if torch.device(device).type == 'cuda': torch.cuda.synchronize(device)
+
+def seconds(f, device='cpu'):
+    "Seconds that `f` takes, wall-clock, until the device is done."
+    wait(device)
+    t = time.perf_counter()
+    f()
+    wait(device)
+    return time.perf_counter()-t
+
+def alternate(runs, rounds=5, device='cpu', warm=1):
+    "Each of `runs`, name to function, once a round: a table of the median, the least and the most seconds, and all of them."
+    for _ in range(warm):
+        for f in runs.values(): f()
+    took = pd.DataFrame([{k: seconds(f, device) for k,f in runs.items()} for _ in range(rounds)])
+    return pd.DataFrame(dict(median=took.median(), least=took.min(), most=took.max(), all=[took[k].tolist() for k in took]), index=took.columns)
+
+def rates(t, n):
+    "Of a table of `alternate`: `n` of something in each run, so many a second."
+    return pd.DataFrame(dict(per_s=n/t['median'], slowest=n/t['most'], fastest=n/t['least']))
+
+def best(f, flop, device, budget=1.):
+    "The most FLOP/s that `f`, worth `flop`, reached within some `budget` seconds."
+    f()
+    took, until = [], time.perf_counter()+budget
+    while len(took) < 3 or time.perf_counter() < until: took.append(seconds(f, device))
+    return flop/min(took)
+
+def ceiling(device='cpu', dtype=torch.bfloat16):
+    "Measured GFLOP/s of a square matrix product, and of a 5x5 convolution of 64 planes to 64 at 128 px, channels last."
+    m,n = (8192, 128) if torch.device(device).type == 'cuda' else (2048, 8)
+    a,b = (torch.randn(m, m, device=device, dtype=dtype) for _ in range(2))
+    x,w = (torch.randn(*o, device=device, dtype=dtype).to(memory_format=torch.channels_last) for o in ((n, 64, 128, 128), (64, 64, 5, 5)))
+    with torch.no_grad():
+        return dict(matmul=best(lambda: a@b, 2*m**3, device)/1e9, conv=best(lambda: F.conv2d(x, w, padding=2), 2*n*128**2*64**2*25, device)/1e9)
+
+def finish(rows, args, name, **more):
+    "Print one table, and write it as JSON with the settings, the machine and whatever else is named where `--json` says."
+    t = pd.DataFrame(rows)
+    print(t.to_string(index=False, float_format=lambda v: f'{v:,.3g}' if abs(v) < 100 else f'{v:,.0f}', na_rep='-'))
+    out = dict(benchmark=name, settings={k: v for k,v in vars(args).items() if k != 'json'}, rows=t.astype(object).where(t.notna(), None).to_dict('records'),
+        **more, **machine(getattr(args, 'device', 'cpu')))
+    if args.json: write_json(args.json, out)
+    return out
