@@ -44,7 +44,7 @@ class VaDELoss:
     ):
         need(reconstruction in reconstructions, f'the reconstruction loss {reconstruction!r} is not known; use one of {", ".join(reconstructions)}.')
         self.model, self.l2_strength, self.scaling = model, l2_strength, scaling
-        self.rec, self.weights, self.parts = reconstructions[reconstruction], dict(gaussian_kl=1., mixture_kl=0.), {}
+        self.rec, self.weights, self.parts, self.n = reconstructions[reconstruction], dict(gaussian_kl=1., mixture_kl=0.), {}, 0
 
     def __call__(self, out, x, rows=None):
         w = dict(rec=1., l2=1.) | self.weights
@@ -54,7 +54,7 @@ class VaDELoss:
         for k,f in fs.items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and w[k] != 0): parts[k] = f()
         loss = sum(w[k]*p for k,p in parts.items() if w[k])
-        self.parts = {k: p.detach() for k,p in parts.items()} | dict(loss=loss.detach())
+        self.parts, self.n = {k: p.detach() for k,p in parts.items()} | dict(loss=loss.detach()), len(x)
         return loss
 
 # %% ../nbs/33_losses.ipynb #ddb1e18b
@@ -63,7 +63,7 @@ class LossPart(Metric):
     def __init__(self, part): self.part = part
     def reset(self): self.total, self.count = 0., 0
     def accumulate(self, learn):
-        n = len(learn.xb[0])
+        n = learn.loss_func.n
         self.total, self.count = self.total + n*learn.loss_func.parts[self.part], self.count + n
     @property
     def value(self): return self.total/self.count if self.count else None

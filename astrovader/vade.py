@@ -42,6 +42,7 @@ class VaDE(nn.Module):
 
     @property
     def device(self): return self.mixture.means.device
+    def noise(self, z): return torch.randn_like(z)
     def _run(self, net, x):
         with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(): out = net(x)
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
@@ -49,7 +50,7 @@ class VaDE(nn.Module):
     def forward(self, x):
         z_mean, z_log_var = self._run(self.encoder, x)
         draw = (self.training or self.always_draw) and not self.decode_mean
-        z = z_mean + (z_log_var/2).exp()*torch.randn_like(z_mean) if draw else z_mean
+        z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
 # %% ../nbs/32_vade.ipynb #bc46d792
