@@ -146,6 +146,15 @@ class Survey:
     def __repr__(self): return f'Survey({str(self.path)!r}): {len(self)} images of {self.shape}, {self.meta["n_rejected"]} files rejected'
 
 # %% ../nbs/13_survey.ipynb #5f351ce3
+_most_open = 256
+
+@patch
+def _map(self:Survey, i):
+    if i not in self._maps:
+        if len(self._maps) >= _most_open: self._maps.pop(next(iter(self._maps)), None)
+        self._maps[i] = np.asarray(np.load(self.path/_shard(i), mmap_mode='r', allow_pickle=False))
+    return self._maps[i]
+
 @patch
 def _rows(self:Survey, rows):
     if isinstance(rows, slice): return np.arange(*rows.indices(len(self)))
@@ -160,16 +169,16 @@ def _rows(self:Survey, rows):
 @patch
 def images(self:Survey,
     rows, # A slice, or an array of row numbers in any order
+    out:np.ndarray=None, # Where to put them, of the shape and type that is returned; a new array if None
 ) -> np.ndarray: # (n, bands, size, size), uint8
     "Fetch some images."
     rows = self._rows(rows)
     order = np.argsort(rows, kind='stable')
-    up,out = rows[order],np.empty((len(rows), *self.shape), np.uint8)
+    up,out = rows[order],np.empty((len(rows), *self.shape), np.uint8) if out is None else out
     cuts = np.searchsorted(up, [0, *self._ends])
     for i in np.flatnonzero(np.diff(cuts)):
-        if i not in self._maps: self._maps[i] = np.asarray(np.load(self.path/_shard(i), mmap_mode='r', allow_pickle=False))
         a,b = cuts[i:i+2]
-        out[order[a:b]] = self._maps[i][up[a:b] - (self._ends[i-1] if i else 0)]
+        out[order[a:b]] = self._map(i)[up[a:b] - (self._ends[i-1] if i else 0)]
     return out
 
 # %% ../nbs/13_survey.ipynb #73f4b07c
@@ -198,6 +207,19 @@ def rejected(self:Survey) -> pd.DataFrame: # object_id, file, reason
 
 # %% ../nbs/13_survey.ipynb #ceb674d0
 @patch
+def block(self:Survey,
+    start:int, # The first row
+    stop:int, # The row behind the last
+    columns, # Names of columns
+) -> pa.Table:
+    "Some columns of consecutive rows, as Arrow holds them."
+    with pq.ParquetFile(self.path/'index.parquet') as f:
+        ends = np.cumsum([f.metadata.row_group(i).num_rows for i in range(f.num_row_groups)])
+        a,b = np.searchsorted(ends, [start, stop-1], side='right')
+        return f.read_row_groups(list(range(a, b+1)), columns=list(columns)).slice(start - (ends[a-1] if a else 0), stop-start)
+
+# %% ../nbs/13_survey.ipynb #4c270f6b
+@patch
 def need_like(self:Survey,
     packing, # The `packing` that a model was trained with, or another survey
 ):
@@ -215,7 +237,7 @@ def verify(self:Survey):
         need(_sha256(self.path/f) == want, f'{self.path/f} has changed since it was packed; copy it again, or pack the survey again.', BadSurvey)
     return self
 
-# %% ../nbs/13_survey.ipynb #4c270f6b
+# %% ../nbs/13_survey.ipynb #72c1ccc0
 def _need_new(out): need(not out.exists() or out.is_dir() and not any(out.iterdir()),
     f'{out} exists already and is not this survey; give another place, or remove it first.')
 
@@ -224,7 +246,7 @@ def _writing(out):
     try: yield
     except OSError as e: raise BadInput(f'{out} cannot be written ({e.strerror or e}); make room or give another place.') from None
 
-# %% ../nbs/13_survey.ipynb #65c08db3
+# %% ../nbs/13_survey.ipynb #e8f2fbb1
 def _as_batch(x, shape=None):
     x = np.asarray(x)
     if x.ndim == 3: x = x[:,None]
@@ -245,7 +267,7 @@ def _array_ids(table, n):
     need(len(set(ids)) == n, 'the table has an object_id more than once; every image needs an id of its own.')
     return ids, table.drop(columns='object_id', errors='ignore')
 
-# %% ../nbs/13_survey.ipynb #e8f2fbb1
+# %% ../nbs/13_survey.ipynb #4db5d164
 def pack_arrays(
     images, # uint8 (n, bands, size, size) or (n, size, size); or an iterable of such arrays
     out, # The folder that is written; it must be new
@@ -269,7 +291,7 @@ def pack_arrays(
         _finish(tmp, ids, ['']*n, joined, {'packing': recipe.packing(), 'source': 'arrays', **what})
     return Survey(out)
 
-# %% ../nbs/13_survey.ipynb #38cad2cc
+# %% ../nbs/13_survey.ipynb #3645a16a
 def _like(like):
     if isinstance(like, (str, Path)): like = Survey(like)
     return getattr(like, 'packing', like)
@@ -278,7 +300,7 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like):
     if like is not None: return Recipe.from_packing(_like(like), crop)
     return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop), stretch)
 
-# %% ../nbs/13_survey.ipynb #3645a16a
+# %% ../nbs/13_survey.ipynb #8d505a5e
 @contextmanager
 def _uninterrupted():
     ours = current_thread() is main_thread()
@@ -310,7 +332,7 @@ def _in_order(sources, start, recipe, n_workers, chunk=32):
                 yield from todo.popleft().result()
                 todo.extend(pool.submit(prepare, c, recipe) for c in islice(chunks, 1))
 
-# %% ../nbs/13_survey.ipynb #8d505a5e
+# %% ../nbs/13_survey.ipynb #a8fa2442
 def _digest(o): return hashlib.sha256('\n'.join(map(str, o)).encode()).hexdigest()[:16]
 
 def _column(c):
@@ -322,7 +344,7 @@ def _asked(sources, joined, stretch, like, **args):
     return {**args, 'stretch': stretch.to_dict() if isinstance(stretch, Stretch) else stretch, 'like': None if like is None else _like(like),
         'files': _digest(sources.files), 'ids': _digest(sources.ids), 'table': rows}
 
-# %% ../nbs/13_survey.ipynb #28584bbe
+# %% ../nbs/13_survey.ipynb #4ee5b7a6
 def _begin(out, asked, recipe):
     "The recipe: of the packing that was begun here, or else what `recipe()` says."
     plan = out/'.packing/plan.json'
@@ -337,7 +359,7 @@ def _begin(out, asked, recipe):
     write_json(plan, dict(asked=asked, packing=new.packing()))
     return new
 
-# %% ../nbs/13_survey.ipynb #4ee5b7a6
+# %% ../nbs/13_survey.ipynb #3b64652b
 def _pack_shards(out, sources, recipe, shard_rows, n_workers):
     parts = _parts(out)
     start = max([o['records'][-1][0]+1 for o in parts], default=0)
@@ -353,7 +375,7 @@ def _pack_shards(out, sources, recipe, shard_rows, n_workers):
         raise
     finally: found.close()
 
-# %% ../nbs/13_survey.ipynb #0945b33f
+# %% ../nbs/13_survey.ipynb #0bbb514a
 def _say(s, joins):
     why = s.rejected()
     print(f'{s.path}: {len(s)} images packed' + (f', {len(why)} files left out: {why.file[0]} {why.reason[0]}' if len(why) else '')
@@ -361,7 +383,7 @@ def _say(s, joins):
     if n := s.meta['n_filled']: print(f'{n} images had pixels that were not finite; they were filled (n_nan in the index)')
     for o in joins: print(f'{o["matched"]} objects found in the table by {o["id_column"]}, {o["unmatched"]} not found, {o["duplicates"]} rows came twice')
 
-# %% ../nbs/13_survey.ipynb #0bbb514a
+# %% ../nbs/13_survey.ipynb #8ce6f7e4
 def pack(
     src, # A folder of images, a zip, a text file with paths, or a table with a path column
     out, # The folder that is written
