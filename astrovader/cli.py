@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['command', 'astrovader_pack', 'astrovader_train', 'astrovader_catalogue', 'astrovader_generate', 'astrovader_report',
-           'astrovader_import_keras']
+           'astrovader_import_keras', 'astrovader_export']
 
 # %% ../nbs/90_cli.ipynb #8b71824d
 import sys
@@ -142,3 +142,15 @@ def astrovader_import_keras(
     print(f'its mixture weights summed to {model.meta["keras"]["theta_sum"]:.1f}; they were divided by that')
     print(f'{run} takes surveys that were packed with --size {a.size} --bands {model.packing["bands"]} --grey luma --stretch per_image')
     return model
+
+# %% ../nbs/90_cli.ipynb #46ddd5d3
+@command()
+def astrovader_export(
+    run:str, # The folder of a run
+    out:str, # The folder to write: encoder.onnx, decoder.onnx and export.json; an earlier export is replaced
+):
+    "Write the encoder, with the mixture, and the decoder of a run as ONNX, once they are seen to compute what torch does."
+    from astrovader.onnx import to_onnx
+    about = to_onnx(run, out)
+    print(f'{out} takes {about["images"]}; off by at most {max(about["differences"].values()):.1e} of what torch gives')
+    return about

@@ -8,7 +8,7 @@ from astrovader.networks import Architecture
 from astrovader.survey import Survey,pack_arrays
 from astrovader.synth import sky,write_sky
 
-commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras'
+commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -163,7 +163,13 @@ import-keras cut.h5 out -> cut.h5 is damaged
 import-keras foreign.h5 out -> no layers Conv1
 import-keras weights.h5 run -> something else already
 import-keras weights.h5 sky/sim-000000.png -> something else already
-import-keras weights.h5 sky/sim-000000.png/out -> cannot be written'''.strip().splitlines()]
+import-keras weights.h5 sky/sim-000000.png/out -> cannot be written
+export nowhere out -> nowhere has no trained model
+export survey out -> survey has no trained model
+export run sky -> something else
+export run run -> something else
+export run sky/sim-000000.png -> something else
+export run sky/sim-000000.png/out -> cannot be written'''.strip().splitlines()]
 
 def is_one_line(code, err, why=''): return code == 1 and why in err and err.startswith('astrovader: ') and err.count('\n') == 1
 
