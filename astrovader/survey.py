@@ -150,10 +150,11 @@ _most_open = 256
 
 @patch
 def _map(self:Survey, i):
-    if i not in self._maps:
-        if len(self._maps) >= _most_open: self._maps.pop(next(iter(self._maps)), None)
-        self._maps[i] = np.asarray(np.load(self.path/_shard(i), mmap_mode='r', allow_pickle=False))
-    return self._maps[i]
+    m = self._maps.get(i)
+    if m is None:
+        for o in list(self._maps)[:max(0, len(self._maps)+1-_most_open)]: self._maps.pop(o, None)
+        m = self._maps[i] = np.asarray(np.load(self.path/_shard(i), mmap_mode='r', allow_pickle=False))
+    return m
 
 @patch
 def _rows(self:Survey, rows):
