@@ -9,7 +9,6 @@ __all__ = ['scalings', 'Mixture', 'extremes', 'minmax', 'need_scaling', 'respons
 import math,torch
 import numpy as np
 from fastcore.basics import patch
-from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.nn import functional as F
@@ -200,17 +199,22 @@ def fit_mixture(
     seed:int = 0, # Of the starts
     n_init:int = 10, # How many starts; the likeliest is kept
     covariance:str = 'diag', # 'diag', or 'full' for groups that lie at an angle to the axes
+    sample:int = 20_000, # On how many embeddings the starts are tried; all of them where they are fewer
 ) -> GaussianMixture: # Fitted
     "K-means, then a Gaussian mixture by expectation-maximisation, from several starts."
     z = np.asarray(z, np.float64)
     need(len(z) >= n_components, f'{n_components} components cannot be fitted to {len(z)} galaxies; ask for at most {len(z)} components.')
     need(np.isfinite(z).all(), 'the embeddings hold NaN or infinity; train the first phase at a lower learning rate.')
+    need(sample >= n_components, f'{n_components} components cannot be tried on {sample} galaxies; let sample be larger.')
     states = [int(rng(seed, 'mixture', i).integers(2**32)) for i in range(n_init)]
-    return max((_one_fit(z, n_components, o, covariance) for o in states), key=lambda o: o.lower_bound_)
+    some = z if len(z) <= sample else z[np.sort(rng(seed, 'mixture', 'sample').permutation(len(z))[:sample])]
+    best = max((_em(some, n_components, covariance, random_state=o) for o in states), key=lambda o: o.lower_bound_)
+    if len(z) <= sample: return best
+    return _em(z, n_components, covariance, weights_init=best.weights_, means_init=best.means_, precisions_init=best.precisions_)
 
-def _one_fit(z, k, seed, covariance):
-    means = KMeans(k, n_init=1, random_state=seed).fit(z).cluster_centers_
-    return GaussianMixture(k, covariance_type=covariance, means_init=means, reg_covar=1e-4, max_iter=300, random_state=seed).fit(z)
+def _em(z, k, covariance, **kw):
+    "Expectation-maximisation, from k-means unless it is told from where."
+    return GaussianMixture(k, covariance_type=covariance, reg_covar=1e-4, max_iter=300, **kw).fit(z)
 
 # %% ../nbs/31_mixture.ipynb #3d4a6161
 def m_step(
