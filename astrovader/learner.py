@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PhaseWeights', 'embeddings', 'InitMixture', 'ClipValues', 'PublishedSteps', 'StopIfDiverged', 'KeepHistory',
            'random_states', 'set_random_states', 'Checkpoint', 'last_checkpoint', 'has_bf16', 'described', 'claim',
-           'VaDELearner', 'vade_learner', 'restore', 'train']
+           'VaDELearner', 'vade_learner', 'restore', 'begin', 'train']
 
 # %% ../nbs/41_learner.ipynb #c69f0144
 import json,random,shutil,time,torch,warnings
@@ -29,6 +29,7 @@ from .loaders import survey_loaders,to_float
 from .losses import LossPart,VaDELoss
 from .mixture import RawMixture,fit_mixture,m_step
 from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
+from .ranks import Ranks
 from .survey import Survey
 from .vade import VaDE,load_weights
 
@@ -40,7 +41,7 @@ class PhaseWeights(Callback):
     def before_epoch(self):
         self.dls.train.epoch = self.epoch
         p = phase_at(self.preset, self.epoch)
-        if p.start == self.epoch: print(f'{p.name} phase{f" {p.period}" if p.period else ""}: epochs {p.start+1} to {p.start+p.epochs}', flush=True)
+        if p.start == self.epoch: self.tell(f'{p.name} phase{f" {p.period}" if p.period else ""}: epochs {p.start+1} to {p.start+p.epochs}')
 
     def before_batch(self):
         t = self.epoch + (self.iter/self.n_iter if self.training else 1 - 1e-6)
@@ -54,11 +55,16 @@ def embeddings(
     dl, # A loader of images
     n_batches:int, # How many batches; all of them if there are fewer
     seed:int = 0, # Of the batches chosen
+    ranks:Ranks = Ranks(), # Which processes share the work
 ) -> tuple: # z_mean and the variances of q(z|x), each (n, J)
     "What the encoder says of the images of some mini-batches, without touching any other random state."
     rows = rng(seed, 'embeddings').permutation(len(dl.dataset))[:n_batches*dl.bs]
-    xs = (to_float(dl.dataset.batch(o)[0], model.device) for o in np.array_split(rows, max(1, len(rows)//dl.bs)))
-    z_mean, z_log_var = (torch.cat(o).cpu().double().numpy() for o in zip(*(model._run(model.encoder, x) for x in xs)))
+    table = torch.zeros(len(rows), 2, model.arch.n_latent)
+    parts = np.array_split(np.arange(len(rows)), max(1, len(rows)//dl.bs))
+    for o in parts[ranks.rank::ranks.world]:
+        x = to_float(dl.dataset.batch(rows[o])[0], model.device)
+        table[o] = torch.stack(model._run(model.encoder, x), 1).cpu()
+    z_mean, z_log_var = ranks.sum_(table).double().numpy().swapaxes(0, 1)
     return z_mean, np.exp(z_log_var)
 
 # %% ../nbs/41_learner.ipynb #5c3e15f8
@@ -68,15 +74,19 @@ class InitMixture(Callback):
     def __init__(self, preset, seed): self.preset, self.seed = preset, seed
     def before_epoch(self):
         if self.epoch != self.preset.epochs_alpha: return
-        if not self.preset.set_mixture: return print('mixture left as it was, as in the published code', flush=True)
-        z_mean, z_var = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed)
-        if (z_mean.var(0) < z_var.mean(0)).all(): print('the latents hardly tell the images apart; train the first phase longer, or with a smaller alpha')
+        if not self.preset.set_mixture: return self.tell('mixture left as it was, as in the published code')
+        z = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed, self.ranks)
+        if self.ranks.first: self.fit_to(*z)
+        self.ranks.spread(self.model.mixture.parameters())
+
+    def fit_to(self, z_mean, z_var):
+        if (z_mean.var(0) < z_var.mean(0)).all(): self.tell('the latents hardly tell the images apart; train the first phase longer, or with a smaller alpha')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
             gm = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=self.preset.init_covariance)
         found = m_step(gm.predict_proba(z_mean), z_mean, z_var)
         self.model.mixture.set_(*found)
-        print(f'mixture set from {len(z_mean)} embeddings: components with {found[0].min():.1%} to {found[0].max():.1%} of them', flush=True)
+        self.tell(f'mixture set from {len(z_mean)} embeddings: components with {found[0].min():.1%} to {found[0].max():.1%} of them')
 
 # %% ../nbs/41_learner.ipynb #897bf703
 class ClipValues(Callback):
@@ -111,6 +121,7 @@ class StopIfDiverged(Callback):
 
     def after_validate(self): self.look()
     def look(self):
+        self.ranks.max_(self.worst)
         bad = [(n, v) for n,v,o in zip(self.loss_func.names, self.worst.tolist(), (self.worst < self.limits).tolist()) if not o]
         if not bad: return
         weight = dict(gaussian_kl=' or a smaller weight on it (--alpha)', mixture_kl=' or a smaller weight on it (--mixture-weight)').get(bad[0][0], '')
@@ -131,7 +142,7 @@ class KeepHistory(Callback):
         row |= {f'{k}_weight': v for k,v in self.loss_func.weights.items()}
         names = [o for o in self.recorder.metric_names if o not in ('epoch', 'time')]
         self.rows.append(row | dict(zip(names, self.recorder.values[-1])) | dict(seconds=time.time()-self.began))
-        if self.folder: self.write()
+        if self.folder and self.ranks.first: self.write()
         self.say(self.rows[-1])
 
     def write(self):
@@ -140,8 +151,8 @@ class KeepHistory(Callback):
     def say(self, r):
         left = np.mean([o['seconds'] for o in self.rows[-5:]])*(self.n_epoch - r['epoch'])
         kl = 'gaussian_kl' if r['phase'] == 'alpha' else 'mixture_kl'
-        print(f"epoch {r['epoch']}/{self.n_epoch} {r['phase']}: rec {r['train_rec']:.2f} (valid {r['valid_rec']:.2f}), "
-            f"{kl.replace('_', ' ')} {r[f'train_{kl}']:.2f} (valid {r[f'valid_{kl}']:.2f}), {r['seconds']:.1f} s, {format_time(left)} left", flush=True)
+        self.tell(f"epoch {r['epoch']}/{self.n_epoch} {r['phase']}: rec {r['train_rec']:.2f} (valid {r['valid_rec']:.2f}), "
+            f"{kl.replace('_', ' ')} {r[f'train_{kl}']:.2f} (valid {r[f'valid_{kl}']:.2f}), {r['seconds']:.1f} s, {format_time(left)} left")
 
 # %% ../nbs/41_learner.ipynb #aa481bb0
 def random_states() -> tuple: # tensors for safetensors, and a dict for JSON
@@ -180,7 +191,7 @@ class Checkpoint(Callback):
 
     def after_epoch(self):
         tensors, plain = random_states()
-        state = dict(epoch=self.epoch+1, history=self.rows, random=plain, threads=torch.get_num_threads(), bf16=self.model.bf16)
+        state = dict(epoch=self.epoch+1, history=self.rows, random=plain, threads=torch.get_num_threads(), bf16=self.model.bf16, ranks=self.ranks.world)
         with whole(self.folder/f'epoch-{self.epoch+1:05}', folder=True) as tmp:
             for name,o in dict(weights=self.model.state_dict(), optimizer=_opt_tensors(self.learn), random=tensors).items():
                 save_file({k: v.contiguous() for k,v in o.items()}, tmp/f'{name}.safetensors')
@@ -212,13 +223,16 @@ def described(learn) -> dict: # Ready for JSON
         sha256=sha256(''.join(sums).encode()).hexdigest())
     return json.loads(json.dumps(dict(format=1, preset=asdict(learn.preset), seed=learn.seed, survey=on)))
 
-def claim(learn):
+def claim(
+    learn, # What is to be trained
+    write:bool = True, # Write `run.json` where there is none, or only look
+):
     "Write `run.json`, or check that the one that is there says the same; `BadModel` where the folder is not ours to write."
     folder, mine = learn.folder, described(learn)
     if not (folder/'run.json').exists():
         taken = folder.exists() and (not folder.is_dir() or any((folder/o).exists() for o in ('model', 'checkpoint', 'history.csv')))
         need(not taken, f'{folder} holds something else already; choose another folder, or remove it first.', BadModel)
-        return write_json(folder/'run.json', mine)
+        return write_json(folder/'run.json', mine) if write else None
     there = read_json(folder/'run.json', BadModel)
     what = next((o for o in ('format', 'survey', 'seed', 'preset') if not isinstance(there, dict) or there.get(o) != mine[o]), None)
     need(not what, f'{folder} was begun with another {what}; go on with the same, or choose another folder.', BadModel)
@@ -226,9 +240,10 @@ def claim(learn):
 # %% ../nbs/41_learner.ipynb #4ab76f4c
 class VaDELearner(Learner):
     "A fastai `Learner` that runs the phases of its preset."
-    first_epoch, why = 0, None
+    first_epoch, why, ranks = 0, None, Ranks()
     @property
     def history(self): return pd.DataFrame(self.rows)
+    def tell(self, text): print(text, flush=True) if self.ranks.first else None
     def _do_fit(self):
         for self.epoch in range(self.first_epoch, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
@@ -244,14 +259,15 @@ def fit_phases(self:VaDELearner):
     cbs = [PhaseWeights(p), InitMixture(p, self.seed), StopIfDiverged(), PublishedSteps(p), ClipValues(p), KeepHistory(p, folder),
         ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
     if folder:
-        claim(self)
+        claim(self, self.ranks.first)
         if self.first_epoch and (o := last_checkpoint(folder)): restore(self, o)
-        cbs.append(Checkpoint(folder/'checkpoint'))
+        cbs += [Checkpoint(folder/'checkpoint')]*self.ranks.first
     self.model.requires_grad_(True)
     self.fit(n_epochs(p), lr=p.lr, cbs=cbs)
     if self.why: raise Diverged(self.why)
     self.model.eval()
-    if folder: self.model.save(folder/'model', **{k: v for k,v in described(self).items() if k != 'format'})
+    if folder and self.ranks.first: self.model.save(folder/'model', **{k: v for k,v in described(self).items() if k != 'format'})
+    self.ranks.wait()
     return self
 
 # %% ../nbs/41_learner.ipynb #804cf193
@@ -291,10 +307,10 @@ def restore(
         _set_opt_tensors(learn, parts['optimizer'])
         set_random_states(parts['random'], state['random'])
         learn.rows, learn.first_epoch = state['history'], state['epoch']
-        other = (state['threads'], state['bf16']) != (torch.get_num_threads(), learn.model.bf16)
+        other = (state['threads'], state['bf16'], state.get('ranks', 1)) != (torch.get_num_threads(), learn.model.bf16, learn.ranks.world)
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
         raise BadModel(f'{folder} is damaged ({str(e).splitlines()[0]}); remove the checkpoint folder and train again.') from None
-    if other: print('the run began with another number of threads or precision; it goes on, but not to the last bit as it would have', flush=True)
+    if other: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
     return learn
 
 # %% ../nbs/41_learner.ipynb #fd31420a
@@ -310,24 +326,36 @@ def _saved(run, preset, seed, changes):
     return was, saved['seed']
 
 # %% ../nbs/41_learner.ipynb #ba8aeff4
-def train(
+def begin(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`
     preset = None, # 'small' if None, 'full', 'paper', or a `Preset`
     seed:int = None, # Of everything random; 0 if None
     resume:bool = False, # Go on with the run, from its last checkpoint
     device = None, # fastai's default device if None
+    ranks:Ranks = Ranks(), # Which processes train together
     **changes, # Fields of the preset to replace
-) -> VaDELearner: # With the trained model
-    "Train a model of a survey into a run, or go on with one."
+) -> VaDELearner: # Ready for `fit_phases`
+    "A learner at the beginning of a run, or where it stopped; writes nothing."
     survey, run = survey if isinstance(survey, Survey) else Survey(survey), Path(run)
     begun = (run/'run.json').exists()
     need(resume or not begun, f'{run} holds a training already; go on with it by --resume, or choose another folder.', BadModel)
-    if resume and not begun: print(f'there is nothing to go on from in {run}; starting anew', flush=True)
     if begun: (preset, seed), changes = _saved(run, preset, seed, changes), {}
     learn = vade_learner(survey, preset or 'small', run, seed or 0, device, **changes)
-    claim(learn)
+    learn.ranks = ranks
+    if resume and not begun: learn.tell(f'there is nothing to go on from in {run}; starting anew')
+    claim(learn, write=False)
     if last := last_checkpoint(run):
         restore(learn, last)
-        print(f'going on after epoch {learn.first_epoch} of {n_epochs(learn.preset)}', flush=True)
-    return learn.fit_phases()
+        learn.tell(f'going on after epoch {learn.first_epoch} of {n_epochs(learn.preset)}')
+    return learn
+
+# %% ../nbs/41_learner.ipynb #9bd3ba10
+def train(
+    survey, # A `Survey`, or the folder of one
+    run, # The folder to write
+    *args, # As of `begin`
+    **kwargs, # As of `begin`, with the fields of the preset to replace
+) -> VaDELearner: # With the trained model
+    "Train a model of a survey into a run, or go on with one."
+    return begin(survey, run, *args, **kwargs).fit_phases()
