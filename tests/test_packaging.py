@@ -97,7 +97,7 @@ def canonical(name): return re.sub(r'[-_.]+', '-', name).lower()
 def declared(wheel):
     "The requirements of the wheel itself, and those of its extras that the package has a use for"
     reqs = [Requirement(o) for o in metadata(wheel).get_all('Requires-Dist')]
-    extra = {canonical(r.name) for r in reqs if r.marker and not re.search('"(dev|docs)"', str(r.marker))}
+    extra = {canonical(r.name) for r in reqs if r.marker and not re.search('"(dev|docs|bench)"', str(r.marker))}
     return {canonical(r.name) for r in reqs if not r.marker}, extra
 
 def test_what_is_imported_is_declared(wheel):
