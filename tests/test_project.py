@@ -1,8 +1,10 @@
 "The project agrees with itself: notebooks with modules and README, metadata with itself, modules with the way of the data, style."
-import ast,importlib.metadata,json,re,shutil,subprocess,sys,tomllib
+import ast,importlib.metadata,json,re,shlex,shutil,subprocess,sys,tomllib
 from configparser import ConfigParser
 from pathlib import Path
 import pytest
+from astrovader import cli
+from fastcore.script import anno_parser
 from packaging.requirements import Requirement
 
 root = Path(__file__).parents[1]
@@ -53,6 +55,19 @@ def test_readme_links_lead_somewhere():
     links = re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', read(root/'README.md'))
     local = [a or b for a,b in links if not re.match(r'[a-z]+:|#', a or b)]
     assert local and not [o for o in local if not (root/o.split('#')[0]).exists()]
+
+def commands(md):
+    "The lines of `md` that call a command of ours: its name, and its arguments"
+    code = ''.join(re.findall(r'^```bash\n(.*?)^```', md, flags=re.M|re.S))
+    for l in code.splitlines():
+        if m := re.match(r'(?:torchrun --nproc_per_node \d+ \$\(which )?(astrovader-[\w-]+)\)?(.*)', l): yield m[1],shlex.split(m[2], comments=True)
+
+def test_readme_commands_take_their_arguments():
+    said = list(commands(read(root/'README.md')))
+    scripts = dict(map(str.strip, l.split('=')) for l in lines('console_scripts'))
+    assert {n for n,_ in said} == set(scripts)
+    for name,args in said: assert anno_parser(getattr(cli, scripts[name].split(':')[1]), prog=name).parse_args(args)
+    with pytest.raises(SystemExit): anno_parser(cli.astrovader_train, prog='astrovader-train').parse_args(['survey', '--preset', 'small'])
 
 def test_style():
     paths = [o for o in ('nbs', 'tests', 'docs', 'benchmarks', 'setup.py') if (root/o).exists()]
