@@ -25,6 +25,7 @@ def command(
             try: return f(*args, **kwargs)
             except (AstrovaderError, OSError, KeyboardInterrupt) as e:
                 if not is_cli(cmd): raise
+                if getattr(e, 'silent', False): return 1
                 if not isinstance(e, KeyboardInterrupt): raise CliError('astrovader: ' + ' '.join(_line(e).split())) from None
                 print(f'astrovader: stopped; {stopped}.', file=sys.stderr)
                 return 130
@@ -72,11 +73,12 @@ def astrovader_train(
     valid:float = None, # Share of the survey that validates
     seed:int = None, # Of everything random; 0 by default
     resume:bool = False, # Go on from the last checkpoint in RUN, with its settings
+    timeout:float = 10., # Minutes that a process waits for the others, where torchrun or accelerate started several
 ):
     "Train a model on a survey: alpha phase, mixture, then periods of annealing and static phases."
-    changes = {k: v for k,v in locals().items() if k not in ('survey', 'run', 'preset', 'seed', 'resume')}
-    from astrovader.learner import train
-    return train(survey, run, preset, seed, resume, **changes)
+    changes = {k: v for k,v in locals().items() if k not in ('survey', 'run', 'preset', 'seed', 'resume', 'timeout')}
+    from astrovader.distributed import train
+    return train(survey, run, preset, seed, resume, timeout=timeout, **changes)
 
 # %% ../nbs/90_cli.ipynb #13aa4506
 @command()

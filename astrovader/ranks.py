@@ -18,7 +18,9 @@ from .core import AstrovaderError,need
 
 # %% ../nbs/35_ranks.ipynb #2099650c
 class Lost(AstrovaderError): "Another of the processes ended, or this one was told to."
-class Elsewhere(Lost): "Another of the processes failed, and says why."
+class Elsewhere(Lost):
+    "Another of the processes failed, and says why."
+    silent = True
 
 @contextmanager
 def _answered():
@@ -162,7 +164,8 @@ def joined(
 ):
     "The processes that torchrun or accelerate started, as `Ranks`; alone where there is one, or a group already."
     need(timeout > 0, f'the timeout is {timeout} minutes; give a positive number.')
-    if num_distrib() < 2 or dist.is_initialized(): return (yield Ranks(device or 'cpu', again=again))
+    if dist.is_initialized(): return (yield Ranks(_own_device(device, dist.get_rank()), again=again))
+    if num_distrib() < 2: return (yield Ranks(device or 'cpu', again=again))
     limit = timedelta(minutes=timeout)
     with _answered(): store, rank, world = next(rendezvous('env://', timeout=limit))
     ranks = Ranks('cpu', store, again)
