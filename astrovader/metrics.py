@@ -11,6 +11,7 @@ import numpy as np,pandas as pd,torch
 from contextlib import contextmanager
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+from sklearn.metrics.cluster import expected_mutual_information
 from .catalogue import numbered
 from .core import need,progress,rng
 
@@ -130,7 +131,7 @@ def silhouette(
     out[order] = _ratios((_slow_sums(x, counts).to(x.device) if few else _fast_sums(x, counts)), own, counts)
     return out
 
-# %% ../nbs/60_metrics.ipynb #1d7e92d4
+# %% ../nbs/60_metrics.ipynb #3fd5eb37
 def _sums_of(x, rows, counts):
     "Sums `(K, m)` of the distances from the rows `rows` of `x` to those of each component."
     step, room = _room(x, counts.clamp(min=2048))
@@ -156,7 +157,7 @@ def _drawn(c, k, n, against, seed):
     kept = place < max(against//k, 2)
     return order[kept], np.bincount(component[kept]), np.flatnonzero(place[kept] < max(n//k, 2))
 
-# %% ../nbs/60_metrics.ipynb #2b2a3761
+# %% ../nbs/60_metrics.ipynb #a48ac68f
 def silhouette_sample(
     z, # (N, J) latent vectors, finite
     labels, # (N,) the component of each
@@ -175,7 +176,7 @@ def silhouette_sample(
     own, counts, at = (torch.from_numpy(o).to(x.device) for o in (c[cols][rows], counts, rows))
     return cols[rows], _ratios(_sums_of(x, at, counts), own, counts)
 
-# %% ../nbs/60_metrics.ipynb #908883ea
+# %% ../nbs/60_metrics.ipynb #e3569053
 def mean_silhouettes(
     z, # (n, J) latent vectors, finite
     labels, # (n,) the component of each
@@ -196,7 +197,7 @@ def mean_silhouettes(
     out.attrs = dict(mean=float((w*out.silhouette).sum(skipna=False)), error=float((w*out.error).pow(2).sum(skipna=False)**.5), measured=len(rows))
     return out
 
-# %% ../nbs/60_metrics.ipynb #11da374e
+# %% ../nbs/60_metrics.ipynb #2033585b
 def _numbers(labels, k, of):
     "Labels as integers from 0 to k-1, or one sentence."
     c = np.asarray(labels)
@@ -206,7 +207,7 @@ def _numbers(labels, k, of):
     need(0 <= low and high < max(k, 1), f'labels run from {low} to {high}, and there are {k} {of}.')
     return c.astype(int)
 
-# %% ../nbs/60_metrics.ipynb #c5c9acd7
+# %% ../nbs/60_metrics.ipynb #cf35a858
 def _sums_by(x, c, k):
     "Sums `(k, ...)` of the rows of `x` with each label, in float64."
     return np.stack([np.bincount(c, o, k) for o in np.asarray(x).T], 1)
@@ -238,7 +239,7 @@ def simplified_silhouette(
     top = np.maximum(a, b)
     return np.divide(b-a, top, out=np.zeros_like(top), where=top>0)
 
-# %% ../nbs/60_metrics.ipynb #58582c3a
+# %% ../nbs/60_metrics.ipynb #ed97c558
 def _per_component(cat, z, c, k, means, thresholds, **kw):
     "Counts above thresholds, and the means of probabilities and silhouettes."
     p = cat.p_max.to_numpy()
@@ -271,7 +272,7 @@ def occupancy(
     out.attrs = dict(silhouettes_of=measured)
     return out
 
-# %% ../nbs/60_metrics.ipynb #e37d02e9
+# %% ../nbs/60_metrics.ipynb #60dda1d5
 def responsibility_matrix(
     p, # (n, K) responsibilities
     labels = None, # (n,) the component of each object, from 0 to K-1; the most probable one if None
@@ -284,7 +285,7 @@ def responsibility_matrix(
     n = np.bincount(c, minlength=p.shape[1])[:,None]
     return np.divide(_sums_by(p, c, p.shape[1]), n, out=np.full((p.shape[1],)*2, np.nan), where=n>0)
 
-# %% ../nbs/60_metrics.ipynb #c0fb34dd
+# %% ../nbs/60_metrics.ipynb #22c84ba6
 def extremes(
     errors, # (n,) finite, such as a catalogue's `recon_error`
     n:int = 5, # How many at either end; at most as many as there are errors
@@ -298,7 +299,7 @@ def extremes(
     need(n >= 1 and min(skips) >= 0 and n+max(skips) <= len(errors), f'{n} after {max(skips)} cannot be taken from {len(errors)} errors; ask for fewer, and at least one.')
     return tuple(np.argsort(o, kind='stable')[i:i+n] for o,i in zip((errors, -errors), skips))
 
-# %% ../nbs/60_metrics.ipynb #c909bdf4
+# %% ../nbs/60_metrics.ipynb #898d9bf9
 def _over(a, b): return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=np.asarray(b)!=0)
 
 def named_after(
@@ -311,7 +312,7 @@ def named_after(
     first, second = (t, _over(t, t.sum(-1, keepdims=True)))[::1 if vote == 'majority' else -1]
     return np.where(first == first.max(-2, keepdims=True), second, -1).argmax(-2)
 
-# %% ../nbs/60_metrics.ipynb #f9e4b3bc
+# %% ../nbs/60_metrics.ipynb #b9f2878e
 def _xlogx(x, axis): return (x*np.log(np.where(x > 0, x, 1))).sum(axis)
 
 def _by_chance(a, b, n):
@@ -328,11 +329,13 @@ def chance_information(
     table, # (classes, K) counts
 ) -> float: # In nats
     "The mutual information that a table with these margins has by chance."
-    t = np.asarray(table, np.float64)
-    n, rows, cols = float(t.sum()), t.sum(1), t.sum(0)
-    return float(sum(_by_chance(a, b, n) for a in rows[rows>0].tolist() for b in cols[cols>0].tolist()))
+    t = np.asarray(table)
+    t = t[t.sum(1)>0][:,t.sum(0)>0].astype(np.int64)
+    n, (rows, cols) = int(t.sum()), (t.sum(o).tolist() for o in (1, 0))
+    if n < 50*t.size: return expected_mutual_information(t, n)
+    return float(sum(_by_chance(a, b, n) for a in rows for b in cols))
 
-# %% ../nbs/60_metrics.ipynb #51e4dce7
+# %% ../nbs/60_metrics.ipynb #3bcc833d
 def _information(t, chance):
     "Adjusted and normalised mutual information of tables `(n, classes, K)`."
     n, rows, cols = t.sum((1, 2)), t.sum(2), t.sum(1)
@@ -340,7 +343,7 @@ def _information(t, chance):
     mutual, mean = h_rows + h_cols - h, (h_rows + h_cols)/2
     return [np.where(d > 1e-12, _over(mutual-c, d), 1.) for c in (chance, 0) for d in [mean-c]]
 
-# %% ../nbs/60_metrics.ipynb #3bcc833d
+# %% ../nbs/60_metrics.ipynb #86248fc7
 def table_agreement(
     tables, # (classes, K) counts, or (n, classes, K) for n of them
     vote:str = 'majority', # or 'lift'
@@ -360,7 +363,7 @@ def table_agreement(
         kappa=np.where(by_chance < 1, _over(right.sum(1)/n-by_chance, 1-by_chance), 1.))
     return {k: o.reshape(tables.shape[:-2])[()] for k,o in out.items()}
 
-# %% ../nbs/60_metrics.ipynb #aab0adea
+# %% ../nbs/60_metrics.ipynb #841f604e
 def _pair(labels, truth):
     labels, truth = np.asarray(labels), np.asarray(truth)
     need(labels.shape == truth.shape and labels.ndim == 1 and len(labels), f'{labels.shape} labels cannot be compared with {truth.shape} true classes; give one of each per object.')
@@ -381,7 +384,7 @@ def agreement(
     labels, truth = _pair(labels, truth)
     return {k: float(v) for k,v in table_agreement(_contingency(truth, labels), vote).items()}
 
-# %% ../nbs/60_metrics.ipynb #faa150e0
+# %% ../nbs/60_metrics.ipynb #3e785fad
 def clustering_accuracy(
     labels, # (n,) components
     truth, # (n,) true classes

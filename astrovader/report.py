@@ -163,7 +163,7 @@ def _numbers(g, page):
     bars = ('Above: objects of each component, and how many its weight in the mixture leads to expect. Below: mean silhouettes, 1 for objects deep inside '
         'their component and negative for objects that lie nearer to another.')
     text = ('Objects are those whose most probable component it is; p &gt; 0.1, 0.3, 0.5 count those of them with a top probability above, and p_max is its mean. '
-        f'Silhouettes are means in the latent space: the full one from the distances between {n:,} objects{"" if n == len(g.cat) else " drawn at random"}, '
+        f'Silhouettes are means in the latent space: the full one of {"all" if n == len(g.cat) else f"{n:,}"} objects{"" if n == len(g.cat) else " drawn at random, with its standard error"}, from their distances to the others, '
         'the simplified one from the distances to the means of the mixture.')
     shared = ('Responsibility matrix. A row holds the mean probability of every component for the objects labelled with one; the diagonal is 1 where '
         'components are distinct. Probabilities are exact posteriors at the mean of the latents.')
