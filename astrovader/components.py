@@ -15,11 +15,11 @@ from .core import need,need_seed,progress,rng
 from .framing import companions
 
 # %% ../nbs/61_components.ipynb #1cd1ed50
-def _density(z, c, rows, mixture):
-    "Log-density of component `c` at the latents `z[rows]`: the mixture's, or of the Gaussian of those objects."
+def _density(z, c, mixture):
+    "Log-density of component `c` at the latents of its objects: the mixture's, or of the Gaussian of those objects."
     if mixture is not None:
-        with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z[rows]).to(mixture.means.device))[:,c].cpu().numpy()
-    return -(((z[rows]-z[rows].mean(0))/z[rows].std(0).clip(1e-9))**2).sum(1)
+        with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z).to(mixture.means.device))[:,c].cpu().numpy()
+    return -(((z-z.mean(0))/z.std(0).clip(1e-9))**2).sum(1)
 
 def members(
     cat:pd.DataFrame, # As `catalogue` makes it
@@ -31,13 +31,13 @@ def members(
 ) -> np.ndarray: # Row numbers of the catalogue
     "Galaxies that are labelled with a component."
     need(by in ('probable', 'random') and n >= 1, f"{n} galaxies by {by!r} cannot be chosen; ask for at least one, by 'probable' or 'random'.")
-    k = numbered(cat, 'p').shape[1]
+    k = numbered(cat[:0], 'p').shape[1]
     need(0 <= component < k, f'there is no component {component}; they run from 0 to {k-1}.')
     need(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
     rows = np.flatnonzero(cat.component.to_numpy() == component)
     if by == 'random': return rng(seed, 'members', component).permutation(rows)[:n]
     if not len(rows): return rows
-    return rows[np.lexsort((-_density(numbered(cat, 'z'), component, rows, mixture), -cat.p_max.to_numpy()[rows].round(4)))][:n]
+    return rows[np.lexsort((-_density(numbered(cat.iloc[rows], 'z'), component, mixture), -cat.p_max.to_numpy()[rows].round(4)))][:n]
 
 # %% ../nbs/61_components.ipynb #fa2b3204
 def _resultant(light):
