@@ -1,0 +1,57 @@
+"Every benchmark says what it does, and those that need a GPU or minutes for their figures run from end to end at toy sizes."
+import json,runpy,sys
+from pathlib import Path
+import pytest
+
+folder = Path(__file__).parents[1]/'benchmarks'
+scripts = sorted(o.name for o in folder.glob('*.py') if o.name != 'common.py')
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    "Run a benchmark as a script, in this process, and return what it printed."
+    monkeypatch.syspath_prepend(str(folder))
+    def run(name, *args):
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        runpy.run_path(str(folder/name), run_name='__main__')
+        return capsys.readouterr().out
+    return run
+
+@pytest.mark.parametrize('name', scripts)
+def test_help(name, run, capsys):
+    with pytest.raises(SystemExit) as e: run(name, '--help')
+    out = capsys.readouterr().out
+    assert e.value.code == 0 and 'usage:' in out and '--json' in out
+
+def result(path, name):
+    "What a benchmark wrote, with what every one of them says of its machine."
+    out = json.loads(path.read_text(encoding='utf-8'))
+    assert out['benchmark'] == name and {'settings', 'rows', 'device', 'cores', 'threads', 'commit', 'versions'} <= set(out)
+    return out
+
+def test_loading_from_end_to_end(run, tmp_path):
+    text = run('loading.py', '--device', 'cpu', '--n', 300, '--n-files', 60, '--sizes', 16, '--presets', 'small', '--bs', 20, '--rounds', 2, '--steps', 1,
+        '--workers', 0, '--json', tmp_path/'o.json')
+    rows = {o['way']: o for o in result(tmp_path/'o.json', 'loading')['rows']}
+    assert len(rows) == 5 and all(k in text for k in rows)
+    assert all(0 < o['slowest'] <= o['images_per_s'] <= o['fastest'] for o in rows.values())
+    assert all(o['percent_of_step'] == pytest.approx(100*o['step_images_per_s']/o['images_per_s']) for o in rows.values())
+    assert rows['survey, bytes']['images_per_s'] > rows['PNG files, floats, 0 workers']['images_per_s']
+
+def test_gpu_from_end_to_end_on_a_processor(run, tmp_path):
+    text = run('gpu.py', '--device', 'cpu', '--preset', 'small', '--n', 200, '--size', 16, '--epochs', 2, '--rounds', 2, '--batch', 50, '--every', 2,
+        '--profile', tmp_path/'profile.txt', '--json', tmp_path/'o.json')
+    out = result(tmp_path/'o.json', 'gpu')
+    rows,whole,found = {o['what']: o for o in out['rows']},out['schedule'],out['stretch']
+    assert set(rows) == {'encode', 'generate', 'catalogue', 'generate, to bytes', 'train'}
+    for o in rows.values(): assert o['percent_of_conv'] == pytest.approx(100*o['gflop']*o['images_per_s']/out['ceiling']['conv'])
+    assert whole['epochs'] == dict(alpha=24, anneal=16, static=8) and found['images'] == 180 and found['init_s'] > 0
+    s = sum(whole['epochs'][k]*v for k,v in whole['epoch_seconds'].items())
+    assert whole['seconds'] == pytest.approx(159_600/180*s + found['init_s'])
+    assert f'159,600/180 x (24 x' in text and f"= {whole['seconds']:,.0f} s" in text
+    assert out['memory_gb']['all'] > 0 and 'aten::' in (tmp_path/'profile.txt').read_text()
+
+def test_work_of_an_image_is_the_papers(run, monkeypatch):
+    monkeypatch.syspath_prepend(str(folder))
+    from astrovader.networks import Architecture
+    work = runpy.run_path(str(folder/'gpu.py'))['flops'](Architecture())
+    assert (round(work['encode'], 2), round(work['generate'], 2), round(work['train'], 1)) == (2.97, 1.97, 14.8)
