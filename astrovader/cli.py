@@ -9,8 +9,9 @@ __all__ = ['command', 'astrovader_pack', 'astrovader_train', 'astrovader_catalog
 # %% ../nbs/90_cli.ipynb #8b71824d
 import sys
 from functools import wraps
+from pathlib import Path
 from fastcore.script import CliError,call_parse,is_cli
-from .core import AstrovaderError
+from .core import AstrovaderError,need
 
 # %% ../nbs/90_cli.ipynb #839576bd
 def _line(e): return f'{e.filename}: {e.strerror}.' if getattr(e, 'filename', None) and e.strerror else str(e)
@@ -81,25 +82,39 @@ def astrovader_train(
     return train(survey, run, preset, seed, resume, timeout=timeout, **changes)
 
 # %% ../nbs/90_cli.ipynb #13aa4506
-@command()
+def _need_hats(survey, out, hats):
+    from astrovader.hats import need_hats
+    from astrovader.parts import here
+    need(here()[1] == 1, f'{hats} is not written by several processes; leave --hats out, and when {out} is complete, run the command with it in one.')
+    need_hats(out, survey, hats)
+
+def _write_hats(survey, out, hats):
+    from astrovader.hats import write_hats
+    print(f'{write_hats(out, survey, hats):,} objects by their place on the sky: {hats}')
+
+# %% ../nbs/90_cli.ipynb #757870e9
+@command('a table in parts goes on with the same command, one in a single file begins anew')
 def astrovader_catalogue(
     run:str, # The folder of a run
     survey:str, # The folder of a survey packed as the run's was
-    out:str, # The table to write: .parquet, .fits or .csv
+    out:str, # The table to write: .parquet, .fits or .csv; beyond a million rows, .parquet is a folder of parts
     scaling:str = 'exact', # Of the probabilities: 'exact', 'minmax' (the paper's eq. 17) or 'tempered'
     temperature:float = 5., # What 'tempered' divides log-probabilities by
-    batch_size:int = 100, # Images at a time; it changes the memory needed and not the result
+    batch_size:int = None, # Images at a time, by the device if not given; it changes the memory needed and not the result
+    parts:int = None, # Write parts of so many rows, which stay when the command is interrupted; by the survey's length if not given
+    hats:str = None, # Write the finished table as HATS too, which LSDB opens: a new folder; the survey needs ra and dec
 ):
     "Write a table with the component, probabilities, latents and reconstruction error of every object."
-    from astrovader.catalogue import catalogue,table_format
-    table_format(out)
+    from astrovader.catalogue import write_catalogue
     from astrovader.survey import Survey
-    cat = catalogue(run, Survey(survey), out, scaling, temperature, batch_size)
-    print(f'{len(cat):,} objects in {cat.component.nunique()} components: {out}')
-    return cat
+    survey = Survey(survey)
+    if hats: _need_hats(survey, out, hats)
+    if write_catalogue(run, survey, out, scaling, temperature, parts, batch_size): print(f'{len(survey):,} objects: {out}')
+    if hats: _write_hats(survey, out, hats)
+    return Path(out)
 
-# %% ../nbs/90_cli.ipynb #757870e9
-@command()
+# %% ../nbs/90_cli.ipynb #b63d96a3
+@command('the same command goes on from here')
 def astrovader_generate(
     run:str, # The folder of a run
     out:str, # The folder to write: a packed survey, and synthetic.parquet with the component and latents of each image
@@ -107,15 +122,15 @@ def astrovader_generate(
     component:int = None, # All of this component; drawn by the mixture's weights if not given
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # The same seed draws the same galaxies
-    batch_size:int = 100, # Images at a time
+    batch_size:int = None, # Images at a time; by the device if not given
 ):
-    "Draw synthetic galaxies from a trained model."
+    "Draw synthetic galaxies from a trained model; the same command goes on where it was interrupted."
     from astrovader.generate import write_generated
     made = write_generated(run, out, n, component, temperature, seed, batch_size)
-    print(f'{len(made):,} synthetic galaxies: {out}')
+    if made: print(f'{len(made):,} synthetic galaxies: {out}')
     return made
 
-# %% ../nbs/90_cli.ipynb #b63d96a3
+# %% ../nbs/90_cli.ipynb #845d2014
 @command()
 def astrovader_report(
     run:str, # The folder of a run
@@ -130,7 +145,7 @@ def astrovader_report(
     print(path)
     return path
 
-# %% ../nbs/90_cli.ipynb #845d2014
+# %% ../nbs/90_cli.ipynb #46ddd5d3
 @command()
 def astrovader_import_keras(
     file:str, # The HDF5 file that the paper's authors published, or one that their code wrote
@@ -145,7 +160,7 @@ def astrovader_import_keras(
     print(f'{run} takes surveys that were packed with --size {a.size} --bands {model.packing["bands"]} --grey luma --stretch per_image')
     return model
 
-# %% ../nbs/90_cli.ipynb #46ddd5d3
+# %% ../nbs/90_cli.ipynb #4967e781
 @command()
 def astrovader_export(
     run:str, # The folder of a run

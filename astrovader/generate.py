@@ -6,55 +6,70 @@
 __all__ = ['draw', 'to_bytes', 'generate', 'need_ours', 'write_generated']
 
 # %% ../nbs/51_generate.ipynb #1cd45526
-import copy,numpy as np,pandas as pd,torch
+import copy,shutil,numpy as np,pandas as pd,pyarrow as pa,torch
+from itertools import groupby
 from pathlib import Path
-from .catalogue import open_model,write_table
-from .core import need,need_seed,progress,provenance,whole
-from .survey import Survey,pack_arrays
+from .catalogue import best_batch,model_digest,open_model,to_host
+from .core import AstrovaderError,need,need_seed,progress,provenance,read_json,rng,whole,write_json
+from .framing import Flag
+from .parts import begin,here
+from .survey import Survey,arrays_packing,has_shard,seal,write_shard
+from .tables import write_table,write_tables,writing
 
 # %% ../nbs/51_generate.ipynb #896633e7
+_block = 1024
+
+def _draw_block(mixture, i, component, temperature, seed):
+    g = torch.Generator().manual_seed(int(rng(seed, 'generate', i).integers(2**63)))
+    return mixture.sample(_block, component, temperature, g)
+
 def draw(
     model, # A `VaDE`
     n:int, # How many; at least 1
     component:int = None, # Only this one; by the mixture's weights if None
     temperature:float = 1., # Multiplies the standard deviations of the components; 0 or positive, and finite
     seed:int = 0, # Of the draws
+    first:int = 0, # The number of the first
 ) -> tuple: # Latents (n, J), and the table of what each image will be made from
     "Latents to decode, the same on every device."
-    mixture, g = copy.deepcopy(model.mixture).cpu(), torch.Generator().manual_seed(need_seed(seed))
-    z, c = mixture.sample(n, component, temperature, g)
+    need(n > 0, f'{n} galaxies cannot be drawn; ask for at least one.')
+    mixture, blocks = copy.deepcopy(model.mixture).cpu(), range(first//_block, -(-(first+n)//_block))
+    got = [_draw_block(mixture, i, component, temperature, need_seed(seed)) for i in blocks]
+    z, c = (torch.cat(o)[first % _block:][:n] for o in zip(*got))
     cols = {f'z_{j}': o for j,o in enumerate(z.numpy().T)} | dict(temperature=float(temperature), seed=seed)
-    return z, pd.DataFrame(dict(object_id=[f'synthetic-{i:07d}' for i in range(n)], component=c.numpy(), **cols))
+    return z, pd.DataFrame(dict(object_id=[f'synthetic-{i:07d}' for i in range(first, first+n)], component=c.numpy(), **cols))
 
 # %% ../nbs/51_generate.ipynb #b314d9ff
-def to_bytes(x): return x.mul(255).round().clamp(0, 255).byte().cpu().numpy()
+def _bytes(x): return x.mul(255).round().clamp(0, 255).byte()
+def to_bytes(x): return _bytes(x).cpu().numpy()
 
-def _drawn(model, device, batch, *args):
-    "The opened model, and what `draw` draws from it."
-    need(batch > 0, f'a batch of {batch} images cannot be decoded; ask for at least 1.')
+def _opened(model, device, batch):
+    need(batch is None or batch > 0, f'a batch of {batch} images cannot be decoded; ask for at least 1.')
     model = open_model(model, device)
-    return model, *draw(model, *args)
-
-@torch.no_grad()
-def _images(model, z, batch):
-    "Batches of decoded images, as bytes."
-    for i in progress(range(0, len(z), batch), 'generating'): yield to_bytes(model.decode(z[i:i+batch]))
+    return model, batch or best_batch(model.device)
 
 # %% ../nbs/51_generate.ipynb #817f0866
+@torch.no_grad()
+def _images(model, zs):
+    "Decoded images, as bytes, of batches of latents."
+    yield from to_host(_bytes(model.decode(z)) for z in zs)
+
+# %% ../nbs/51_generate.ipynb #76658d0f
 def generate(
     model, # A `VaDE`, or the folder of a run
     n:int = 1000, # How many galaxies
     component:int = None, # All of this component; by the mixture's weights if None
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # The same seed draws the same latents on every device, and the same images on the same processor
-    batch:int = 100, # Images at a time: of memory, not of the result
+    batch:int = None, # Images at a time: of memory, not of the result; by the device if None
     device = None, # A GPU if there is one and None is given
 ) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
-    model, z, table = _drawn(model, device, batch, n, component, temperature, seed)
-    return np.concatenate(list(_images(model, z, batch))), table
+    model, batch = _opened(model, device, batch)
+    z, table = draw(model, n, component, temperature, seed)
+    return np.concatenate(list(_images(model, progress(z.split(batch), 'generating')))), table
 
-# %% ../nbs/51_generate.ipynb #03dbdbc2
+# %% ../nbs/51_generate.ipynb #1b9e750d
 def need_ours(
     out, # The folder that will be written
     mark:str, # A file that is in it if we wrote it
@@ -64,22 +79,94 @@ def need_ours(
     need(not out.exists() or out.is_dir() and ((out/mark).is_file() or not any(out.iterdir())),
         f'{out} exists already and is something else; give another place, or remove it first.')
 
+# %% ../nbs/51_generate.ipynb #de1c309b
+def _record(work, i): return work/f'.packing/part-{i:05d}.json'
+
+def _span(plan, i): return i*plan['shard_rows'], min((i+1)*plan['shard_rows'], plan['n'])
+
+def _missing(work, plan, shape, rank):
+    "The shards that are not there; rank 0 says how many there are already."
+    spans = [_span(plan, i) for i in range(-(-plan['n']//plan['shard_rows']))]
+    gone = [i for i,(a,b) in enumerate(spans) if not (_record(work, i).is_file() and has_shard(work, i, shape, b-a))]
+    if rank == 0 and len(gone) < len(spans): print(f'{work}: {len(spans)-len(gone)} of {len(spans)} shards are there already', flush=True)
+    return gone
+
+# %% ../nbs/51_generate.ipynb #5443b8b9
+def _write(model, work, plan, shape, todo, batch, shown):
+    "Draw, decode and write the shards in `todo`."
+    drawn = (plan[o] for o in ('component', 'temperature', 'seed'))
+    component, temperature, seed = drawn
+    spans = [(i, j, min(j+batch, b)) for i in todo for a,b in [_span(plan, i)] for j in range(a, b, batch)]
+    def latents():
+        for i,group in groupby(progress(spans, 'generating') if shown else spans, lambda o: o[0]):
+            a, b = _span(plan, i)
+            z, _ = draw(model, b-a, component, temperature, seed, a)
+            yield from (z[j-a:k-a] for _,j,k in group)
+    for i,group in groupby(zip(_images(model, latents()), spans), lambda o: o[1][0]):
+        a, b = _span(plan, i)
+        write_json(_record(work, i), write_shard(work, i, (x for x,_ in group), shape, b-a))
+
+# %% ../nbs/51_generate.ipynb #faef6fca
+def _tables(model, plan, flat, index, rows=100_000):
+    "The table of all galaxies, in pieces: as an index, or by itself."
+    for a in range(0, plan['n'], rows):
+        n = min(rows, plan['n']-a)
+        _, t = draw(model, n, plan['component'], plan['temperature'], plan['seed'], a)
+        r = np.arange(a, a+n)
+        own = dict(file='', shard=np.int32(r//plan['shard_rows']), row=np.int32(r % plan['shard_rows']),
+            flags=np.uint8(Flag.FLAT*np.isin(r, flat)), n_nan=np.int32(0*r)) if index else {}
+        yield pa.Table.from_pandas(pd.concat([t[['object_id']].assign(**own), t.drop(columns='object_id')], axis=1), preserve_index=False)
+
+def _seal(model, work, plan, shape, said):
+    parts = [read_json(_record(work, i)) for i in range(-(-plan['n']//plan['shard_rows']))]
+    flat = [i*plan['shard_rows'] + o for i,part in enumerate(parts) for o in part['flat']]
+    write_tables(_tables(model, plan, flat, True), work/'index.parquet', {}, plan['n'], 0)
+    write_tables(_tables(model, plan, flat, False), work/'synthetic.parquet', provenance(**said), plan['n'], 0)
+    write_table(pd.DataFrame(dict(object_id=[], file=[], reason=[]), dtype=str), work/'rejected.parquet')
+    like = {k: v for k,v in (model.packing or {}).items() if k in ('bands', 'grey', 'stretch')}
+    seal(work, parts, packing=arrays_packing(shape, like), source='generated', generated=said, asked=plan)
+    for o in work.glob('.shard-*'): shutil.rmtree(o, ignore_errors=True)
+
+# %% ../nbs/51_generate.ipynb #20e0fd76
+def _asked(out):
+    "What a finished synthetic survey was made from; None where there is none."
+    return read_json(out/'survey.json').get('asked', {}) if (out/'survey.json').is_file() else None
+
+def _place(out, work):
+    "Put a finished survey where it belongs."
+    if work == out: return
+    with whole(out, folder=True) as tmp:
+        tmp.rmdir()
+        work.rename(tmp)
+
 def write_generated(
     model, # A `VaDE`, or the folder of a run
-    out, # The folder to write, whole or not at all
+    out, # The folder to write; one that this wrote is replaced when the new one is complete
     n:int = 1000, # How many galaxies
     component:int = None, # All of this component; by the mixture's weights if None
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # Of the draws
-    batch:int = 100, # Images at a time
-    device = None, # A GPU if there is one and None is given
-) -> Survey: # Packed as the model's own survey
-    "Write a synthetic survey."
-    need_ours(out, 'synthetic.parquet')
-    model, z, table = _drawn(model, device, batch, n, component, temperature, seed)
-    said = dict(n=n, component=component, temperature=temperature, seed=seed, model=getattr(model, 'meta', None))
-    like = {k: v for k,v in (model.packing or {}).items() if k in ('bands', 'grey', 'framing', 'stretch')}
-    with whole(out, folder=True) as tmp:
-        pack_arrays(_images(model, z, batch), tmp, table, **like, generated=said)
-        write_table(table, tmp/'synthetic.parquet', provenance(**said))
+    batch:int = None, # Images at a time; by the device if None
+    device = None, # This process's own GPU if there is one and None is given
+    shard_rows:int = 8192, # Images in a shard
+) -> Survey: # Packed as the model's own survey; None while other processes are at work on it
+    "Write a synthetic survey in constant memory; the same call goes on where it was interrupted."
+    (model, batch), out, (rank, world) = _opened(model, device, batch), Path(out), here()
+    draw(model, min(n, 1), component, temperature, seed)
+    need(shard_rows > 0, f'shards of {shard_rows} images cannot be written; ask for at least 1.')
+    plan = dict(n=n, component=component, temperature=temperature, seed=seed, shard_rows=shard_rows, model=model_digest(model))
+    shape = model.arch.bands, model.arch.size, model.arch.size
+    if (out/'survey.json').is_file(): need_ours(out, 'synthetic.parquet')
+    if _asked(out) == plan: return Survey(out)
+    work = out if _asked(out) is None else out.with_name(f'.{out.name}.new')
+    begin(work, plan, dict, '.packing/plan.json')
+    todo = [i for i in _missing(work, plan, shape, rank) if i % world == rank]
+    with writing(out): _write(model, work, plan, shape, todo, batch, rank == 0)
+    try:
+        if _missing(work, plan, shape, None): return
+        _seal(model, work, plan, shape, plan | dict(model=getattr(model, 'meta', None)))
+        _place(out, work)
+    except (AstrovaderError, OSError):
+        if _asked(out) != plan: raise
+        if work != out: shutil.rmtree(work, ignore_errors=True)
     return Survey(out)
