@@ -360,11 +360,11 @@ def restore(
         learn.create_opt()
         _set_opt_tensors(learn, parts['optimizer'])
         set_random_states(parts['random'], state['random'])
-        learn.rows, learn.first_epoch = state['history'], state['epoch']
+        moved, learn.rows, learn.first_epoch = learn.first_epoch != state['epoch'], state['history'], state['epoch']
         other = (state['threads'], state['bf16'], state.get('ranks', 1)) != (torch.get_num_threads(), learn.model.bf16, learn.ranks.world)
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
         raise BadModel(f'{folder} is damaged ({str(e).splitlines()[0]}); remove the checkpoint folder and train again.') from None
-    if other: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
+    if other and moved: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
     return learn
 
 # %% ../nbs/41_learner.ipynb #e3556e31

@@ -208,13 +208,18 @@ def fit_mixture(
     need(sample >= n_components, f'{n_components} components cannot be tried on {sample} galaxies; let sample be larger.')
     states = [int(rng(seed, 'mixture', i).integers(2**32)) for i in range(n_init)]
     some = z if len(z) <= sample else z[np.sort(rng(seed, 'mixture', 'sample').permutation(len(z))[:sample])]
-    best = max((_em(some, n_components, covariance, random_state=o) for o in states), key=lambda o: o.lower_bound_)
+    best = _likeliest([_em(some, n_components, covariance, random_state=o) for o in states])
     if len(z) <= sample: return best
     return _em(z, n_components, covariance, weights_init=best.weights_, means_init=best.means_, precisions_init=best.precisions_)
 
 def _em(z, k, covariance, **kw):
     "Expectation-maximisation, from k-means unless it is told from where."
     return GaussianMixture(k, covariance_type=covariance, reg_covar=1e-4, max_iter=300, **kw).fit(z)
+
+def _likeliest(gms):
+    "The likeliest, and the first of those that are as likely to rounding, which are often the same but for the order of the components."
+    top = max(o.lower_bound_ for o in gms)
+    return next(o for o in gms if o.lower_bound_ >= top - 1e-6*max(1, abs(top)))
 
 # %% ../nbs/31_mixture.ipynb #3d4a6161
 def m_step(

@@ -178,13 +178,14 @@ def joined(
     except (AstrovaderError, OSError, KeyboardInterrupt) as e: raise ranks.told(e) from None
     dist.destroy_process_group()
 
-# %% ../nbs/35_ranks.ipynb #4ccbe0d9
+# %% ../nbs/35_ranks.ipynb #5ce668f9
 def launch(
     n:int, # How many processes
     script, # A Python file, or one of our commands by its name, such as 'astrovader-train'
     *args, # What it is given
+    timeout:float = None, # Seconds after which all of them are ended
 ) -> subprocess.CompletedProcess: # With its `returncode`, `stdout` and `stderr`
     "Run a script in `n` processes on this machine."
     script = script if Path(script).is_file() else Path(sys.executable).with_name(script)
     cmd = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', n, script, *args]
-    return subprocess.run(list(map(str, cmd)), capture_output=True, text=True)
+    return subprocess.run(list(map(str, cmd)), capture_output=True, text=True, timeout=timeout)
