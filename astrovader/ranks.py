@@ -183,9 +183,14 @@ def launch(
     n:int, # How many processes
     script, # A Python file, or one of our commands by its name, such as 'astrovader-train'
     *args, # What it is given
-    timeout:float = None, # Seconds after which all of them are ended
+    timeout:float = None, # Seconds after which all of them are told to stop, and `TimeoutExpired` is raised
 ) -> subprocess.CompletedProcess: # With its `returncode`, `stdout` and `stderr`
     "Run a script in `n` processes on this machine."
     script = script if Path(script).is_file() else Path(sys.executable).with_name(script)
     cmd = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', n, script, *args]
-    return subprocess.run(list(map(str, cmd)), capture_output=True, text=True, timeout=timeout)
+    with subprocess.Popen(list(map(str, cmd)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        try: said = p.communicate(timeout=timeout)
+        except BaseException:
+            p.terminate()
+            raise
+    return subprocess.CompletedProcess(cmd, p.returncode, *said)
