@@ -55,3 +55,19 @@ def test_work_of_an_image_is_the_papers(run, monkeypatch):
     from astrovader.networks import Architecture
     work = runpy.run_path(str(folder/'gpu.py'))['flops'](Architecture())
     assert (round(work['encode'], 2), round(work['generate'], 2), round(work['train'], 1)) == (2.97, 1.97, 14.8)
+
+def test_scaling_from_end_to_end(run, tmp_path):
+    text = run('scaling.py', '--stages', 'silhouettes, full', 'agreement', '--ranks', '--scale', .05, '--rounds', 2, '--json', tmp_path/'o.json')
+    out = result(tmp_path/'o.json', 'scaling')
+    assert [(o['stage'], o['along']) for o in out['rows']] == [*(('silhouettes, full', o) for o in ('rows', 'components', 'latents')),
+        *(('agreement', o) for o in ('rows', 'components'))]
+    assert all(o['stage'] in text and o['than'] in text for o in out['rows'])
+    for o in out['points'].values(): assert all(len(p['seconds']) == len(p['baseline_seconds']) == 2 and p['peak_mb'] > p['mb'] >= 0 for p in o)
+    assert [p['n'] for p in out['points']['silhouettes, full, n']] == [300, 600, 1200]
+
+def test_the_exponent_of_a_law_is_found(monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    law = runpy.run_path(str(folder/'scaling.py'))['law']
+    assert law([10, 100, 1000], [[3e-4*n**2]*2 for n in (10, 100, 1000)]) == pytest.approx((2, 2, 2))
+    middle,least,most = law([1, 10], [[1., 1., 1.], [1., 10., 100.]])
+    assert (middle, least, most) == pytest.approx((1, 0, 2))
