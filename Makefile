@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs readme export style clean
+.PHONY: help demo test bench docs readme export style clean
 
 # The Python that makes .venv; left empty: the first of python3, python3.13, python3.12, python3.11 that is new enough
 PYTHON ?=
@@ -13,6 +13,7 @@ JOBS ?= 2
 
 BIN  := .venv/bin
 DONE := .venv/.installed
+TENSORFLOW := .venv/.bench
 N    := 3000
 SIZE := 64
 COMPONENTS := 12
@@ -48,6 +49,16 @@ demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=
 	$(BIN)/astrovader-report demo/run demo/survey demo/report
 	@cp demo/report/index.html demo/index.html
 	@echo 'Open demo/index.html'
+
+$(TENSORFLOW): $(DONE)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+# TensorFlow is the baseline of throughput.py; clustering.py takes longer and is left out
+bench: $(TENSORFLOW) ## how fast it is on this processor, in under ten minutes, into benchmarks/results/
+	@set -e; for o in 'throughput --quick' 'loading --n 10000 --n-files 1500 --steps 2' scaling survey synth; do \
+	    read -r name flags <<< "$$o"; echo; echo "benchmarks/$$name.py $$flags"; \
+	    CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/$$name.py $$flags --json benchmarks/results/$$name.json; done
 
 export: $(DONE) ## notebooks -> modules and README.md
 	$(BIN)/nbdev-export
