@@ -8,13 +8,13 @@ __all__ = ['takes', 'gives', 'limits', 'Sorter', 'bare', 'graph', 'off', 'differ
 # %% ../nbs/82_onnx.ipynb #087b1cd5
 import json,warnings
 import numpy as np,torch
-from copy import deepcopy
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from torch import nn
 from .catalogue import open_model
 from .core import BadInput,BadModel,need,provenance,whole,write_json
+from .vade import VaDE
 
 # %% ../nbs/82_onnx.ipynb #014b7003
 def _libraries():
@@ -124,7 +124,7 @@ def _about(model, diff):
     made = provenance(runtimes={o: metadata.version(o) for o in ('onnx', 'onnxscript', 'onnxruntime')})
     return dict(format=_format, images=f'float32 {shape} in [0, 1]: the bytes of a survey with this packing, divided by 255', packing=model.packing,
         latents=[f'z_{i}' for i in range(a.n_latent)], components=[f'p_{i}' for i in range(a.n_components)], architecture=asdict(a), mixture=mixture,
-        differences=diff, limits=limits, model=getattr(model, 'meta', None), **made)
+        differences=diff, limits=limits, model=model.meta, **made)
 
 def _graphs(model):
     a = model.arch
@@ -135,6 +135,13 @@ def _graphs(model):
 # %% ../nbs/82_onnx.ipynb #ac39f217
 _own = {'encoder.onnx', 'decoder.onnx', 'export.json'}
 
+def _copied(model):
+    "A new model of the same weights, whatever the other computes with: float32, on the CPU, ready to predict."
+    new = VaDE(model.arch, model.packing)
+    new.load_state_dict(model.state_dict())
+    new.meta = getattr(model, 'meta', None)
+    return new.eval().requires_grad_(False)
+
 def to_onnx(
     model, # A `VaDE`, or the folder of a run
     out, # The folder to write; an earlier export is replaced, anything else refused
@@ -144,7 +151,7 @@ def to_onnx(
     out = Path(out)
     free = not out.exists() or out.is_dir() and {o.name for o in out.iterdir()} <= _own
     need(free, f'{out} holds something else already; choose another folder, or remove it first.')
-    model = open_model(deepcopy(model), 'cpu').float().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+    model = _copied(model if isinstance(model, VaDE) else open_model(model, 'cpu'))
     graphs = _graphs(model)
     need_same(diff := differences(model, graphs))
     about = _about(model, diff)
