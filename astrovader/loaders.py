@@ -36,7 +36,7 @@ class SurveyRows:
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return self.batch(np.array([i]))
     def batch(self, idxs, pin=False):
-        if self.held: return tuple(o[torch.as_tensor(idxs, device=o.device)] for o in self.held)
+        if self.held: return tuple(o.index_select(0, torch.as_tensor(idxs, device=o.device)) for o in self.held)
         x = torch.empty(len(idxs), *self.survey.shape, dtype=torch.uint8, pin_memory=pin)
         self.survey.images(self.rows[idxs], out=x.numpy())
         rows = torch.from_numpy(self.rows[idxs])
@@ -68,8 +68,8 @@ def random_flips(
 def ahead(
     f, # What to do with each
     items, # With what
-    n:int = 4, # How many results may lie ready
-    threads:int = 2, # How many are worked on at once
+    n:int = 8, # How many results may lie ready
+    threads:int = 4, # How many are worked on at once
 ):
     "`map(f, items)`, in order, some results ahead of whoever takes them."
     with ThreadPoolExecutor(threads) as pool:
