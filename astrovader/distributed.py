@@ -15,7 +15,7 @@ from .learner import VaDELearner,begin
 from .loaders import share
 from .ranks import Ranks,joined
 
-# %% ../nbs/42_distributed.ipynb #883f86d8
+# %% ../nbs/42_distributed.ipynb #559284fa
 class Extremes(torch.autograd.Function):
     "The greatest of some numbers over all processes, with its gradient."
     @staticmethod
@@ -36,7 +36,7 @@ def extremes(
     less, most = Extremes.apply(torch.stack([-p.min(), p.max()]), ranks)
     return -less, most
 
-# %% ../nbs/42_distributed.ipynb #8933593c
+# %% ../nbs/42_distributed.ipynb #33f4d5d1
 class ShareTraining(Callback):
     "Takes one process's share of a training."
     order = 11
@@ -51,7 +51,7 @@ class ShareTraining(Callback):
         flat = self.ranks.sum_(torch.cat([o.flatten() for o in grads]))
         for g,o in zip(grads, flat.split([o.numel() for o in grads])): g.copy_(o.view_as(g))
 
-# %% ../nbs/42_distributed.ipynb #ece7b3e6
+# %% ../nbs/42_distributed.ipynb #383fec31
 @patch
 def noise(self:ShareTraining, z):
     "This share's part of the whole batch's standard normal numbers."
@@ -61,7 +61,7 @@ def take_shares(learn, rank, world):
     "Let the loaders of a learner bring one share of each batch."
     for dl in learn.dls: dl.rank, dl.world = rank, world
 
-# %% ../nbs/42_distributed.ipynb #f4095f38
+# %% ../nbs/42_distributed.ipynb #a2967e45
 @patch
 def to_distributed(self:VaDELearner, sync_bn=True, ranks=None):
     "Let this process take its share of the training; `sync_bn` is fastai's, and there is nothing of the kind in the model."
@@ -80,7 +80,7 @@ def detach_distributed(self:VaDELearner):
     self.ranks = Ranks()
     return self.remove_cb(ShareTraining)
 
-# %% ../nbs/42_distributed.ipynb #96668861
+# %% ../nbs/42_distributed.ipynb #925cb822
 def _libraries():
     "What several processes need beyond one: fastai's `distrib_ctx`, and accelerate, which it wants."
     try:

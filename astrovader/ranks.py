@@ -16,7 +16,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 from .core import AstrovaderError,need
 
-# %% ../nbs/35_ranks.ipynb #2099650c
+# %% ../nbs/35_ranks.ipynb #4a00a75a
 class Lost(AstrovaderError): "Another of the processes ended, or this one was told to."
 class Elsewhere(Lost):
     "Another of the processes failed, and says why."
@@ -28,7 +28,7 @@ def _answered():
     try: yield
     except RuntimeError as e: raise Lost(str(e)) from None
 
-# %% ../nbs/35_ranks.ipynb #2c2ce116
+# %% ../nbs/35_ranks.ipynb #a6b44ced
 class Ranks:
     "One of several processes that work together; rank 0 of 1 where there is no group."
     def __init__(self,
@@ -48,7 +48,7 @@ class Ranks:
         with _answered(): dist.all_reduce(o, op)
         return t.copy_(o)
 
-# %% ../nbs/35_ranks.ipynb #a6b44ced
+# %% ../nbs/35_ranks.ipynb #9bc62ac1
 @patch
 def sum_(self:Ranks, t:torch.Tensor) -> torch.Tensor:
     "Add up `t` over all processes, in place."
@@ -69,7 +69,7 @@ def spread(self:Ranks, tensors):
     with _answered(): dist.broadcast(flat, 0)
     for t,o in zip(tensors, flat.split([o.numel() for o in tensors])): t.copy_(o.view_as(t))
 
-# %% ../nbs/35_ranks.ipynb #db039e85
+# %% ../nbs/35_ranks.ipynb #92e5aa0a
 @patch
 def wait(self:Ranks):
     "Wait for all the others."
@@ -85,7 +85,7 @@ def agree(self:Ranks, f):
     if failed: raise Lost('another process failed.')
     return out
 
-# %% ../nbs/35_ranks.ipynb #e49420b1
+# %% ../nbs/35_ranks.ipynb #9625fb2a
 @patch
 def may_say(self:Ranks) -> bool:
     "Is this the first process that has something to say?"
@@ -101,12 +101,13 @@ def told(self:Ranks, e):
     why = f'another of the {self.world} processes ended or did not answer, or the job was told to stop; {self.again}.'
     return Lost(why) if isinstance(e, Lost) else e
 
-# %% ../nbs/35_ranks.ipynb #45453fa1
-def _end_after(pipe, grace):
-    "End the process `grace` seconds after it was told to, where it has not ended by itself."
+# %% ../nbs/35_ranks.ipynb #357d959c
+def _end_after(pipe, grace, last):
+    "End the process `grace` seconds after it was told to, where it has not ended by itself; call `last` first."
     while (o := os.read(pipe, 1)) and o[0] not in (signal.SIGTERM, signal.SIGINT): pass
     if o:
         time.sleep(grace)
+        last()
         os._exit(1)
     os.close(pipe)
 
@@ -119,16 +120,17 @@ def _once(number, error):
 
 def _pass_over(*_): pass
 
-# %% ../nbs/35_ranks.ipynb #3e758464
+# %% ../nbs/35_ranks.ipynb #dc1143a6
 @contextmanager
 def heeding(
-    grace:float = 10., # Seconds that the main thread has to end, once a signal came
+    grace:float = 5., # Seconds that the main thread has to end, once a signal came
+    last = lambda: None, # What to do when it did not, before the process ends all the same
 ):
     "SIGTERM as `Lost`, and only the first Ctrl-C as `KeyboardInterrupt`, while the block runs."
     if threading.current_thread() is not threading.main_thread(): return (yield)
     pipe, into = os.pipe()
     os.set_blocking(into, False)
-    threading.Thread(target=_end_after, args=(pipe, grace), daemon=True).start()
+    threading.Thread(target=_end_after, args=(pipe, grace, last), daemon=True).start()
     errors = {signal.SIGTERM: Lost('told to stop.'), signal.SIGINT: KeyboardInterrupt()}
     before, fd = {n: _once(n, e) for n,e in errors.items()}, signal.set_wakeup_fd(into, warn_on_full_buffer=False)
     try: yield
@@ -139,7 +141,7 @@ def heeding(
     signal.set_wakeup_fd(fd)
     os.close(into)
 
-# %% ../nbs/35_ranks.ipynb #465d6d65
+# %% ../nbs/35_ranks.ipynb #8042869f
 def _own_device(device, rank):
     "The device of this process."
     on_cpu = device and torch.device(device).type == 'cpu' or os.environ.get('ACCELERATE_USE_CPU', '').lower() in ('1', 'true')
@@ -155,7 +157,13 @@ def _meet(ranks, device, limit):
     backend = 'nccl' if ranks.device.type == 'cuda' else 'gloo'
     with _answered(): dist.init_process_group(backend, store=ranks.store, rank=ranks.rank, world_size=ranks.world, timeout=limit)
 
-# %% ../nbs/35_ranks.ipynb #4ba8e460
+# %% ../nbs/35_ranks.ipynb #76e0f3f1
+@patch
+def last_words(self:Ranks):
+    "Say what happened, where nobody did and no exception can."
+    e = self.told(Lost())
+    if not isinstance(e, Elsewhere): print(f'astrovader: {e}', file=sys.stderr, flush=True)
+
 @contextmanager
 def joined(
     timeout:float = 10., # Minutes that a process waits for the others before it gives up
@@ -171,14 +179,14 @@ def joined(
     ranks = Ranks('cpu', store, again)
     ranks.rank, ranks.world = rank, world
     try:
-        with heeding():
+        with heeding(last=ranks.last_words):
             _meet(ranks, device, limit)
             yield ranks
             ranks.wait()
     except (AstrovaderError, OSError, KeyboardInterrupt) as e: raise ranks.told(e) from None
     dist.destroy_process_group()
 
-# %% ../nbs/35_ranks.ipynb #5ce668f9
+# %% ../nbs/35_ranks.ipynb #7a1b1b03
 def launch(
     n:int, # How many processes
     script, # A Python file, or one of our commands by its name, such as 'astrovader-train'
