@@ -4,7 +4,7 @@ import numpy as np,pandas as pd
 from fastai.callback.core import Callback
 from pathlib import Path
 from torch.utils.flop_counter import FlopCounterMode
-from astrovader.catalogue import catalogue
+from astrovader.catalogue import catalogue,open_model
 from astrovader.generate import generate
 from astrovader.learner import vade_learner
 from astrovader.losses import VaDELoss
@@ -32,7 +32,7 @@ def flops(arch):
 
 def inference(model, survey, a):
     "A table of images a second: networks alone with all on the device, and whole, from survey to table and from the draw to bytes on the host."
-    model,n = model.to(a.device).eval(),min(a.n_inference, len(survey))
+    model,n = open_model(model, a.device),min(a.n_inference, len(survey))
     xs = torch.from_numpy(survey.images(slice(0, a.batch))).to(a.device)/255
     zs = torch.randn(len(xs), model.arch.n_latent, device=a.device)
     k = max(1, n//len(xs))
