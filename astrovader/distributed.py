@@ -63,8 +63,11 @@ def take_shares(learn, rank, world):
 
 # %% ../nbs/42_distributed.ipynb #a2967e45
 @patch
-def to_distributed(self:VaDELearner, sync_bn=True, ranks=None):
-    "Let this process take its share of the training; `sync_bn` is fastai's, and there is nothing of the kind in the model."
+def to_distributed(self:VaDELearner,
+    sync_bn:bool = True, # fastai's; there is no batch norm in the model
+    ranks:Ranks = None, # Who trains together: the learner's own if None, or else the processes of torch's group
+):
+    "Let this process take its share of the training."
     if ranks or self.ranks.world == 1: self.ranks = ranks or Ranks(self.dls.device)
     self.add_cb(cb := ShareTraining())
     take_shares(self, self.ranks.rank, self.ranks.world)
@@ -92,9 +95,9 @@ def _libraries():
 def train(
     survey, # A `Survey`, or the folder of one; all processes see it
     run, # The folder to write; the first process writes it, all of them see it
-    preset = None, # As of `begin`, and so are seed and resume
-    seed:int = None,
-    resume:bool = False,
+    preset = None, # 'small' if None, 'full', 'paper', or a `Preset`
+    seed:int = None, # Of everything random; 0 if None
+    resume:bool = False, # Go on with the run, in whatever number of processes it was begun
     device = None, # fastai's default device if None; in several processes 'cpu', or the GPU of each if None
     timeout:float = 10., # Minutes that a process waits for the others; the mixture is fitted in that time
     **changes, # Fields of the preset to replace
