@@ -224,7 +224,7 @@ def catalogue(
 # %% ../nbs/50_catalogue.ipynb #eca240f8
 _run, _long = 100_000, 1_000_000
 
-def _runs(n, rows=_run): return [(a, min(a+rows, n)) for a in range(0, n, rows)]
+def _runs(n, rows=None): return [(a, min(a+(rows or _run), n)) for a in range(0, n, rows or _run)]
 
 def _width(survey):
     "Bytes of the longest id."

@@ -107,10 +107,12 @@ def _write(model, work, plan, shape, todo, batch, shown):
         write_json(_record(work, i), write_shard(work, i, (x for x,_ in group), shape, b-a))
 
 # %% ../nbs/51_generate.ipynb #faef6fca
-def _tables(model, plan, flat, index, rows=100_000):
+_run = 100_000
+
+def _tables(model, plan, flat, index):
     "The table of all galaxies, in pieces: as an index, or by itself."
-    for a in range(0, plan['n'], rows):
-        n = min(rows, plan['n']-a)
+    for a in range(0, plan['n'], _run):
+        n = min(_run, plan['n']-a)
         _, t = draw(model, n, plan['component'], plan['temperature'], plan['seed'], a)
         r = np.arange(a, a+n)
         own = dict(file='', shard=np.int32(r//plan['shard_rows']), row=np.int32(r % plan['shard_rows']),
