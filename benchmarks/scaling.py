@@ -90,9 +90,9 @@ def agreeing(d, n, k, j):
     return lambda: agreement(c, truth), 'adjusted_mutual_info_score of scikit-learn', lambda: adjusted_mutual_info_score(truth, c)
 
 # the sizes of each stage, quick and full, and what else it may grow with
-stages = {'packing': (packing, (250, 500, 1000), (1000, 4000, 16000), ''), 'one epoch': (epoch, (256, 512, 1024), (1024, 4096, 16384), 'KJ'),
-    'catalogue': (through, (500, 1000, 2000), (2000, 8000, 32000), 'KJ'), 'mixture initialisation': (fitting, (9000, 36000, 144000), (36000, 200000, 10**6), 'KJ'),
-    'silhouettes, full': (full, (6000, 12000, 24000), (20000, 60000, 180000), 'KJ'),
+stages = {'packing': (packing, (200, 400, 800), (1000, 4000, 16000), ''), 'one epoch': (epoch, (143, 285, 570), (1024, 4096, 16384), 'KJ'),
+    'catalogue': (through, (300, 600, 1200), (2000, 8000, 32000), 'KJ'), 'mixture initialisation': (fitting, (4000, 12000, 36000), (36000, 200000, 10**6), 'KJ'),
+    'silhouettes, full': (full, (5000, 9000, 16000), (20000, 60000, 180000), 'KJ'),
     'silhouettes of 1,200': (sampled, (20000, 60000, 180000), (10**5, 3*10**5, 10**6), 'KJ'),
     'silhouettes, simplified': (simplified, (10**5, 3*10**5, 10**6), (10**6, 2*10**6, 4*10**6), 'KJ'),
     'agreement': (agreeing, (10**5, 3*10**5, 10**6), (10**6, 3*10**6, 10**7), 'K')}

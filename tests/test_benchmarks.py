@@ -63,7 +63,7 @@ def test_scaling_from_end_to_end(run, tmp_path):
         *(('agreement', o) for o in ('rows', 'components'))]
     assert all(o['stage'] in text and o['than'] in text for o in out['rows'])
     for o in out['points'].values(): assert all(len(p['seconds']) == len(p['baseline_seconds']) == 2 and p['peak_mb'] > p['mb'] >= 0 for p in o)
-    assert [p['n'] for p in out['points']['silhouettes, full, n']] == [300, 600, 1200]
+    assert [p['n'] for p in out['points']['silhouettes, full, n']] == [250, 450, 800]
 
 def test_the_exponent_of_a_law_is_found(monkeypatch):
     monkeypatch.syspath_prepend(folder)
