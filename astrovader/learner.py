@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PhaseWeights', 'embeddings', 'InitMixture', 'ClipValues', 'PublishedSteps', 'StopIfDiverged', 'LossRecorder',
-           'KeepHistory', 'random_states', 'set_random_states', 'Checkpoint', 'last_checkpoint', 'has_bf16',
-           'described', 'claim', 'VaDELearner', 'vade_learner', 'restore', 'begin', 'train']
+           'KeepHistory', 'random_states', 'set_random_states', 'Checkpoint', 'last_checkpoint', 'described', 'claim',
+           'VaDELearner', 'vade_learner', 'restore', 'begin', 'train']
 
 # %% ../nbs/41_learner.ipynb #c69f0144
 import json,random,shutil,time,torch,warnings
@@ -27,6 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
 from types import SimpleNamespace
 from .core import BadInput,BadModel,Diverged,need,need_seed,read_json,rng,watched,whole,write_json
+from .device import ForDevice,has_bf16
 from .loaders import survey_loaders,to_float
 from .losses import VaDELoss
 from .mixture import RawMixture,fit_mixture,m_step
@@ -253,15 +254,6 @@ def last_checkpoint(
     return max((o.parent for o in Path(run).glob('checkpoint/epoch-[0-9]*/state.json')), default=None)
 
 # %% ../nbs/41_learner.ipynb #f9af5f11
-def has_bf16(
-    device, # Where the networks run
-) -> bool:
-    "Does this device compute in bfloat16?"
-    device = torch.device(device)
-    if device.type == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == 'cpu' and any(torch.cpu.get_capabilities().get(o, False) for o in ('avx512_bf16', 'amx_bf16'))
-
-# %% ../nbs/41_learner.ipynb #bde44166
 def described(learn) -> dict: # Ready for JSON
     "What decides how a training goes: preset, seed, and the survey."
     survey, dls = learn.dls.train.dataset.survey, learn.dls
@@ -284,7 +276,7 @@ def claim(
     what = next((o for o in ('format', 'survey', 'seed', 'preset') if not isinstance(there, dict) or there.get(o) != mine[o]), None)
     need(not what, f'{folder} was begun with another {what}; go on with the same, or choose another folder.', BadModel)
 
-# %% ../nbs/41_learner.ipynb #31217230
+# %% ../nbs/41_learner.ipynb #2f38bc7b
 class VaDELearner(Learner):
     "A fastai `Learner` that runs the phases of its preset."
     first_epoch, why, ranks = 0, None, Ranks()
@@ -304,13 +296,13 @@ class VaDELearner(Learner):
 
     def get_preds(self, *args, **kwargs): raise BadInput('a VaDE predicts several things of an image; use catalogue of astrovader.catalogue.')
 
-# %% ../nbs/41_learner.ipynb #f023dd6d
+# %% ../nbs/41_learner.ipynb #bde44166
 @patch
 def fit_phases(self:VaDELearner):
     "Train through the phases that are left, and save the model into the run; returns the learner."
     p, folder, self.why = self.preset, self.folder, None
-    cbs = [PhaseWeights(p), InitMixture(p, self.seed), StopIfDiverged(), PublishedSteps(p), ClipValues(p), KeepHistory(p, folder),
-        ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
+    cbs = [ForDevice(p.bf16, len(self.dls.train.dataset)*n_epochs(p)), PhaseWeights(p), InitMixture(p, self.seed), StopIfDiverged(),
+        PublishedSteps(p), ClipValues(p), KeepHistory(p, folder), ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
     if folder:
         claim(self, self.ranks.first)
         if self.first_epoch and (o := last_checkpoint(folder)): restore(self, o)
@@ -323,7 +315,7 @@ def fit_phases(self:VaDELearner):
     self.ranks.wait()
     return self
 
-# %% ../nbs/41_learner.ipynb #d5c35daa
+# %% ../nbs/41_learner.ipynb #31217230
 def vade_learner(
     survey:Survey, # Packed images
     preset = 'small', # 'paper', 'full', 'small', or a `Preset`; its size and bands follow the survey
@@ -339,7 +331,7 @@ def vade_learner(
     n, k = min(len(dls.train.dataset), p.init_batches*dls.train.bs), p.arch.n_components
     need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     torch.manual_seed(seed)
-    model = VaDE(p.arch, survey.packing, p.bf16 and has_bf16(dls.device)).to(dls.device, memory_format=torch.channels_last)
+    model = VaDE(p.arch, survey.packing).to(dls.device, memory_format=torch.channels_last)
     model.always_draw = p.always_draw
     learn = VaDELearner(dls, model, VaDELoss(model, p.reconstruction, p.l2, p.scaling),
         opt_func=partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True))
@@ -347,7 +339,7 @@ def vade_learner(
     learn.remove_cb(learn.recorder).add_cb(LossRecorder())
     return learn if watched() else learn.remove_cb(ProgressCallback)
 
-# %% ../nbs/41_learner.ipynb #49d45e9e
+# %% ../nbs/41_learner.ipynb #ba8aeff4
 def restore(
     learn:VaDELearner, # Made with the preset, the seed and the survey of the checkpoint
     folder, # A checkpoint
@@ -361,13 +353,13 @@ def restore(
         _set_opt_tensors(learn, parts['optimizer'])
         set_random_states(parts['random'], state['random'])
         moved, learn.rows, learn.first_epoch = learn.first_epoch != state['epoch'], state['history'], state['epoch']
-        other = (state['threads'], state['bf16'], state.get('ranks', 1)) != (torch.get_num_threads(), learn.model.bf16, learn.ranks.world)
+        other = (state['threads'], state['bf16'], state.get('ranks', 1)) != (torch.get_num_threads(), learn.preset.bf16 and has_bf16(learn.model.device), learn.ranks.world)
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
         raise BadModel(f'{folder} is damaged ({str(e).splitlines()[0]}); remove the checkpoint folder and train again.') from None
     if other and moved: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
     return learn
 
-# %% ../nbs/41_learner.ipynb #e3556e31
+# %% ../nbs/41_learner.ipynb #9bd3ba10
 def _saved(run, preset, seed, changes):
     "The preset and seed of a run that was begun, if nothing else is asked for."
     saved = read_json(run/'run.json', BadModel)
@@ -379,7 +371,7 @@ def _saved(run, preset, seed, changes):
     need(not differ, f'{run} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave those options away, or choose another folder.', BadModel)
     return was, saved['seed']
 
-# %% ../nbs/41_learner.ipynb #f57e71d3
+# %% ../nbs/41_learner.ipynb #ad6c52ec
 def begin(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`
@@ -404,7 +396,7 @@ def begin(
         learn.tell(f'going on after epoch {learn.first_epoch} of {n_epochs(learn.preset)}')
     return learn
 
-# %% ../nbs/41_learner.ipynb #3b2d65e2
+# %% ../nbs/41_learner.ipynb #db2ca2ec
 def train(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write

@@ -33,10 +33,9 @@ class VaDE(nn.Module):
     def __init__(self,
         arch:Architecture = Architecture(), # What to build; the paper's architecture by default
         packing:dict = None, # `Survey.packing` of the images that it is trained on
-        bf16:bool = False, # Run the networks in bfloat16?
     ):
         super().__init__()
-        self.arch, self.packing, self.bf16, self.decode_mean, self.always_draw = arch, packing, bf16, False, False
+        self.arch, self.packing, self.bf16, self.ways, self.decode_mean, self.always_draw = arch, packing, False, {}, False, False
         self.encoder, self.decoder = Encoder(arch), Decoder(arch)
         self.mixture = (RawMixture if arch.raw_mixture else Mixture)(arch.n_components, arch.n_latent)
 
@@ -44,7 +43,7 @@ class VaDE(nn.Module):
     def device(self): return self.mixture.means.device
     def noise(self, z): return torch.randn_like(z)
     def _run(self, net, x):
-        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(): out = net(x)
+        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 and not self.ways else nullcontext(): out = self.ways.get(net, net)(x)
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
 
     def forward(self, x):
