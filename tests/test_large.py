@@ -1,0 +1,144 @@
+"Large catalogues and synthetic surveys: several processes, killed and interrupted work, full disks, and memory that does not grow."
+import os,resource,signal,subprocess,sys,time
+from contextlib import contextmanager
+from pathlib import Path
+import numpy as np,pandas as pd,pytest,torch
+from astrovader.catalogue import catalogue,write_catalogue
+from astrovader.cli import astrovader_catalogue
+from astrovader.core import BadInput
+from astrovader.generate import write_generated
+from astrovader.networks import Architecture
+from astrovader.survey import Survey,pack_arrays
+from astrovader.tables import read_table
+from astrovader.vade import VaDE
+
+n,rows = 2000,100
+env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
+def script(name): return str(Path(sys.executable).with_name(f'astrovader-{name}'))
+def run(*args, **kw): return subprocess.run(list(map(str, args)), env=env, capture_output=True, text=True, timeout=120, **kw)
+def start(*args): return subprocess.Popen(list(map(str, args)), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def torchrun(k, *args): return run(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', k, '--', *args)
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A survey of noise with positions, the run of a model that was not trained, and its catalogue"
+    d = tmp_path_factory.mktemp('large')
+    r = np.random.default_rng(0)
+    table = pd.DataFrame(dict(object_id=[f'galaxy {i}' for i in range(n)], ra=r.uniform(0, 360, n), dec=r.uniform(-90, 90, n)))
+    survey = pack_arrays(r.integers(0, 256, (n, 16, 16), dtype=np.uint8), d/'survey', table, shard_rows=300)
+    torch.manual_seed(0)
+    VaDE(Architecture(16, encoder_filters=(8,8), encoder_kernels=(3,3), decoder_filters=(8,8), decoder_kernels=(3,3), n_latent=4, n_components=3),
+        survey.packing).save(d/'run/model')
+    catalogue(d/'run', survey, d/'whole.parquet')
+    return d
+
+def is_whole(place, out):
+    got,want = read_table(out),read_table(place/'whole.parquet')
+    pd.testing.assert_frame_equal(got, want, rtol=1e-4, atol=1e-5)
+    return got.object_id.is_unique
+
+def kill_when(p, there, sig=signal.SIGKILL):
+    "Kill a process as soon as something is there"
+    end = time.time() + 60
+    while time.time() < end and p.poll() is None and not there(): time.sleep(.002)
+    p.send_signal(sig)
+    return p.communicate(timeout=60)
+
+def count(out, what='part-*'): return len(list(out.glob(what)))
+
+def test_two_processes_share_a_catalogue_and_a_synthetic_survey(place, tmp_path, capsys):
+    r = torchrun(2, script('catalogue'), place/'run', place/'survey', tmp_path/'c.parquet', '--parts', rows)
+    assert r.returncode == 0 and r.stdout.count('2,000 objects') >= 1, r.stderr
+    assert is_whole(place, tmp_path/'c.parquet') and count(tmp_path/'c.parquet') == n//rows
+    assert write_catalogue(place/'run', place/'survey', tmp_path/'c.parquet') and '20 of 20 parts are there already' in capsys.readouterr().out
+    r = torchrun(2, script('generate'), place/'run', tmp_path/'g', '--n', 20000)
+    assert r.returncode == 0, r.stderr
+    one,two = write_generated(place/'run', tmp_path/'one', 20000),Survey(tmp_path/'g').verify()
+    assert np.abs(one.images(slice(None)).astype(int) - two.images(slice(None))).max() <= 1
+    pd.testing.assert_frame_equal(one.index(), two.index())
+    pd.testing.assert_frame_equal(read_table(tmp_path/'one/synthetic.parquet'), read_table(tmp_path/'g/synthetic.parquet'))
+
+def test_killed_catalogue_goes_on(place, tmp_path):
+    out = tmp_path/'c.parquet'
+    args = script('catalogue'),place/'run',place/'survey',out,'--parts',rows,'--batch-size',1
+    kill_when(start(*args), lambda: count(out) >= 4)
+    there = {o.name: o.stat().st_mtime_ns for o in out.glob('part-*')}
+    assert 4 <= len(there) < n//rows
+    with pytest.raises(BadInput, match='not finished'): read_table(out)
+    r = run(*args)
+    assert r.returncode == 0 and f'{len(there)} of 20 parts are there already' in r.stdout, r.stderr
+    assert is_whole(place, out) and all((out/o).stat().st_mtime_ns == t for o,t in there.items())
+    assert not [o for o in out.iterdir() if o.name.startswith('.')]
+
+def test_interrupted_catalogue_says_how_to_go_on(place, tmp_path):
+    out = tmp_path/'c.parquet'
+    _,err = kill_when(start(script('catalogue'), place/'run', place/'survey', out, '--parts', rows, '--batch-size', 1), lambda: count(out), signal.SIGINT)
+    assert err.count('\n') == 1 and 'goes on with the same command' in err
+
+def test_killed_generation_goes_on(place, tmp_path):
+    args = script('generate'),place/'run',tmp_path/'g','--n',30000,'--batch-size',10
+    kill_when(start(*args), lambda: count(tmp_path/'g', '.packing/part-*') >= 1)
+    assert run(script('catalogue'), place/'run', tmp_path/'g', tmp_path/'c.csv').returncode == 1
+    r = run(*args)
+    assert r.returncode == 0 and 'shards are there already' in r.stdout, r.stderr
+    s = Survey(tmp_path/'g').verify()
+    assert len(s) == 30000 and s.ids()[-1] == 'synthetic-0029999' and not [o for o in s.path.iterdir() if o.name.startswith('.')]
+
+def test_two_at_once_in_one_place(place, tmp_path):
+    args = script('catalogue'),place/'run',place/'survey',tmp_path/'c.parquet','--parts',rows,'--batch-size',10
+    both = [start(*args) for _ in range(2)]
+    for p in both:
+        _,err = p.communicate(timeout=120)
+        assert p.returncode == 0, err
+    assert is_whole(place, tmp_path/'c.parquet')
+
+@contextmanager
+def full_disk(most):
+    "A limit on the size of a file is as good as a full disk"
+    soft,hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try: yield
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+@pytest.mark.parametrize('out', ['c.parquet', 'c.csv', 'c.fits', 'parts.parquet', 'g'])
+def test_full_disk_is_one_sentence(place, tmp_path, out):
+    def make():
+        if out == 'g': return write_generated(place/'run', tmp_path/out, 1000)
+        return write_catalogue(place/'run', place/'survey', tmp_path/out, part_rows=1000 if out == 'parts.parquet' else None)
+    with full_disk(20000), pytest.raises(BadInput, match='cannot be written.*make room'): make()
+    assert {o.name for o in tmp_path.rglob('*') if o.is_file()} <= {'plan.json', '_plan.json'}
+    assert make() and (len(Survey(tmp_path/out)) == 1000 if out == 'g' else len(read_table(tmp_path/out)) == n)
+
+def test_hats_by_the_command(place, tmp_path, capsys):
+    import lsdb
+    astrovader_catalogue(place/'run', place/'survey', tmp_path/'c.parquet', parts=300, hats=tmp_path/'sky')
+    assert '2,000 objects by their place on the sky' in capsys.readouterr().out
+    got = lsdb.open_catalog(tmp_path/'sky').compute().set_index('object_id')
+    want = read_table(place/'whole.parquet').set_index('object_id')
+    assert sorted(got.index) == sorted(want.index)
+    pd.testing.assert_frame_equal(pd.DataFrame(got[list(want)]).loc[want.index], want, rtol=1e-4, atol=1e-5, check_dtype=False, check_index_type=False)
+    pack_arrays(np.zeros((3, 16, 16), np.uint8), tmp_path/'nowhere')
+    with pytest.raises(BadInput, match='no columns of numbers called ra and dec'):
+        astrovader_catalogue(place/'run', tmp_path/'nowhere', tmp_path/'d.parquet', hats=tmp_path/'none')
+    assert not (tmp_path/'d.parquet').exists()
+
+grow = '''
+import resource,sys
+from astrovader import catalogue as c,generate as g
+c._run = g._run = 5000
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+run,out = sys.argv[1:]
+for n in 10_000,100_000:
+    made = g.write_generated(run, f'{out}/{n}', n)
+    for suffix in 'parquet','fits','csv': c.write_catalogue(run, made, f'{out}/{n}.{suffix}')
+    print('MB', peak())
+'''
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    "100,000 rows of 130 numbers are 52 MB as float32, and several times that on their way through pandas"
+    VaDE(Architecture(4, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), n_latent=64, n_components=64)).save(tmp_path/'run/model')
+    r = run(sys.executable, '-c', grow, tmp_path/'run', tmp_path)
+    assert r.returncode == 0, r.stderr
+    small,large = (float(o.split()[1]) for o in r.stdout.splitlines() if o.startswith('MB'))
+    print(f'{small:.0f} MB with 10,000 rows, {large:.0f} MB with 100,000')
+    assert large < small + 60
+    assert len(read_table(tmp_path/'100000.fits')) == 100_000
