@@ -11,7 +11,7 @@ from pathlib import Path
 from fastai.torch_core import num_distrib,rank_distrib
 import pyarrow.parquet as pq
 from .core import BadInput,need,read_json,write_json
-from .tables import write_tables
+from .tables import write_tables,writing
 
 # %% ../nbs/49_parts.ipynb #15c6ecc8
 def here() -> tuple: # Rank, from 0, and how many there are
@@ -30,7 +30,9 @@ def begin(
     if not file.is_file():
         free = not out.exists() or out.is_dir() and all(o.name.startswith('.') for o in out.iterdir())
         need(free, f'{out} exists already and is something else; give another place, or remove it first.')
-        write_json(file, dict(asked=asked, **more()))
+        new = dict(asked=asked, **more())
+        with writing(out): out.mkdir(parents=True, exist_ok=True)
+        write_json(file, new)
     old = read_json(file)
     differs = [k for k,o in asked.items() if old.get('asked', {}).get(k) != o]
     need(not differs, f'{out} was begun with another {", ".join(differs)}; give another place, or remove it first.')
