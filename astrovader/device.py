@@ -11,7 +11,7 @@ import ctypes,platform,warnings,torch
 from contextlib import contextmanager
 from fastai.callback.core import Callback
 from torch import nn
-from .convolve import Fused,Tiled,compiled,double,join_planes,place,pool_relu,tile_weights,turn,worth_tiling
+from .convolve import Fused,Tiled,double,join_planes,one_pass,place,pool_relu,tile_weights,turn,worth_tiling
 from .networks import Corners,Decoder,Encoder
 
 # %% ../nbs/36_device.ipynb #37cd4713
@@ -73,16 +73,16 @@ def _ready_weights(what, conv):
 
 def _step(x, what, number, ready, ks):
     "One of `steps` for some images, bfloat16 (n, h, w, planes)."
-    if what == 'pool': return compiled(pool_relu)(x, number)
-    if what == 'up': return compiled(double)(x, number)
-    if what == 'place': return compiled(place)(x @ ready[0], ready[1], ks, number)
+    if what == 'pool': return one_pass(pool_relu, x, number)
+    if what == 'up': return one_pass(double, x, number)
+    if what == 'place': return one_pass(place, x @ ready[0], ready[1], ks, number)
     return (Tiled if what == 'tiled' else Fused).apply(x, *ready, number)
 
 class FastNet:
     "Computes what an `Encoder` or `Decoder` does, on a CPU, in bfloat16 with sums in float32."
     def __init__(self, net, arch, tile=None):
         self.net, self.side = net, arch.size if isinstance(net, Encoder) else arch.size >> len(arch.decoder_filters)
-        self.steps, self.n = steps(net, self.side, not has_amx() if tile is None else tile), max(1, 8*128**2//arch.size**2)
+        self.steps, self.n = steps(net, self.side, not has_amx() if tile is None else tile), max(1, 16*128**2//arch.size**2)
         self.convs, self.held = [o for _,o,_ in self.steps if o], (None, None)
 
     def weights(self):
