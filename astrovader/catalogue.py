@@ -225,7 +225,7 @@ def catalogue(
     batch:int = None, # Images at a time: of memory, not of the result; by the device if None
     device = None, # A GPU if there is one and None is given
     draw_seed:int = None, # Take a draw from q(z|x), as the published code did; its mean if None
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and one galaxy in some hundreds, between two components, falls to the other
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
 ) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error; in the survey's order
     "A row for each object of a survey: its component, probabilities, latents and reconstruction error."
     if out is not None: table_format(out)
@@ -298,7 +298,7 @@ def write_catalogue(
     batch:int = None, # Images at a time: of memory, not of the result; by the device if None
     device = None, # This process's own GPU if there is one and None is given
     draw_seed:int = None, # Take a draw from q(z|x), as the published code did; its mean if None
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and one galaxy in some hundreds, between two components, falls to the other
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
 ) -> bool: # Is it complete? Other processes may still be at work
     "Write the catalogue of a survey in constant memory; in parts, the same call goes on where it was interrupted."
     way = _passage(model, survey, scaling, temperature, batch, device, draw_seed, bf16)
@@ -378,7 +378,7 @@ def dask(
     batch:int = None, # Images at a time; by the workers' devices if None
     device = None, # Of the workers; a GPU where there is one and None is given
     draw_seed:int = None, # Take a draw from q(z|x); its mean if None
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and one galaxy in some hundreds, between two components, falls to the other
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
     retries:int = 3, # How often a part that failed is tried again
 ) -> Path: # The finished folder
     "Write the catalogue of a survey on a Dask cluster; the same call goes on where it was interrupted."

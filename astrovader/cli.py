@@ -103,7 +103,7 @@ def astrovader_catalogue(
     batch_size:int = None, # Images at a time, by the device if not given; it changes the memory needed and not the result
     parts:int = None, # Write parts of so many rows, which stay when the command is interrupted; by the survey's length if not given
     hats:str = None, # Write the finished table as HATS too, which LSDB opens: a new folder; the survey needs ra and dec
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and one galaxy in some hundreds, between two components, falls to the other
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
 ):
     "Write a table with the component, probabilities, latents and reconstruction error of every object."
     from astrovader.catalogue import write_catalogue
@@ -124,7 +124,7 @@ def astrovader_generate(
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # The same seed draws the same galaxies
     batch_size:int = None, # Images at a time; by the device if not given
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and a byte in some differs by one
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one byte of an image in ten or twenty differs by 1, seldom more
 ):
     "Draw synthetic galaxies from a trained model; the same command goes on where it was interrupted."
     from astrovader.generate import write_generated

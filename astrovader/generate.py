@@ -64,7 +64,7 @@ def generate(
     seed:int = 0, # The same seed draws the same latents on every device, and the same images on the same processor
     batch:int = None, # Images at a time: of memory, not of the result; by the device if None
     device = None, # A GPU if there is one and None is given
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and a byte in some differs by one
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one byte of an image in ten or twenty differs by 1, seldom more
 ) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
     model, batch = _opened(model, device, batch)
@@ -154,7 +154,7 @@ def write_generated(
     batch:int = None, # Images at a time; by the device if None
     device = None, # This process's own GPU if there is one and None is given
     shard_rows:int = 8192, # Images in a shard
-    bf16:bool = False, # Compute the networks in bfloat16 where the processor has it: faster, and a byte in some differs by one
+    bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one byte of an image in ten or twenty differs by 1, seldom more
 ) -> Survey: # Packed as the model's own survey; None while other processes are at work on it
     "Write a synthetic survey in constant memory; the same call goes on where it was interrupted."
     (model, batch), out, (rank, world) = _opened(model, device, batch), Path(out), here()

@@ -2,9 +2,11 @@
 import resource,tempfile,time,torch
 import numpy as np,pandas as pd
 from fastai.callback.core import Callback
+from functools import partial
 from pathlib import Path
 from torch.utils.flop_counter import FlopCounterMode
-from astrovader.catalogue import catalogue,open_model
+from astrovader.catalogue import catalogue
+from astrovader.device import at_precision
 from astrovader.generate import generate
 from astrovader.learner import vade_learner
 from astrovader.losses import VaDELoss
@@ -30,17 +32,31 @@ def flops(arch):
 
 # Encoding and generating
 
+def compiled(model):
+    "The same model, with its networks through torch.compile."
+    model = at_precision(model, model.bf16)
+    def way(net):
+        f = torch.compile(net)
+        def run(x):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bf16): return f(x)
+        return run
+    model.ways = {o: way(o) for o in (model.encoder, model.decoder)}
+    return model
+
 def inference(model, survey, a):
     "A table of images a second: networks alone with all on the device, and whole, from survey to table and from the draw to bytes on the host."
-    model,n = open_model(model, a.device),min(a.n_inference, len(survey))
+    n,bf16 = min(a.n_inference, len(survey)),get_preset(a.preset).bf16
+    model = at_precision(model.to(a.device).eval(), bf16, n)
+    models = {'': model} | ({', compiled': compiled(model)} if a.compile else {})
     xs = torch.from_numpy(survey.images(slice(0, a.batch))).to(a.device)/255
     zs = torch.randn(len(xs), model.arch.n_latent, device=a.device)
     k = max(1, n//len(xs))
     @torch.no_grad()
     def many(f, x): return [f(x) for _ in range(k)]
-    alone = alternate(dict(encode=lambda: many(model.encode, xs), generate=lambda: many(model.decode, zs)), a.rounds, a.device)
-    whole = alternate(dict(catalogue=lambda: catalogue(model, survey, batch=a.batch, device=a.device)), a.rounds, a.device)
-    drawn = alternate({'generate, to bytes': lambda: generate(model, n, batch=a.batch, device=a.device)}, a.rounds, a.device)
+    runs = {f'{what}{how}': (getattr(m, f), x) for how,m in models.items() for what,f,x in (('encode', 'encode', xs), ('generate', 'decode', zs))}
+    alone = alternate({k: partial(many, *o) for k,o in runs.items()}, a.rounds, a.device)
+    whole = alternate(dict(catalogue=lambda: catalogue(model, survey, batch=a.batch, device=a.device, bf16=bf16)), a.rounds, a.device)
+    drawn = alternate({'generate, to bytes': lambda: generate(model, n, batch=a.batch, device=a.device, bf16=bf16)}, a.rounds, a.device)
     return pd.concat([rates(alone, k*len(xs)), rates(whole, len(survey)), rates(drawn, n)])
 
 # Training
@@ -128,6 +144,7 @@ def main():
     p.add_argument('--epochs', type=int, default=3, help='epochs of each phase that are timed, the first of all apart')
     p.add_argument('--every', type=int, default=50, help='training steps that are timed together')
     p.add_argument('--seed', type=int, default=0, help='of the training')
+    p.add_argument('--compile', action='store_true', help='encode and generate with networks through torch.compile too')
     p.add_argument('--profile', help='write what some training steps spend their time on to this file')
     a = p.parse_args()
     dtype = torch.bfloat16 if get_preset(a.preset).bf16 else torch.float32
