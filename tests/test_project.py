@@ -6,6 +6,7 @@ import pytest
 from astrovader import cli
 from fastcore.script import anno_parser
 from packaging.requirements import Requirement
+from torch.distributed.run import get_args_parser
 
 root = Path(__file__).parents[1]
 ini = ConfigParser(delimiters=['='], interpolation=None)
@@ -60,7 +61,11 @@ def commands(md):
     "The lines of `md` that call a command of ours: its name, and its arguments"
     code = ''.join(re.findall(r'^```bash\n(.*?)^```', md, flags=re.M|re.S))
     for l in code.splitlines():
-        if m := re.match(r'(?:torchrun --nproc_per_node \d+ \$\(which )?(astrovader-[\w-]+)\)?(.*)', l): yield m[1],shlex.split(m[2], comments=True)
+        args = shlex.split(re.sub(r'\$\(which (\S+)\)', r'\1', l), comments=True)
+        if args[:1] == ['torchrun']:
+            o = get_args_parser().parse_args(args[1:])
+            args = [o.training_script, *o.training_script_args]
+        if args and args[0].startswith('astrovader-'): yield args[0],args[1:]
 
 def test_readme_commands_take_their_arguments():
     said = list(commands(read(root/'README.md')))
