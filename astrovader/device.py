@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['worth_compiling', 'has_bf16', 'has_amx', 'can_compile', 'keep_memory', 'steps', 'FastNet', 'fast_nets',
-           'at_precision', 'precision', 'settle', 'ForDevice']
+           'at_precision', 'settle', 'ForDevice']
 
 # %% ../nbs/36_device.ipynb #e19df364
 import copy,ctypes,platform,warnings,torch
-from contextlib import contextmanager
 from fastai.callback.core import Callback
 from torch import nn
 from .convolve import Fused,Tiled,double,join_planes,one_pass,place,pool_relu,tile_weights,turn,worth_tiling
@@ -80,9 +79,15 @@ def _step(x, what, number, ready, ks):
 
 class FastNet:
     "Computes what an `Encoder` or `Decoder` does, on a CPU, in bfloat16 with sums in float32."
-    def __init__(self, net, arch, tile=None):
+    def __init__(self,
+        net, # An `Encoder` or a `Decoder`
+        arch, # Its `Architecture`
+        tile:bool = None, # Use `tiled` convolutions? Where the processor has no AMX, whose products cost less than sums, if None
+        batch:int = None, # Images in the batches to come, so that little is filled up
+    ):
         self.net, self.side = net, arch.size if isinstance(net, Encoder) else arch.size >> len(arch.decoder_filters)
-        self.steps, self.n = steps(net, self.side, not has_amx() if tile is None else tile), max(1, 16*128**2//arch.size**2)
+        self.steps, most = steps(net, self.side, not has_amx() if tile is None else tile), max(1, 16*128**2//arch.size**2)
+        self.n = -(-batch//-(-batch//most)) if batch else most
         self.convs, self.held = [o for _,o,_ in self.steps if o], (None, None)
 
     def weights(self):
@@ -110,34 +115,26 @@ class FastNet:
 # %% ../nbs/36_device.ipynb #8d6f8f80
 worth_compiling = 50_000
 
-def fast_nets(model) -> dict: # Empty where they would win nothing
+def fast_nets(
+    model, # A `VaDE`, on its device
+    batch:int = None, # Images in the batches to come
+) -> dict: # Empty where they would win nothing
     "The networks of a model as `FastNet`s, where the device and the architecture gain by it."
     if model.device.type != 'cpu' or not has_bf16('cpu') or not can_compile(): return {}
-    nets = {o: FastNet(o, model.arch) for o in (model.encoder, model.decoder)}
+    nets = {o: FastNet(o, model.arch, batch=batch) for o in (model.encoder, model.decoder)}
     return nets if any(what == 'tiled' for o in nets.values() for what,*_ in o.steps) else {}
 
 def at_precision(
     model, # A `VaDE`, on its device
     bf16:bool = False, # Run the networks in bfloat16, where the device has it?
     images:int = 0, # How many it is for
+    batch:int = None, # How many at a time, if it is known
 ):
     "A model of the same networks and mixture that computes in bfloat16, or in float32, whatever the given one does."
     model = copy.copy(model)
     model.bf16 = bf16 and has_bf16(model.device)
-    model.ways = fast_nets(model) if model.bf16 and images >= worth_compiling else {}
+    model.ways = fast_nets(model, batch) if model.bf16 and images >= worth_compiling else {}
     return model
-
-@contextmanager
-def precision(
-    model, # A `VaDE`, on its device
-    bf16:bool = False, # Run the networks in bfloat16, where the device has it?
-    images:int = 0, # How many it is for
-):
-    "Compute with the networks in bfloat16, or in float32, until the block ends."
-    before, other = (model.bf16, model.ways), at_precision(model, bf16, images)
-    model.bf16, model.ways = other.bf16, other.ways
-    try: yield model
-    finally: model.bf16, model.ways = before
 
 # %% ../nbs/36_device.ipynb #f7561e5c
 def settle():
@@ -152,4 +149,4 @@ class ForDevice(Callback):
     def before_fit(self):
         settle()
         self.model.bf16 = self.bf16 and has_bf16(self.model.device)
-        self.model.ways = fast_nets(self.model) if self.model.bf16 and self.images >= worth_compiling else {}
+        self.model.ways = fast_nets(self.model, self.dls.train.bs) if self.model.bf16 and self.images >= worth_compiling else {}

@@ -3,7 +3,10 @@ import argparse,os,platform,subprocess,time,torch
 import pandas as pd
 from pathlib import Path
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from astrovader.core import provenance,write_json
+from astrovader.losses import VaDELoss
+from astrovader.vade import VaDE
 
 def parser(doc, device=True):
     "An `ArgumentParser` with what every benchmark has."
@@ -71,6 +74,15 @@ def ceiling(device='cpu', dtype=torch.bfloat16):
     x,w = (torch.randn(*o, device=device, dtype=dtype).to(memory_format=torch.channels_last) for o in ((n, 64, 128, 128), (64, 64, 5, 5)))
     with torch.no_grad():
         return dict(matmul=best(lambda: a@b, 2*m**3, device)/1e9, conv=best(lambda: F.conv2d(x, w, padding=2), 2*n*128**2*64**2*25, device)/1e9)
+
+def flops(arch):
+    "GFLOP of an image in encoding, decoding and a training step."
+    def count(f):
+        with FlopCounterMode(display=False) as c: f()
+        return c.get_total_flops()/1e9
+    m,x,z = VaDE(arch),torch.rand(1, arch.bands, arch.size, arch.size),torch.zeros(1, arch.n_latent)
+    encode,generate = count(lambda: m.encoder(x)),count(lambda: m.decoder(z))
+    return dict(encode=encode, generate=generate, catalogue=encode+generate, train=count(lambda: VaDELoss(m)(m(x), x).backward()))
 
 def finish(rows, args, name, **more):
     "Print one table, and write it as JSON with the settings, the machine and whatever else is named where `--json` says."

@@ -4,31 +4,19 @@ import numpy as np,pandas as pd
 from fastai.callback.core import Callback
 from functools import partial
 from pathlib import Path
-from torch.utils.flop_counter import FlopCounterMode
 from astrovader.catalogue import catalogue
 from astrovader.device import at_precision
 from astrovader.generate import generate
 from astrovader.learner import vade_learner
-from astrovader.losses import VaDELoss
 from astrovader.phases import get_preset,plan
 from astrovader.survey import pack_arrays
 from astrovader.synth import sky
-from astrovader.vade import VaDE
-from common import alternate,ceiling,finish,parser,rates,wait
+from common import alternate,ceiling,finish,flops,parser,rates,wait
 
 def survey_of(d, n, size):
     "A survey of `n` images: some simulated galaxies, over and over."
     xs = sky(min(n, 500), size)[0]
     return pack_arrays((xs[np.arange(i, min(i+2000, n))%len(xs)] for i in range(0, n, 2000)), Path(d)/'survey')
-
-def flops(arch):
-    "GFLOP of an image in encoding, decoding and a training step."
-    def count(f):
-        with FlopCounterMode(display=False) as c: f()
-        return c.get_total_flops()/1e9
-    m,x,z = VaDE(arch),torch.rand(1, arch.bands, arch.size, arch.size),torch.zeros(1, arch.n_latent)
-    encode,generate = count(lambda: m.encoder(x)),count(lambda: m.decoder(z))
-    return dict(encode=encode, generate=generate, catalogue=encode+generate, train=count(lambda: VaDELoss(m)(m(x), x).backward()))
 
 # Encoding and generating
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 folder = Path(__file__).parents[1]/'benchmarks'
-scripts = sorted(o.name for o in folder.glob('*.py') if o.name != 'common.py')
+scripts = sorted(o.name for o in folder.glob('*.py') if o.name not in ('common.py', 'keras_baseline.py'))
 
 @pytest.fixture
 def run(monkeypatch, capsys):
@@ -35,7 +35,12 @@ def test_loading_from_end_to_end(run, tmp_path):
     assert len(rows) == 5 and all(k in text for k in rows)
     assert all(0 < o['slowest'] <= o['images_per_s'] <= o['fastest'] for o in rows.values())
     assert all(o['percent_of_step'] == pytest.approx(100*o['step_images_per_s']/o['images_per_s']) for o in rows.values())
-    assert rows['survey, bytes']['images_per_s'] > rows['PNG files, floats, 0 workers']['images_per_s']
+
+def test_throughput_from_end_to_end(run, tmp_path):
+    text = run('throughput.py', '--presets', 'small', '--batch', 1, '--train-batch', 1, '--rounds', 2, '--python', '', '--json', tmp_path/'o.json')
+    rows = result(tmp_path/'o.json', 'throughput')['rows']
+    assert [(o['what'], o['who']) for o in rows] == [(a, b) for a in ('encode', 'generate', 'train') for b in ('torch float32', 'torch autocast', 'astrovader')]
+    assert all(0 < o['slowest'] <= o['per_s'] <= o['fastest'] for o in rows) and 'no baseline' in text
 
 def test_gpu_from_end_to_end_on_a_processor(run, tmp_path):
     text = run('gpu.py', '--device', 'cpu', '--preset', 'small', '--n', 200, '--size', 16, '--epochs', 2, '--rounds', 2, '--batch', 50, '--every', 2,
