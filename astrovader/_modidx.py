@@ -167,7 +167,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'astrovader.device.FastNet.__call__': ('device.html#fastnet.__call__', 'astrovader/device.py'),
                                    'astrovader.device.FastNet.__init__': ('device.html#fastnet.__init__', 'astrovader/device.py'),
                                    'astrovader.device.FastNet.some': ('device.html#fastnet.some', 'astrovader/device.py'),
-                                   'astrovader.device.FastNet.weights': ('device.html#fastnet.weights', 'astrovader/device.py'),
                                    'astrovader.device.ForDevice': ('device.html#fordevice', 'astrovader/device.py'),
                                    'astrovader.device.ForDevice.__init__': ('device.html#fordevice.__init__', 'astrovader/device.py'),
                                    'astrovader.device.ForDevice.before_fit': ('device.html#fordevice.before_fit', 'astrovader/device.py'),

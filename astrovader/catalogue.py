@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 from fastcore.basics import patch
 from .core import AstrovaderError,BadModel,need,need_seed,progress,provenance,read_json,rng
-from .device import at_precision,has_bf16
+from .device import at_precision,has_bf16,settle
 from .loaders import Courier,ahead,to_float
 from .mixture import extremes,need_scaling,responsibilities
 from .parts import Parts,begin,commit,finish,here,missing
@@ -75,7 +75,8 @@ def open_model(
     if not isinstance(model, VaDE):
         need((Path(model)/'model').is_dir(), f'{model} has no trained model in it; train one with astrovader-train, or check the path.', BadModel)
         model = VaDE.load(Path(model)/'model')
-    return model.to(device or best_device())
+    settle()
+    return model.to(device or best_device(), memory_format=torch.channels_last)
 
 # %% ../nbs/50_catalogue.ipynb #77d09eb5
 def precision_of(
@@ -364,8 +365,9 @@ def _all_bf16(client, device):
 
 def _model_path(model, out):
     if not isinstance(model, VaDE): return str(Path(model).resolve())
-    if not (out/'.run/model').is_dir(): model.save(out/'.run/model')
-    return str(out/'.run')
+    run = out/f'.run-{model_digest(model)[:16]}'
+    if not (run/'model').is_dir(): model.save(run/'model')
+    return str(run)
 
 def dask(
     survey, # A `Survey` packed as the model needs it, or its folder
@@ -395,5 +397,5 @@ def dask(
     parts = _begin(way, out, part_rows, max(1, sum(client.nthreads().values())), ends)
     for _ in each(_make_part, [(str(out), i) for i in missing(parts)]): pass
     need(finish(parts), f'{out} has lost parts while it was written; run the same call again, and it goes on.')
-    shutil.rmtree(out/'.run', ignore_errors=True)
+    for o in out.glob('.run-*'): shutil.rmtree(o, ignore_errors=True)
     return out

@@ -12,6 +12,7 @@ from collections import namedtuple
 from fractions import Fraction
 from functools import lru_cache
 from types import FunctionType
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from .core import need
 
@@ -133,7 +134,7 @@ def _tiled_weight_gradient(g, x, t):
 
 # %% ../nbs/34_convolve.ipynb #e13c2fdd
 class Tiled(torch.autograd.Function):
-    "`tiled`, with gradients; `turned` are the `tile_weights` of the kernel turned around."
+    "`tiled`, with gradients once; `turned` are the `tile_weights` of the kernel turned around."
     @staticmethod
     def forward(ctx, x, weights, bias, turned, slope):
         z = tiled(x, weights, bias, slope)
@@ -142,11 +143,13 @@ class Tiled(torch.autograd.Function):
         return z
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, g):
         x, turned, z = ctx.saved_tensors
         g, g_bias = one_pass(_bend, g.contiguous(), z, ctx.slope)
         dx = tiled(g, turned, g_bias.new_zeros(x.shape[-1])) if ctx.needs_input_grad[0] else None
-        return dx, _tiled_weight_gradient(g, x, transforms(turned.shape[2])), g_bias, None, None
+        dw = _tiled_weight_gradient(g, x, transforms(turned.shape[2])) if ctx.needs_input_grad[1] else None
+        return dx, dw, g_bias, None, None
 
 def turn(w): return w.flip(2, 3).transpose(0, 1)
 
@@ -162,11 +165,12 @@ class Fused(torch.autograd.Function):
         return z
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, g):
         x, w, z = ctx.saved_tensors
         k = w.shape[-1]//2
         if ctx.slope != 1: g = _nhwc(torch.ops.aten.leaky_relu_backward(_nchw(g), _nchw(z), ctx.slope, True))
-        dx, dw, db = _backward(_nchw(g), _nchw(x), w, [len(w)], [1, 1], [k, k], [1, 1], False, [0, 0], 1, [ctx.needs_input_grad[0], True, True])
+        dx, dw, db = _backward(_nchw(g), _nchw(x), w, [len(w)], [1, 1], [k, k], [1, 1], False, [0, 0], 1, list(ctx.needs_input_grad[:3]))
         return dx if dx is None else _nhwc(dx), dw, db, None
 
 # %% ../nbs/34_convolve.ipynb #11e4e090
@@ -190,9 +194,9 @@ def double(x, corners): return _between(_between(_wide(x), 1, corners), 2, corne
 # %% ../nbs/34_convolve.ipynb #dc98dc67
 def join_planes(w): return w.permute(0, 2, 3, 1).flatten(0, 2)
 
-def place(x, bias, ks, corners):
-    "(n, h, w, bands·ks²) -> (n, 2h, 2w, bands): up-sampled, moved to their places, added."
-    x = _between(_between(_wide(x), 1, corners), 2, corners)
+def place(x, joint, bias, ks, corners):
+    "(n, h, w, planes) -> (n, 2h, 2w, bands) float32: joined as `join_planes` has the weights, up-sampled, moved to their places, added."
+    x = _between(_between(_wide(x) @ joint.t(), 1, corners), 2, corners)
     (n, h, w, _), k = x.shape, ks//2
     x = F.pad(x, (0, 0, k, k, k, k)).unflatten(3, (-1, ks, ks))
     return sum(x[:,i:i+h,j:j+w,:,i,j] for i in range(ks) for j in range(ks)) + bias

@@ -30,9 +30,9 @@ _works = {}
 def can_compile() -> bool:
     "Does torch.compile work here? Tried once."
     if 'cpu' not in _works:
-        try: _works['cpu'] = bool(torch.compile(lambda x: x + 1, dynamic=False)(torch.zeros(8))[0] == 1)
+        try: _works['cpu'] = not torch._dynamo.config.disable and bool(torch.compile(lambda x: x + 1, dynamic=False)(torch.zeros(8))[0] == 1)
         except Exception as e: # whatever is wrong with a compiler, there is a way without it
-            warnings.warn(f'torch.compile does not work here ({str(e).splitlines()[0][:80]}), so the networks run without it, at some two thirds of the speed; a C++ compiler such as g++ mends that.')
+            warnings.warn(f'torch.compile does not work here ({str(e).splitlines()[0][:80]}), so large networks run without it, at seven to nine tenths of their speed; a C++ compiler such as g++ mends that.')
             _works['cpu'] = False
     return _works['cpu']
 
@@ -67,14 +67,14 @@ def _ready_weights(what, conv):
     "The weights of a step as it takes them."
     w, b = conv.weight, conv.bias
     if what == 'fused': return w.to(torch.bfloat16, memory_format=torch.channels_last), b.bfloat16()
-    if what == 'place': return join_planes(w).t().bfloat16(), b
-    return tile_weights(w), b, tile_weights(turn(w.detach())) if w.requires_grad else None
+    if what == 'place': return join_planes(w), b
+    return tile_weights(w), b, tile_weights(turn(w.detach())) if torch.is_grad_enabled() else None
 
 def _step(x, what, number, ready, ks):
     "One of `steps` for some images, bfloat16 (n, h, w, planes)."
     if what == 'pool': return one_pass(pool_relu, x, number)
     if what == 'up': return one_pass(double, x, number)
-    if what == 'place': return one_pass(place, x @ ready[0], ready[1], ks, number)
+    if what == 'place': return one_pass(place, x, *ready, ks, number)
     return (Tiled if what == 'tiled' else Fused).apply(x, *ready, number)
 
 class FastNet:
@@ -88,14 +88,6 @@ class FastNet:
         self.net, self.side = net, arch.size if isinstance(net, Encoder) else arch.size >> len(arch.decoder_filters)
         self.steps, most = steps(net, self.side, not has_amx() if tile is None else tile), max(1, 16*128**2//arch.size**2)
         self.n = -(-batch//-(-batch//most)) if batch else most
-        self.convs, self.held = [o for _,o,_ in self.steps if o], (None, None)
-
-    def weights(self):
-        mark = [(o.weight.data_ptr(), o.weight._version, o.bias._version) for o in self.convs]
-        if torch.is_grad_enabled() or self.held[0] != mark: self.held = mark, [o and _ready_weights(what, o) for what,o,_ in self.steps]
-        held = self.held[1]
-        if torch.is_grad_enabled(): self.held = None, None
-        return held
 
     def some(self, x, weights):
         "What the network says of `self.n` inputs."
@@ -107,7 +99,7 @@ class FastNet:
         return self.net.z_mean(h := x.flatten(1)), self.net.z_log_var(h)
 
     def __call__(self, x):
-        n, weights = len(x), self.weights()
+        n, weights = len(x), [o and _ready_weights(what, o) for what,o,_ in self.steps]
         x = torch.cat([x, x.new_zeros(-n % self.n, *x.shape[1:])])
         out = [torch.cat(o)[:n] for o in zip(*(self.some(o, weights) for o in x.split(self.n)))]
         return out[0] if isinstance(self.net, Decoder) else tuple(out)

@@ -107,4 +107,6 @@ def train(
         if ranks.world == 1: return begin(survey, run, preset, seed, resume, device, **changes).fit_phases()
         ranks.agree(_libraries)
         learn = ranks.agree(lambda: begin(survey, run, preset, seed, resume, ranks.device, ranks, **changes))
-        with learn.distrib_ctx(): return learn.fit_phases()
+        with learn.distrib_ctx(): learn.fit_phases()
+    learn.ranks = Ranks() # alone again, when the group has ended
+    return learn

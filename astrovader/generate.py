@@ -61,7 +61,7 @@ def generate(
     n:int = 1000, # How many galaxies
     component:int = None, # All of this component; by the mixture's weights if None
     temperature:float = 1., # Multiplies the standard deviations of the components
-    seed:int = 0, # The same seed draws the same latents on every device, and the same images on the same processor
+    seed:int = 0, # The same seed draws the same latents on every device, and the same images on the same processor (in bfloat16, where as many are asked for)
     batch:int = None, # Images at a time: of memory, not of the result; by the device if None
     device = None, # A GPU if there is one and None is given
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one byte of an image in ten or twenty differs by 1, seldom more

@@ -149,7 +149,7 @@ class LossRecorder(Recorder):
     def before_train(self): self._start()
     def before_validate(self): self._start()
     def after_batch(self):
-        self.kept.append((self.loss_func.last, self.loss_func.n))
+        if len(self.loss_func.last): self.kept.append((self.loss_func.last, self.loss_func.n))
         for m in self.metrics: m.accumulate(self.learn)
         if self.training: self.lrs.append(self.opt.hypers[-1]['lr'])
 
@@ -173,7 +173,8 @@ def running(self:LossRecorder) -> torch.Tensor:
 @patch
 def means(self:LossRecorder) -> list: # The loss, its parts, and other metrics
     "Means over the images since the epoch, or its validation, began; over all processes."
-    last, n = torch.stack([o for o,_ in self.kept]).cpu().double(), torch.tensor([o for _,o in self.kept]).double()
+    kept = self.kept or [(torch.full((len(self.loss_func.names),), torch.nan), 1)] # a fit that ended before its first batch
+    last, n = torch.stack([o for o,_ in kept]).cpu().double(), torch.tensor([o for _,o in kept]).double()
     *parts, loss, count = self.ranks.sum_(torch.cat([n@last, n.sum()[None]])).tolist()
     return [o/count for o in (loss, *parts)] + [_maybe_item(m) for m in self.metrics]
 

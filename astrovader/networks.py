@@ -64,6 +64,7 @@ def _check(a):
         n = 2**len(f)
         need(a.size % n == 0, f'images of {a.size} pixels cannot be halved {len(f)} times; pack them at a multiple of {n}.')
         need(all(o % 2 for o in k), f'{part}_kernels {k} has an even width; use odd ones, which keep an image centred.')
+    need(a.slope >= 0, f'slope is {a.slope}; LeakyReLU has a slope of 0 or more.')
     need(a.output_kernel % 2, f'output_kernel is {a.output_kernel}, which is even; use an odd width, which keeps an image centred.')
     for k,known in dict(output=outputs, upsample=upsamplings).items():
         need(getattr(a, k) in known, f'{k} is {getattr(a, k)!r}; use one of {", ".join(known)}.')
