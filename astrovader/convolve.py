@@ -7,7 +7,7 @@ __all__ = ['Transforms', 'toom_cook', 'transforms', 'one_pass', 'tile_weights', 
            'pool_relu', 'double', 'join_planes', 'place']
 
 # %% ../nbs/34_convolve.ipynb #1ba10603
-import atexit,torch
+import atexit,torch,warnings
 from collections import namedtuple
 from fractions import Fraction
 from functools import lru_cache
@@ -84,14 +84,19 @@ def one_pass(f, x, *args):
     "`f(x, *args)`, in one pass over the memory where `x` is in bfloat16."
     if x.dtype != torch.bfloat16: return f(x, *args)
     key = f, x.shape, *(o for o in args if not torch.is_tensor(o))
-    if key not in _made: _made[key] = _compiled(f)
-    return _made[key](x, *args)
+    if key in _made: return _made[key](x, *args)
+    _made[key] = _compiled(f)
+    try: return _made[key](x, *args)
+    except RuntimeError as e: # dynamo's and inductor's errors are such
+        warnings.warn(f'{f.__name__} could not be compiled ({str(e).splitlines()[0][:80]}), and runs as it is, which is slower.')
+        _made[key] = f
+        return f(x, *args)
 
-# %% ../nbs/34_convolve.ipynb #e033c9e0
+# %% ../nbs/34_convolve.ipynb #0f7d82dc
 def _nchw(x): return x.permute(0, 3, 1, 2)
 def _nhwc(x): return x.permute(0, 2, 3, 1)
 
-# %% ../nbs/34_convolve.ipynb #0f78c86b
+# %% ../nbs/34_convolve.ipynb #f4bff26f
 def tile_weights(
     w:torch.Tensor, # (planes out, planes in, r, r), with r 3 or 5
     dtype = torch.bfloat16, # Of the result
@@ -103,7 +108,7 @@ def tile_weights(
 
 def worth_tiling(conv, width): return conv.kernel_size[0] == 5 and width % 4 == 0 and conv.in_channels % 64 == conv.out_channels % 64 == 0
 
-# %% ../nbs/34_convolve.ipynb #f4bff26f
+# %% ../nbs/34_convolve.ipynb #9b69802d
 def _spread_image(x, t): return one_pass(_spread, F.pad(x, (0, 0, t.r//2, 2*t.m - t.r//2)), t.B_t, t.m, x.shape[2]//t.m)
 
 def tiled(
@@ -117,7 +122,7 @@ def tiled(
     y = F.conv2d(_nchw(_spread_image(x, t).flatten(3)), weights, padding=(t.r//2, 0), groups=a)
     return one_pass(_gather, _nhwc(y).unflatten(3, (a, -1)), bias, t.A_t, slope)
 
-# %% ../nbs/34_convolve.ipynb #e44c19b9
+# %% ../nbs/34_convolve.ipynb #88b41af8
 _backward = torch.ops.aten.convolution_backward
 
 def _bend(g, z, slope):
@@ -132,7 +137,7 @@ def _tiled_weight_gradient(g, x, t):
     y, x, only = _nchw(y.flatten(3)), _nchw(_spread_image(x, t).flatten(3)), [False, True, False]
     return _backward(y, x, like, [a*c], [1, 1], [t.r//2, 0], [1, 1], False, [0, 0], a, only)[1]
 
-# %% ../nbs/34_convolve.ipynb #e13c2fdd
+# %% ../nbs/34_convolve.ipynb #f1bb3343
 class Tiled(torch.autograd.Function):
     "`tiled`, with gradients once; `turned` are the `tile_weights` of the kernel turned around."
     @staticmethod
@@ -153,7 +158,7 @@ class Tiled(torch.autograd.Function):
 
 def turn(w): return w.flip(2, 3).transpose(0, 1)
 
-# %% ../nbs/34_convolve.ipynb #2b395893
+# %% ../nbs/34_convolve.ipynb #00a54578
 class Fused(torch.autograd.Function):
     "Convolution and LeakyReLU of (n, h, w, planes) in one pass of oneDNN."
     @staticmethod
@@ -173,7 +178,7 @@ class Fused(torch.autograd.Function):
         dx, dw, db = _backward(_nchw(g), _nchw(x), w, [len(w)], [1, 1], [k, k], [1, 1], False, [0, 0], 1, list(ctx.needs_input_grad[:3]))
         return dx if dx is None else _nhwc(dx), dw, db, None
 
-# %% ../nbs/34_convolve.ipynb #11e4e090
+# %% ../nbs/34_convolve.ipynb #eb29444c
 def pool_relu(x, slope):
     "(n, h, w, c) -> (n, h/2, w/2, c): the largest of four, and LeakyReLU."
     n, h, w, c = x.shape
@@ -191,7 +196,7 @@ def _between(x, d, corners):
 
 def double(x, corners): return _between(_between(_wide(x), 1, corners), 2, corners).to(x.dtype)
 
-# %% ../nbs/34_convolve.ipynb #dc98dc67
+# %% ../nbs/34_convolve.ipynb #857030eb
 def join_planes(w): return w.permute(0, 2, 3, 1).flatten(0, 2)
 
 def place(x, joint, bias, ks, corners):
