@@ -88,7 +88,7 @@ def finish(rows, args, name, **more):
     "Print one table, and write it as JSON with the settings, the machine and whatever else is named where `--json` says."
     t = pd.DataFrame(rows)
     print(t.to_string(index=False, float_format=lambda v: f'{v:,.3g}' if abs(v) < 100 else f'{v:,.0f}', na_rep='-'))
-    out = dict(benchmark=name, settings={k: v for k,v in vars(args).items() if k != 'json'}, rows=t.astype(object).where(t.notna(), None).to_dict('records'),
+    out = dict(benchmark=name, settings={k: v for k,v in vars(args).items() if k not in ('json', 'python', 'profile')}, rows=t.astype(object).where(t.notna(), None).to_dict('records'),
         **more, **machine(getattr(args, 'device', 'cpu')))
     if args.json: write_json(args.json, out)
     return out
