@@ -40,19 +40,20 @@ def astrovader_pack(
     src:str, # A folder of images, a zip, a text file with paths, or a table with a path column
     out:str, # The folder to write the survey to
     size:int = 128, # Height and width of the packed images, in pixels
-    framing:str = 'survey', # How images are framed: 'survey' cuts the centred square
+    framing:str = 'survey', # 'survey' cuts the centred square; 'canonical' takes companions away, turns the galaxy's major axis to the horizontal and scales to its half-light radius
     bands:str = 'grey', # 'grey', 'rgb', or 'all' that there are
     grey:str = 'mean', # How grey is made: 'mean' of the bands, or 'luma'
-    stretch:str = 'survey', # 'survey' measures one stretch for all images, 'per_image' one for each
+    stretch:str = None, # 'survey' measures one stretch for all images, 'per_image' one for each, 'galaxy' is in units of each galaxy's brightness; 'survey', or 'galaxy' where the framing is canonical
     crop:float = None, # Side of the centred square that is kept: pixels, or a fraction where it is 1 or less
     table:str = None, # A catalogue to join on: CSV, Parquet, FITS or VOTable
     id_column:str = None, # Its column with the object ids; object_id, or else the first
     like:str = None, # A survey: pack as it was packed, as a model trained on it needs
     n_workers:int = None, # Processes; one for every processor by default, 0 or 1 for none
+    radii:float = None, # Canonical framing: how many half-light radii the image is wide; 5 by default
 ):
     "Pack images into a survey; the same command goes on where it was interrupted."
     from astrovader.survey import pack
-    return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers)
+    return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii)
 
 # %% ../nbs/90_cli.ipynb #4a22751e
 @command('go on with the same command and --resume')

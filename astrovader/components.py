@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 from .catalogue import numbered,open_model,survey_rows
 from .core import need,need_seed,progress,rng
-from .framing import companions
+from .segment import companions
 
 # %% ../nbs/61_components.ipynb #1cd1ed50
 def _density(z, c, mixture):

@@ -12,7 +12,7 @@ from pathlib import Path
 from .catalogue import best_batch,model_digest,open_model,precision_of,to_host
 from .core import AstrovaderError,need,need_seed,progress,provenance,read_json,rng,whole,write_json
 from .device import at_precision
-from .framing import Flag
+from .cutouts import Flag
 from .parts import begin,here
 from .survey import Survey,arrays_packing,has_shard,seal,write_shard
 from .tables import write_table,write_tables,writing

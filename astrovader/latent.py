@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from .catalogue import numbered,open_model,survey_rows,to_model
 from .components import kinds as kind_names,members
 from .core import need,progress,rng
-from .framing import companions,segment
+from .segment import companions,segment
 from .generate import to_bytes
 from .route import need_points,shortest_tour
 

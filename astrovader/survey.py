@@ -18,8 +18,9 @@ from threading import current_thread,main_thread
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
 from .core import AstrovaderError,BadInput,BadSurvey,need,progress,provenance,read_json,whole,write_json
-from .cutouts import Stretch
-from .framing import Flag,Recipe,measure,prepare,start_worker
+from .canonical import columns
+from .cutouts import Flag,Stretch
+from .framing import Recipe,measure,prepare,start_worker
 from .sources import as_ids,find_images,join,read_table
 
 # %% ../nbs/13_survey.ipynb #fbd254ec
@@ -38,8 +39,8 @@ def _fill(path, images, shape, n_max):
     tmp,records,n = path.parent/'.packing'/path.name,[],0
     with open(tmp, 'wb') as f:
         f.write(_header((n_max, *shape)))
-        for item,(x,n_nan,flags,why) in images:
-            records.append((item, n_nan, flags, why))
+        for item,(x,n_nan,flags,found,why) in images:
+            records.append((item, n_nan, flags, why, found))
             if why is None:
                 f.write(x.tobytes())
                 n += 1
@@ -81,7 +82,9 @@ _own = ['object_id', 'file', 'shard', 'row', 'flags', 'n_nan']
 
 def _tried(parts, ids, files):
     "One row for every file that was tried."
-    r = pd.DataFrame([o for p in parts for o in p['records']], columns=['item', 'n_nan', 'flags', 'reason'])
+    r = pd.DataFrame([o[:4] for p in parts for o in p['records']], columns=['item', 'n_nan', 'flags', 'reason'])
+    found = [dict(*o[4:]) for p in parts for o in p['records']]
+    if any(found): r[columns] = pd.DataFrame(found, r.index, columns, 'float32')
     r['object_id'],r['file'] = np.array(ids, object)[r['item']],np.array(files, object)[r['item']]
     rows,ok = [o['rows'] for o in parts],r.reason.isna()
     r.loc[ok, 'shard'] = np.repeat(np.arange(len(rows)), rows)
@@ -96,12 +99,12 @@ def _plain(c):
     return c
 
 def _index(r, joined):
-    "The packed ones, with their rows of the catalogue."
+    "The packed ones, with what was measured, and their rows of the catalogue."
     r = r[r.reason.isna()].reset_index(drop=True)
-    own = r[_own].astype(dict(shard='int32', row='int32', flags='uint8', n_nan='int32'))
+    own = r[[*_own, *(o for o in columns if o in r)]].astype(dict(shard='int32', row='int32', flags='uint16', n_nan='int32'))
     if joined is None: return own
     more = joined.iloc[r['item']].reset_index(drop=True).apply(_plain)
-    return pd.concat([own, more.rename(columns=lambda o: f'{o}_table' if o in _own else str(o))], axis=1)
+    return pd.concat([own, more.rename(columns=lambda o: f'{o}_table' if o in own else str(o))], axis=1)
 
 # %% ../nbs/13_survey.ipynb #14127fa8
 def _finish(out, ids, files, joined, meta):
@@ -269,7 +272,7 @@ def _as_batch(x, shape=None):
 
 def _records(batches, shape):
     items = (x for b in batches for x in _as_batch(b, shape))
-    for i,x in enumerate(items): yield i, (x, 0, int(Flag.FLAT*int(x.min() == x.max())), None)
+    for i,x in enumerate(items): yield i, (x, 0, int(Flag.FLAT*int(x.min() == x.max())), {}, None)
 
 def _array_ids(table, n):
     need(n, 'there are no images to pack; give at least one.')
@@ -344,9 +347,9 @@ def _like(like):
     if isinstance(like, (str, Path)): like = Survey(like)
     return getattr(like, 'packing', like)
 
-def _recipe(sources, size, framing, bands, grey, stretch, crop, like):
+def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None):
     if like is not None: return Recipe.from_packing(_like(like), crop)
-    return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop), stretch)
+    return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
 
 # %% ../nbs/13_survey.ipynb #3895edcd
 @contextmanager
@@ -436,16 +439,17 @@ def pack(
     src, # A folder of images, a zip, a text file with paths, or a table with a path column
     out, # The folder that is written
     size:int=128, # Height and width in pixels
-    framing:str='survey', # Only 'survey': the centred square
+    framing:str='survey', # 'survey': the centred square; 'canonical': the galaxy alone, turned and scaled to its half-light radius
     bands:str='grey', # 'grey', 'rgb', or 'all' that there are
     grey:str='mean', # How grey is made: 'mean' or 'luma'
-    stretch='survey', # 'survey' measures one for all, 'per_image' one for each; or a `Stretch`
+    stretch=None, # 'survey' measures one for all; 'per_image' one for each; 'galaxy', of canonical framing, is in units of each galaxy's brightness; or a `Stretch`
     crop:float=None, # Side of the centred square that is kept, in pixels, or as a fraction where it is 1 or less
     table=None, # A catalogue to join: a path or DataFrame
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
     like=None, # A survey, its path, or its `packing`: everything but `crop` is done as there
     n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
+    radii:float=None, # Canonical framing: so many half-light radii wide; 5 by default
 ) -> Survey:
     "Pack images into a survey; the same call goes on where it was interrupted."
     out = Path(out)
@@ -454,7 +458,8 @@ def pack(
     if table is not None:
         more,n = join(sources.ids, read_table(table, id_column), id_column)
         joined,joins = more if joined is None else pd.concat([joined, more[[o for o in more if o not in joined]]], axis=1),[n]
-    what = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)
+    what = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch or ('galaxy' if framing == 'canonical' else 'survey'), crop=crop, like=like)
+    if radii or framing == 'canonical': what['radii'] = radii
     asked = _asked(sources, joined, **what, shard_rows=shard_rows)
     with _writing(out):
         recipe = _begin(out, asked, lambda: _recipe(sources, **what))

@@ -187,7 +187,7 @@ def test_what_cannot_be_packed(folder, tmp_path):
     for src,out,text in (('empty', 'o', 'has no images'), ('gone', 'o', 'does not exist'), (folder, 'foreign', 'exists already')):
         with pytest.raises(BadInput, match=text): pack(tmp_path/src, tmp_path/out, n_workers=0)
     assert (tmp_path/'foreign/thesis.txt').read_text() == 'two years of work' and not (tmp_path/'o').exists()
-    for bad,text in (dict(framing='canonical'), "use 'survey'"), (dict(bands='blue'), "'rgb'"), (dict(size=0), 'number of pixels'), \
+    for bad,text in (dict(framing='paper'), "use 'survey'"), (dict(radii=4.), "is for framing='canonical'"), (dict(stretch='galaxy'), "needs framing='canonical'"), (dict(bands='blue'), "'rgb'"), (dict(size=0), 'number of pixels'), \
             (dict(stretch='log'), 'per_image'), (dict(crop=999), 'none of the'), (dict(table=pd.DataFrame(dict(object_id=['x']))), 'no object id'):
         with pytest.raises(BadInput, match=text): pack(folder, tmp_path/'o', n_workers=0, **bad)
     pack(folder, tmp_path/'ok', size=8, n_workers=0)
