@@ -87,10 +87,10 @@ def flux(
     "The framed image before it is stretched."
     n = dict(rgb=3, all=self.n_bands).get(self.bands)
     need(n in (None, len(x)), f"has {len(x)} {'band' if len(x) == 1 else 'bands'} where {n} {'is' if n == 1 else 'are'} needed", BadImage)
-    levels = 255 if x.dtype == np.uint8 else np.inf
+    stretched = x.dtype.kind == 'u'
     if self.bands == 'grey': x = to_grey(x, self.grey)
     if self.framing == 'survey': return *frame(x, self.size, self.crop), {}
-    c = canonical(x, self.size, self.radii, self.crop, levels)
+    c = canonical(x, self.size, self.radii, self.crop, stretched)
     im = (c.image-c.sky[:,None,None])/np.float32(c.brightness) if self.stretch.kind == 'galaxy' else c.image
     return im, c.n_nan, c.flags, asdict(c.shape)
 
