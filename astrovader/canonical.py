@@ -58,7 +58,7 @@ def mirrored(
     x[...,v[ok],u[ok]],left[v[ok],u[ok]] = x[...,mv[ok],mu[ok]],False
     return x, left
 
-# %% ../nbs/11b_canonical.ipynb #db2f4a2c
+# %% ../nbs/11b_canonical.ipynb #b6cab638
 _edges = np.unique(np.round(4*np.concatenate([np.arange(0, 6, .75), 6*1.06**np.arange(121)])))/4
 _ring = np.repeat(np.arange(len(_edges)), np.append(4*np.diff(_edges), 1).astype(int)) # of every quarter of a pixel
 
@@ -87,7 +87,7 @@ def rings(light, r, ok, axis_ratio):
     area = np.pi*axis_ratio*np.diff(_edges[:last+1]**2)
     return Profile(_edges[:last+1], mean, np.concatenate([[0], np.cumsum(mean*area)]), n[:last])
 
-# %% ../nbs/11b_canonical.ipynb #5e20dc7a
+# %% ../nbs/11b_canonical.ipynb #13fb41c1
 _all = 4.
 
 def _radius_of(p, part):
@@ -109,7 +109,7 @@ def half_light(
         if abs(r-old) < .002*r: break
     return r, total, 5*np.log10(_radius_of(p, .8*total)/max(_radius_of(p, .2*total), 1e-3))
 
-# %% ../nbs/11b_canonical.ipynb #7e2c6174
+# %% ../nbs/11b_canonical.ipynb #c3adc35f
 _n,_times = (o.ravel() for o in np.meshgrid([.5, .75, 1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3], np.geomspace(.6, 3., 21)))
 _b = gammaincinv(2*_n, .5)
 
@@ -145,7 +145,7 @@ def all_light(
     total = inside + min(more, inside)
     return p, _radius_of(p, total/2), total
 
-# %% ../nbs/11b_canonical.ipynb #c3adc35f
+# %% ../nbs/11b_canonical.ipynb #6bea6139
 _plateau,_window = .8,3.5
 
 def _ellipticity(e): return (1-e.axis_ratio**2)/(1+e.axis_ratio**2)*np.exp(2j*np.radians(e.angle))
@@ -163,7 +163,7 @@ def _moments(f, u, v):
     xx,yy,xy = float(col@u[0]**2)/t-x*x,float(row@v[:,0]**2)/t-y*y,float(v[:,0]@f@u[0])/t-x*y
     return t, x, y, (xx-yy+2j*xy)/max(xx+yy, 1e-9)
 
-# %% ../nbs/11b_canonical.ipynb #212f6b7b
+# %% ../nbs/11b_canonical.ipynb #a45aafec
 def _reach(e, u, v):
     "How far along the major axis the ellipse grows before it leaves the frame."
     c,s = np.cos(np.radians(e.angle)),np.sin(np.radians(e.angle))
@@ -181,7 +181,7 @@ def _refine(light, plateau, e, r_h, u, v):
     step = z-_ellipticity(e)
     return _from_moments(e.x+np.clip(1.4*(x-e.x), -3, 3), e.y+np.clip(1.4*(y-e.y), -3, 3), _ellipticity(e)+1.4*step), abs(step)
 
-# %% ../nbs/11b_canonical.ipynb #b5206e63
+# %% ../nbs/11b_canonical.ipynb #7950ae86
 def _begin(light, own, u, v):
     "The ellipse and radius of a source's own pixels, or None."
     f = np.where(own, light, 0).clip(0)
@@ -205,12 +205,13 @@ def _iterate(light, hidden, e, r_h, rounds=4):
         f = np.where(left, 0, f)
         near = min(r_h, .8*_reach(e, u, v)/_window)
         plateau = np.minimum(f, np.float32(p.at(_plateau*near)))
-        for _ in range(3):
+        for j in range(3):
             e,change = _refine(f, plateau, e, near, u, v)
             if change < .003: break
+        if i and not j: break
     return e, r_h
 
-# %% ../nbs/11b_canonical.ipynb #507a49dd
+# %% ../nbs/11b_canonical.ipynb #9a4c2c93
 def fit_shape(
     light, # (height, width) float32, grey, less its sky
     own, # Pixels of the galaxy
@@ -232,31 +233,39 @@ def fit_shape(
     p,r_h,flux = all_light(p, r_h, noise, e.radius(*np.float32(sky_at)), e.axis_ratio)
     return e, p, r_h, flux, c
 
-# %% ../nbs/11b_canonical.ipynb #7950ae86
-def _donors(free, n=8):
-    "For each pixel the row and column of one that is sky, mostly."
-    (h,w),(a,b) = free.shape,(max(1, o//n) for o in free.shape)
-    part = free[:h//a*a,:w//b*b].reshape(h//a, a, w//b, b).mean((1, 3))
-    best,r = np.flatnonzero(part >= min(part.max(), .9)),np.random.default_rng(0)
-    take,lr,ud = best[r.integers(0, len(best), part.shape)],*r.integers(0, 2, (2, *part.shape))
-    v,u = np.arange(h)[:,None],np.arange(w)
-    i,j = np.minimum(v//a, h//a-1),np.minimum(u//b, w//b-1)
-    v,u,take = v%a,u%b,take[i,j]
-    return take//part.shape[1]*a + np.where(ud[i,j], a-1-v, v), take%part.shape[1]*b + np.where(lr[i,j], b-1-u, u)
+# %% ../nbs/11b_canonical.ipynb #d00e0f6f
+def _tiles(x, n=8):
+    "(..., tiles down, tiles across, height of a tile, its width); rows and columns that are left over are dropped."
+    a,b = (max(1, o//n) for o in x.shape[-2:])
+    h,w = x.shape[-2]//a,x.shape[-1]//b
+    return x[...,:h*a,:w*b].reshape(*x.shape[:-2], h, a, w, b).swapaxes(-3, -2)
 
+def _shuffled(x, take, flip):
+    "The image with other tiles, some of them turned by 180 degrees, and as large as before."
+    t = _tiles(x)
+    t = t.reshape(*x.shape[:-2], -1, *t.shape[-2:])[...,take,:,:]
+    t = np.where(flip[:,:,None,None], t[...,::-1,::-1], t).swapaxes(-3, -2)
+    t = t.reshape(*x.shape[:-2], t.shape[-4]*t.shape[-3], -1)
+    more = [(0, a-b) for a,b in zip(x.shape[-2:], t.shape[-2:])]
+    return np.pad(t, [(0, 0)]*(x.ndim-2) + more, 'symmetric') if any(b for _,b in more) else t
+
+# %% ../nbs/11b_canonical.ipynb #cfa37826
 def sky_only(
     x, # (bands, height, width)
     free, # (height, width), True where there is nothing but sky
 ) -> np.ndarray: # The same, with sky everywhere
     "The sky of an image, continued behind its sources."
-    v,u = _donors(free)
-    x,left = np.where(free, x, x[:,v,u]),~free & ~free[v,u]
-    fv,fu = np.nonzero(free)
-    lv,lu = np.nonzero(left)
-    if len(lv): x[:,lv,lu] = x[:,fv,fu][:,np.arange(len(lv))*7919 % len(fv)]
+    part,r = _tiles(free).mean((-2, -1)),np.random.default_rng(0)
+    best = np.flatnonzero(part >= min(part.max(), .9))
+    how = best[r.integers(0, len(best), part.shape)],r.random(part.shape) < .5
+    x,left = np.where(free, x, _shuffled(x, *how)),~(free | _shuffled(free, *how))
+    if left.any():
+        fv,fu = np.nonzero(free)
+        k = r.integers(0, len(fv), int(left.sum()))
+        x[:,left] = x[:,fv[k],fu[k]]
     return x
 
-# %% ../nbs/11b_canonical.ipynb #9a4c2c93
+# %% ../nbs/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
 class Shape:
     "What was measured of the galaxy in the middle of a cutout."
@@ -276,7 +285,7 @@ class Shape:
 
 columns = list(Shape.__dataclass_fields__)
 
-# %% ../nbs/11b_canonical.ipynb #d20887bf
+# %% ../nbs/11b_canonical.ipynb #e57870be
 def _companion(light, labels, u, v):
     "Flux of all companions, and place of the brightest."
     n = labels.max()
@@ -295,7 +304,7 @@ def _flags(s, labels, r, size, radii):
     return (Flag.OVERFLOW*bool(inside < .97 and s.half_light_radius > 3) | Flag.CROWDED*bool((labels[near] > 1).mean() > .01) | Flag.ROUND*bool(s.axis_ratio > .9)
         | Flag.SMALL*bool(s.half_light_radius < 3) | Flag.ENLARGED*bool(radii*s.half_light_radius < size))
 
-# %% ../nbs/11b_canonical.ipynb #cfa37826
+# %% ../nbs/11b_canonical.ipynb #8d143247
 def _faded(p, edge):
     "A profile that fades out towards `edge`."
     return p._replace(mean=p.mean*np.clip(4*(1-p.middles/edge), 0, 1))
@@ -310,7 +319,7 @@ def _alone(x, sky, pure, hidden, r, e, edge):
         x[:,left] = pure[:,left] + np.stack([p.at(r[left]) for p in profiles])
     return x, profiles
 
-# %% ../nbs/11b_canonical.ipynb #cfce7650
+# %% ../nbs/11b_canonical.ipynb #c58a66ab
 def _reflected(c, n): return np.abs((c+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*c
 
 def _resample(x, pure, profiles, s, size, radii, edge):
@@ -333,15 +342,15 @@ def _resample(x, pure, profiles, s, size, radii, edge):
     im[:,lost] = np.stack([map_coordinates(b, at, order=1) + p.at(r[lost]) for b,p in zip(smooth(pure), profiles)])
     return im, out
 
-# %% ../nbs/11b_canonical.ipynb #e57870be
+# %% ../nbs/11b_canonical.ipynb #b2d42a60
 def _turned(im, grey, s, size, radii):
     "The image with its brighter halves right and below, and the flags that say so."
     a = (np.arange(size)-(size-1)/2)*radii/size
-    g = grey*(np.hypot(a[None], a[:,None]/s.axis_ratio) < 2)
+    g = grey*(a[None]**2 + (a[:,None]/s.axis_ratio)**2 < 4)
     lr,ud = (float(g.sum(k)@np.sign(a)) < 0 for k in (0, 1))
     return im[:,::-1 if ud else 1,::-1 if lr else 1], Flag.LEFT_RIGHT*lr | Flag.UPSIDE_DOWN*ud
 
-# %% ../nbs/11b_canonical.ipynb #3373f6be
+# %% ../nbs/11b_canonical.ipynb #28af2bd9
 class Canonical(NamedTuple):
     "A galaxy in its own frame."
     image:np.ndarray # (bands, size, size) float32, in the units of the cutout, sky included
@@ -351,7 +360,7 @@ class Canonical(NamedTuple):
     flags:int
     n_nan:int
 
-# %% ../nbs/11b_canonical.ipynb #c58a66ab
+# %% ../nbs/11b_canonical.ipynb #5fc78ece
 def _fallback(x, size, crop, sky, n_nan, flags):
     h,w = x.shape[1:]
     y = centre_crop(x, crop)
@@ -363,7 +372,32 @@ def _fallback(x, size, crop, sky, n_nan, flags):
     top = float(light.max())
     return Canonical(im, sky, max(middle, top/10) if top > 0 else 1., Shape(), int(flags), n_nan)
 
-# %% ../nbs/11b_canonical.ipynb #c2130e53
+# %% ../nbs/11b_canonical.ipynb #c11e1d35
+def _wider(m, within, n):
+    "The mask and what touches it."
+    return binary_dilation(m, iterations=n, mask=within) if n and m.any() else m
+
+def _sound(got, shape):
+    "Can a frame be made of that?"
+    e,_,r_h,_,c = got
+    return bool(np.isfinite([r_h, c, e.x, e.y, e.axis_ratio]).all() and .7 < r_h < max(shape) and abs(e.x) < shape[1]/3 and abs(e.y) < shape[0]/3)
+
+def _canonical(x, labels, hidden, s, size, radii, n_nan, flags):
+    "The frame of a galaxy that was measured."
+    e,r_h = s.ellipse,s.half_light_radius
+    r = e.radius(*_grid(labels.shape))
+    edge = max(4*r_h, float(r[labels == 1].max()))
+    free = (labels == 0) & ~hidden & (r > 2.5*r_h)
+    if free.mean() < .02: free = r >= np.percentile(r, 97)
+    sky = x[:,free].mean(1)
+    pure = sky_only(x, free)
+    y,profiles = _alone(x, sky, pure, hidden, r, e, edge)
+    im,_ = _resample(y, pure, profiles, s, size, radii, edge)
+    im,turned = _turned(im, im.mean(0)-sky.mean(), s, size, radii)
+    brightness = s.flux/2/(np.pi*e.axis_ratio*r_h**2)
+    return Canonical(np.ascontiguousarray(im, np.float32), sky, brightness, s, int(flags | turned | _flags(s, labels, r, size, radii)), n_nan)
+
+# %% ../nbs/11b_canonical.ipynb #13fa42f1
 def canonical(
     x, # (bands, height, width), of any type and stretch; NaN is filled
     size:int=128, # Height and width of what is returned, in pixels
@@ -388,28 +422,3 @@ def canonical(
     u,v = _grid(grey.shape)
     s = Shape(**asdict(e), half_light_radius=r_h, flux=float(flux), concentration=float(c), **_companion(grey-level, labels, u, v))
     return _canonical(x, labels, hidden, s, size, radii, n_nan, flags)
-
-# %% ../nbs/11b_canonical.ipynb #b2d42a60
-def _wider(m, within, n):
-    "The mask and what touches it."
-    return binary_dilation(m, iterations=n, mask=within) if n and m.any() else m
-
-def _sound(got, shape):
-    "Can a frame be made of that?"
-    e,_,r_h,_,c = got
-    return bool(np.isfinite([r_h, c, e.x, e.y, e.axis_ratio]).all() and .7 < r_h < max(shape) and abs(e.x) < shape[1]/3 and abs(e.y) < shape[0]/3)
-
-def _canonical(x, labels, hidden, s, size, radii, n_nan, flags):
-    "The frame of a galaxy that was measured."
-    e,r_h = s.ellipse,s.half_light_radius
-    r = e.radius(*_grid(labels.shape))
-    edge = max(4*r_h, float(np.percentile(r[labels == 1], 99)))
-    free = (labels == 0) & ~hidden & (r > 2.5*r_h)
-    if free.mean() < .02: free = r >= np.percentile(r, 97)
-    sky = x[:,free].mean(1)
-    pure = sky_only(x, free)
-    y,profiles = _alone(x, sky, pure, hidden, r, e, edge)
-    im,_ = _resample(y, pure, profiles, s, size, radii, edge)
-    im,turned = _turned(im, im.mean(0)-sky.mean(), s, size, radii)
-    brightness = s.flux/2/(np.pi*e.axis_ratio*r_h**2)
-    return Canonical(np.ascontiguousarray(im, np.float32), sky, brightness, s, int(flags | turned | _flags(s, labels, r, size, radii)), n_nan)

@@ -51,7 +51,7 @@ def _sky(y, levels):
 def _extract(y, level, min_area, contrast):
     "SExtractor's labels; none where it fails."
     sep.set_extract_pixstack(max(300_000, y.size))
-    try: return sep.extract(y, level, minarea=max(3, int(min_area*y.size)), filter_kernel=None, deblend_cont=contrast, segmentation_map=True)[1]
+    try: return sep.extract(y, level, minarea=max(3, int(min_area*y.size)), filter_kernel=None, deblend_nthresh=16, deblend_cont=contrast, segmentation_map=True)[1]
     except Exception: return np.zeros(y.shape, np.int32)
 
 # %% ../nbs/11a_segment.ipynb #4cfa7962
