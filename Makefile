@@ -56,7 +56,7 @@ $(TENSORFLOW): $(DONE)
 
 # TensorFlow is the baseline of throughput.py; clustering.py takes longer and is left out
 bench: $(TENSORFLOW) ## how fast it is on this processor, in under ten minutes, into benchmarks/results/
-	@set -e; for o in 'throughput --quick' 'loading --n 10000 --n-files 1500 --steps 2' scaling survey synth; do \
+	@set -e; for o in 'throughput --quick' 'loading --n 10000 --n-files 1500 --steps 2' scaling survey synth framing; do \
 	    read -r name flags <<< "$$o"; echo; echo "benchmarks/$$name.py $$flags"; \
 	    CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/$$name.py $$flags --json benchmarks/results/$$name.json; done
 

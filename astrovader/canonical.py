@@ -301,7 +301,8 @@ def _flags(s, labels, r, size, radii):
     h,w = labels.shape
     near = r < 2*s.half_light_radius
     inside = near.sum()/max(1., np.pi*s.axis_ratio*(2*s.half_light_radius)**2)
-    return (Flag.OVERFLOW*bool(inside < .97 and s.half_light_radius > 3) | Flag.CROWDED*bool((labels[near] > 1).mean() > .01) | Flag.ROUND*bool(s.axis_ratio > .9)
+    crowded = near.any() and (labels[near] > 1).mean() > .01
+    return (Flag.OVERFLOW*bool(inside < .97 and s.half_light_radius > 3) | Flag.CROWDED*bool(crowded) | Flag.ROUND*bool(s.axis_ratio > .9)
         | Flag.SMALL*bool(s.half_light_radius < 3) | Flag.ENLARGED*bool(radii*s.half_light_radius < size))
 
 # %% ../nbs/11b_canonical.ipynb #8d143247
@@ -309,10 +310,11 @@ def _faded(p, edge):
     "A profile that fades out towards `edge`."
     return p._replace(mean=p.mean*np.clip(4*(1-p.middles/edge), 0, 1))
 
-def _alone(x, sky, pure, hidden, r, e, edge):
+def _alone(x, sky, free, hidden, r, e, edge):
     "The image without companions, and the profile of each band."
     profiles = [_faded(rings(b-s, r, ~hidden, e.axis_ratio), edge) for b,s in zip(x, sky)]
     if hidden.any():
+        pure = sky_only(x, free)
         x,left = mirrored(x, hidden & (r < edge), e)
         far = hidden & (r >= edge)
         x[:,far] = pure[:,far]
@@ -322,25 +324,24 @@ def _alone(x, sky, pure, hidden, r, e, edge):
 # %% ../nbs/11b_canonical.ipynb #c58a66ab
 def _reflected(c, n): return np.abs((c+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*c
 
-def _resample(x, pure, profiles, s, size, radii, edge):
-    "The galaxy's frame: the image, and what part of it lies outside of the cutout."
+def _resample(x, free, profiles, s, size, radii, edge):
+    "The galaxy's frame."
     (h,w),e,scale = x.shape[1:],s.ellipse,radii*s.half_light_radius/size
-    def smooth(x): return np.stack([gaussian_filter(b, .5*np.sqrt(scale**2-1), truncate=3) for b in x]) if scale > 1.1 else x
-    x = smooth(x)
+    if scale > 1.1: x = np.stack([gaussian_filter(b, .5*np.sqrt(scale**2-1), truncate=3) for b in x])
     a = ((np.arange(size)-(size-1)/2)*scale).astype(np.float32)
     c,n = np.cos(np.radians(e.angle)),np.sin(np.radians(e.angle))
     u,v = c*a[None]-n*a[:,None]+e.x+(w-1)/2, n*a[None]+c*a[:,None]+e.y+(h-1)/2
     def beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
     out = beyond(u, v)
-    if not out.any(): return np.stack([map_coordinates(b, [v, u], order=1) for b in x]), out
+    if not out.any(): return np.stack([map_coordinates(b, [v, u], order=1) for b in x])
     r = np.hypot(a[None], a[:,None]/e.axis_ratio)
     ou,ov = 2*e.x+w-1-u,2*e.y+h-1-v
     other = out & ~beyond(ou, ov) & (r < edge)
     u,v,lost = np.where(other, ou, u),np.where(other, ov, v),out & ~other
     im = np.stack([map_coordinates(b, [v, u], order=1, mode='nearest') for b in x])
     at = _reflected(v[lost], h),_reflected(u[lost], w)
-    im[:,lost] = np.stack([map_coordinates(b, at, order=1) + p.at(r[lost]) for b,p in zip(smooth(pure), profiles)])
-    return im, out
+    if lost.any(): im[:,lost] = np.stack([map_coordinates(b, at, order=1) + p.at(r[lost]) for b,p in zip(sky_only(x, free), profiles)])
+    return im
 
 # %% ../nbs/11b_canonical.ipynb #b2d42a60
 def _turned(im, grey, s, size, radii):
@@ -390,14 +391,13 @@ def _canonical(x, labels, hidden, s, size, radii, n_nan, flags):
     free = (labels == 0) & ~hidden & (r > 2.5*r_h)
     if free.mean() < .02: free = r >= np.percentile(r, 97)
     sky = x[:,free].mean(1)
-    pure = sky_only(x, free)
-    y,profiles = _alone(x, sky, pure, hidden, r, e, edge)
-    im,_ = _resample(y, pure, profiles, s, size, radii, edge)
+    y,profiles = _alone(x, sky, free, hidden, r, e, edge)
+    im = _resample(y, free, profiles, s, size, radii, edge)
     im,turned = _turned(im, im.mean(0)-sky.mean(), s, size, radii)
     brightness = s.flux/2/(np.pi*e.axis_ratio*r_h**2)
     return Canonical(np.ascontiguousarray(im, np.float32), sky, brightness, s, int(flags | turned | _flags(s, labels, r, size, radii)), n_nan)
 
-# %% ../nbs/11b_canonical.ipynb #13fa42f1
+# %% ../nbs/11b_canonical.ipynb #f3a97ba6
 def canonical(
     x, # (bands, height, width), of any type and stretch; NaN is filled
     size:int=128, # Height and width of what is returned, in pixels
@@ -415,7 +415,7 @@ def canonical(
     noise *= np.sqrt(4*np.pi)*.03*min(grey.shape)/2.355
     sky = x.reshape(len(x), -1)[:,labels.ravel() == 0] if (labels == 0).any() else x.reshape(len(x), -1)
     sky = np.median(sky, 1)
-    hidden = _wider(labels > 1, labels != 1, min(labels.shape)//64) | ~seen
+    hidden = _wider(labels > 1, labels != 1, min(labels.shape)//40) | ~seen
     got = fit_shape(grey-level, (labels == 1) & seen, hidden, noise, at) if labels.any() else None
     if got is None or not _sound(got, x.shape[1:]): return _fallback(x, size, crop, sky, n_nan, flags)
     e,_,r_h,flux,c = got

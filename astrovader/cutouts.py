@@ -212,7 +212,7 @@ def galaxy(
     pixels:str='uint8', # Their type: 'uint8', 'uint16' or 'float32'
 ):
     "The stretch for light in units of a galaxy's own surface brightness."
-    return cls('galaxy', -.15, 6., 1., pixels) if pixels in _ranges else cls('galaxy', -.1, 50., .25, pixels)
+    return cls('galaxy', -.15, 6., 1., pixels) if pixels in _ranges else cls('galaxy', -.1, 20., .2, pixels)
 
 # %% ../nbs/11_cutouts.ipynb #206cd037
 @patch(cls_method=True)

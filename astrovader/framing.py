@@ -13,7 +13,7 @@ from multiprocessing import parent_process
 from threading import Thread
 import numpy as np
 from fastcore.basics import patch
-from .canonical import canonical,columns
+from .canonical import canonical
 from .core import BadImage,need,rng
 from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,read_bytes,resize,to_grey
 
@@ -54,9 +54,9 @@ class Recipe:
         need(self.grey in ('mean', 'luma'), f"grey={self.grey!r} is not known; use 'mean' or 'luma'.")
         _need_framing(self.framing)
         own = self.framing == 'canonical'
-        if own and self.radii is None: object.__setattr__(self, 'radii', _radii)
         need(own or self.radii is None, f"radii={self.radii!r} is for framing='canonical'; leave it out.")
-        need(not own or self.radii > 0, f'radii={self.radii!r} is not a width; give half-light radii, such as {_radii:g}.')
+        need(self.radii is None or self.radii > 0, f'radii={self.radii!r} is not a width; give half-light radii, such as {_radii:g}.')
+        if own: object.__setattr__(self, 'radii', float(self.radii or _radii))
         need(own or self.stretch.kind != 'galaxy', "stretch='galaxy' needs framing='canonical', which measures the galaxy.")
         need(self.crop is None or self.crop > 0, f'crop={self.crop!r} is not a width; give pixels, or a fraction of the shorter side.')
 
@@ -108,7 +108,7 @@ def __call__(
     x = s(x)
     return x, n_nan, int(flags | Flag.FLAT*int(x.min() == x.max())), found
 
-# %% ../nbs/12_framing.ipynb #0b30127c
+# %% ../nbs/12_framing.ipynb #2311937e
 def prepare(
     srcs, # Paths, or pairs `(zip, member)`
     recipe:Recipe, # What is done to each
@@ -120,7 +120,7 @@ def prepare(
         except Exception as e: return None, 0, 0, {}, f'cannot be used ({type(e).__name__}: {e})'
     return [one(o) for o in srcs]
 
-# %% ../nbs/12_framing.ipynb #e4dbf1c9
+# %% ../nbs/12_framing.ipynb #7ccbe21d
 def start_worker():
     "What a worker process does first."
     def follow():
@@ -129,7 +129,7 @@ def start_worker():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=follow, daemon=True).start()
 
-# %% ../nbs/12_framing.ipynb #34abe1ca
+# %% ../nbs/12_framing.ipynb #bb83ee3a
 def _spread(n, k): return dict.fromkeys([*np.linspace(0, n-1, min(n, k)).astype(int).tolist(), *range(n)])
 
 def _look(src, i, recipe, pixels=4096):
@@ -140,7 +140,7 @@ def _look(src, i, recipe, pixels=4096):
 
 def _name(src): return os.path.basename(src[1] if isinstance(src, tuple) else src)
 
-# %% ../nbs/12_framing.ipynb #0b6faa09
+# %% ../nbs/12_framing.ipynb #3a718676
 def _sample(srcs, recipe, k):
     "What `_look` sees of `k` images; where some cannot be used, of others, until there are none left."
     seen,why = [],''
@@ -151,7 +151,7 @@ def _sample(srcs, recipe, k):
     need(seen, f'none of the {len(srcs)} images can be used; the first, {why}.')
     return seen
 
-# %% ../nbs/12_framing.ipynb #d6f6fe78
+# %% ../nbs/12_framing.ipynb #9f355fc4
 def measure(
     srcs, # Paths, or pairs `(zip, member)`; where none can be used, `BadInput`
     recipe:Recipe, # All but the stretch and the number of bands

@@ -51,7 +51,8 @@ def _sky(y, levels):
 def _extract(y, level, min_area, contrast):
     "SExtractor's labels; none where it fails."
     sep.set_extract_pixstack(max(300_000, y.size))
-    try: return sep.extract(y, level, minarea=max(3, int(min_area*y.size)), filter_kernel=None, deblend_nthresh=16, deblend_cont=contrast, segmentation_map=True)[1]
+    how = dict(minarea=max(3, int(min_area*y.size)), filter_kernel=None, deblend_nthresh=16, deblend_cont=contrast)
+    try: return sep.extract(y, level, segmentation_map=True, **how)[1]
     except Exception: return np.zeros(y.shape, np.int32)
 
 # %% ../nbs/11a_segment.ipynb #4cfa7962
@@ -135,7 +136,7 @@ def _sources(light, labels):
     return pd.DataFrame(dict(flux=total(light), area=total(1).astype(int), x=x, y=y, a=np.sqrt(half+d), b=np.sqrt((half-d).clip(0)),
         angle=np.degrees(np.arctan2(2*xy, xx-yy)/2)%180), index=pd.RangeIndex(1, len(x)+1, name='label'))
 
-# %% ../nbs/11a_segment.ipynb #a553148e
+# %% ../nbs/11a_segment.ipynb #4ee48f1d
 class Segments(NamedTuple):
     "The sources of one image."
     found:bool # Is there a source in the middle?
@@ -145,7 +146,7 @@ class Segments(NamedTuple):
     sky:float # In the units of the image
     noise:float # Of the smoothed sky
 
-# %% ../nbs/11a_segment.ipynb #4ee48f1d
+# %% ../nbs/11a_segment.ipynb #8f8eb1eb
 def segment(
     image, # (bands, height, width), of any type and stretch; several bands are averaged
     **kwargs, # Of `find_sources`
@@ -157,7 +158,7 @@ def segment(
     labels,sky,noise,_ = find_sources(x, **kwargs)
     return Segments(bool(labels.any()), labels, _sources(x-sky, labels), x-sky, float(sky), noise)
 
-# %% ../nbs/11a_segment.ipynb #88a08128
+# %% ../nbs/11a_segment.ipynb #e2713a6d
 def _share(s):
     "A row of `companions`."
     if not s.found: return dict(found=False, n_companions=0)

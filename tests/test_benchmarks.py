@@ -36,6 +36,13 @@ def test_loading_from_end_to_end(run, tmp_path):
     assert all(0 < o['slowest'] <= o['images_per_s'] <= o['fastest'] for o in rows.values())
     assert all(o['percent_of_step'] == pytest.approx(100*o['step_images_per_s']/o['images_per_s']) for o in rows.values())
 
+def test_framing_from_end_to_end(run, tmp_path):
+    text = run('framing.py', '--n', 12, '--image', 48, '--size', 24, '--rounds', 2, '--json', tmp_path/'o.json')
+    out = json.loads((tmp_path/'o.json').read_text(encoding='utf-8'))
+    rows = {o['what']: o for o in out['rows']}
+    assert out['benchmark'] == 'framing' and out['images'] == 12 and len(rows) == 7 and all(k in text for k in rows) and 'fallback' in out['flags']
+    assert all(0 < o['slowest'] <= o['images_per_s'] <= o['fastest'] for o in rows.values()) and rows['survey, grey']['times_survey_framing'] == pytest.approx(1)
+
 def test_throughput_from_end_to_end(run, tmp_path):
     text = run('throughput.py', '--presets', 'small', '--batch', 1, '--train-batch', 1, '--rounds', 2, '--python', '', '--json', tmp_path/'o.json')
     rows = result(tmp_path/'o.json', 'throughput')['rows']

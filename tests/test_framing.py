@@ -1,0 +1,110 @@
+"Canonical framing: processes, broken and odd files, colours and FITS bands, damaged surveys, and real galaxies."
+import numpy as np,pandas as pd,pytest
+from pathlib import Path
+from zipfile import ZipFile
+from astropy.io import fits
+from PIL import Image
+from astrovader.canonical import canonical,columns
+from astrovader.cli import astrovader_pack
+from astrovader.core import BadInput,BadSurvey
+from astrovader.cutouts import Flag,Stretch,decode
+from astrovader.survey import Survey,pack
+from astrovader.synth import galaxies,render,stretch
+
+data = Path(__file__).parents[2]/'shared/data'
+needs_data = pytest.mark.skipif(not data.is_dir(), reason='needs the real images in ../shared/data')
+
+def has(t, flag): return (t['flags'].to_numpy() & int(flag)) > 0
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    "80 simulated galaxies as colour PNG, and files with nothing in their middle or nothing at all."
+    d = tmp_path_factory.mktemp('sky')
+    for i,x in enumerate(stretch(render(galaxies(80, 64, seed=2, artifacts=0), 64, 3))): Image.fromarray(x.transpose(1, 2, 0)).save(d/f'g{i:02d}.png')
+    r = np.random.default_rng(0)
+    noise = r.integers(0, 30, (64, 64, 3), np.uint8)
+    star = noise.copy()
+    star[50:58,50:58] = 255
+    for k,x in dict(black=0*noise, noise=noise, star=star).items(): Image.fromarray(x).save(d/f'z_{k}.png')
+    (d/'z_truncated.png').write_bytes((d/'g00.png').read_bytes()[:500])
+    return d
+
+def test_what_packing_writes(folder, tmp_path):
+    s = astrovader_pack(folder, tmp_path/'out', size=32, framing='canonical', bands='rgb', radii=4., n_workers=0)
+    t = s.index().set_index('object_id')
+    assert s.shape == (3, 32, 32) and s.packing['radii'] == 4 and s.packing['stretch'] == Stretch.galaxy().to_dict()
+    assert list(s.rejected().object_id) == ['z_truncated'] and set(columns) <= set(t)
+    lost = t.filter(like='z_', axis=0)
+    assert len(lost) == 3 and has(lost, Flag.FALLBACK).all() and lost[columns].isna().all(axis=None)
+    kept = t.drop(lost.index)
+    assert has(kept, Flag.FALLBACK).mean() < .05 and kept.axis_ratio.dropna().between(.05, 1).all() and kept.angle.dropna().between(0, 180).all()
+    assert ((kept.axis_ratio > .9) == has(kept, Flag.ROUND)).all() and (kept.companion_x.notna() == (kept.companion_flux > 0)).all()
+
+def test_workers_change_nothing_and_broken_surveys_are_told(folder, tmp_path):
+    one,two = (pack(folder, tmp_path/str(n), 24, 'canonical', n_workers=n, shard_rows=40) for n in (0, 2))
+    assert np.array_equal(one.images(slice(None)), two.images(slice(None)))
+    pd.testing.assert_frame_equal(one.index(), two.index())
+    other = pack(folder, tmp_path/'wide', 24, 'canonical', radii=8, n_workers=0)
+    with pytest.raises(BadSurvey, match='radii 8.0 where the model needs 5.0'): other.need_like(one)
+    with pytest.raises(BadInput, match='other framing'): pack(folder, tmp_path/'0', 24, shard_rows=40)
+    for bad,text in (dict(framing='canonical', radii=-1.), 'not a width'), (dict(stretch='galaxy'), 'needs framing'), (dict(framing='canonical', stretch='log'), 'per_image'):
+        with pytest.raises(BadInput, match=text): pack(folder, tmp_path/'bad', n_workers=0, **bad)
+    assert not (tmp_path/'bad').exists()
+
+def test_a_survey_packed_before_there_was_a_frame_of_its_own(folder, tmp_path):
+    "Records of four columns, and packings without radii, as earlier versions wrote them."
+    from astrovader.core import read_json,write_json
+    from astrovader import survey
+    (tmp_path/'s/.packing').mkdir(parents=True)
+    sources = survey.find_images(folder)
+    recipe = survey._recipe(sources, 16, 'survey', 'grey', 'mean', 'survey', None, None)
+    assert 'radii' not in recipe.packing()
+    survey._write_shards(tmp_path/'s', enumerate(survey._in_order(sources, 0, recipe, 0)), (1, 16, 16), 50)
+    for o in (tmp_path/'s/.packing').glob('part-*.json'):
+        part = read_json(o)
+        write_json(o, {**part, 'records': [r[:4] for r in part['records']]})
+    survey._finish(tmp_path/'s', sources.ids, sources.files, None, dict(packing=recipe.packing()))
+    s = Survey(tmp_path/'s')
+    assert len(s) == 83 and not set(columns) & set(s.index())
+    assert np.array_equal(s.images(slice(None)), pack(folder, tmp_path/'t', 16, n_workers=0).images(slice(None)))
+
+def test_five_bands_of_fits_with_gaps(tmp_path):
+    (tmp_path/'src').mkdir()
+    t = galaxies(24, 64, seed=9, companions=0, stars=0, artifacts=0)
+    flux = render(t)*np.array([.3, .8, 1, 1.2, 1.3], np.float32)[:,None,None] + np.arange(5, dtype=np.float32)[:,None,None]
+    flux[3,:,:,40:43] = np.nan
+    flux[4] = np.nan
+    for i,x in enumerate(flux): fits.writeto(tmp_path/f'src/{i:02d}.fits', x)
+    s = pack(tmp_path/'src', tmp_path/'out', 48, 'canonical', 'all', n_workers=0)
+    assert s.shape == (5, 48, 48) and s.packing['stretch']['pixels'] == 'float32' and list(s.rejected().object_id) == ['04']
+    got = s.index().set_index('object_id')
+    assert got.n_nan['03'] == 5*3*64 and has(got.loc[['03']], Flag.FILLED).all()
+    truth = t.set_axis([f'{i:02d}' for i in range(24)]).drop('04')
+    off = ((got.angle-truth.position_angle+90)%180 - 90).abs()
+    assert (off[(truth.axis_ratio < .8) & (truth.kind != 'spiral')] < 3).all()
+    assert s.images(slice(None)).std() > 15 and not s.images(slice(None)).max() == 0
+
+def test_no_input_breaks_it():
+    r = np.random.default_rng(1)
+    for i in range(120):
+        shape = int(r.integers(1, 4)),*r.integers(1, 90, 2)
+        kind = i % 6
+        x = r.normal(size=shape)*10.**r.integers(-20, 20) if kind == 0 else r.integers(0, 2, shape)*255. if kind == 1 else r.lognormal(0, 3, shape)
+        if kind == 3: x = np.where(r.random(shape) < .3, np.nan, x)
+        if kind == 4: x = x*np.exp(-np.hypot(*np.ogrid[-1:1:shape[1]*1j,-1:1:shape[2]*1j])*r.uniform(1, 30))
+        if kind == 5: x = np.broadcast_to(np.arange(shape[2])*1., shape)
+        x = x.astype(np.float32)
+        if not np.isfinite(x).any(axis=(1, 2)).all(): continue
+        c = canonical(x, int(r.integers(1, 50)), float(r.uniform(1, 12)), stretched=bool(i % 2))
+        assert np.isfinite(c.image).all() and np.isfinite(c.brightness) and c.brightness > 0 and len(c.image) == shape[0], (i, kind, shape)
+
+@needs_data
+@pytest.mark.parametrize('name', ['gz2_votes', 'kaggle'])
+def test_real_galaxies_are_found(name):
+    with ZipFile(data/name/'images.zip') as z: xs = [decode(z.read(o)) for o in sorted(o for o in z.namelist() if o.endswith('.jpg'))[::60]]
+    got = [canonical(x, 64, stretched=True) for x in xs]
+    lost = np.mean([bool(c.flags & Flag.FALLBACK) for c in got])
+    assert lost < .03
+    turned = [canonical(np.rot90(x, 1, (1, 2)), 64, stretched=True) for x in xs[:40]]
+    off = [abs((b.shape.angle-a.shape.angle)%180 - 90) for a,b in zip(got, turned) if a.shape.axis_ratio < .8]
+    assert np.median(off) < .5 and np.quantile(off, .9) < 3
