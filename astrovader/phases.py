@@ -39,6 +39,7 @@ class Preset:
     schedule:str = 'paper' # Eqs. 15 and 16, or 'published': static phases with the loss of eq. 15, the weight moved once an epoch, an epoch less
     keep_adam:bool = True # Keep Adam's moments when the second phase begins?
     always_draw:bool = False # Decode a draw in validation too?
+    mend:float = .9 # Components that overlap by more are merged before each annealing, and empty ones seeded anew; 0 for never
 
     def __post_init__(self):
         if isinstance(self.arch, dict): object.__setattr__(self, 'arch', Architecture(**self.arch))
@@ -56,6 +57,7 @@ def _check(p):
     every('lr lr_end', lambda v: number(v) and 0 < v < math.inf, 'a number above 0')
     every('alpha mixture_weight l2 clip', lambda v: number(v) and 0 <= v < math.inf, 'a number that is not negative')
     every('valid', lambda v: number(v) and 0 < v < 1, 'a number between 0 and 1')
+    every('mend', lambda v: number(v) and 0 <= v <= 1, 'a number from 0 to 1')
     every('sample_alpha flips bf16 set_mixture keep_adam always_draw', lambda v: isinstance(v, bool), 'True or False')
     for name,known in choices.items(): every(name, lambda v: v in known, f'one of {", ".join(known)}')
 
@@ -121,7 +123,7 @@ def weights(
 
 # %% ../nbs/40_phases.ipynb #982f5456
 _small = Architecture(size=64, encoder_filters=(16, 32, 16), decoder_filters=(16, 32, 16))
-_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True)
+_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0.)
 presets = dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=True),
     small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
