@@ -101,7 +101,8 @@ def _plain(c):
 def _index(r, joined):
     "The packed ones, with what was measured, and their rows of the catalogue."
     r = r[r.reason.isna()].reset_index(drop=True)
-    own = r[[*_own, *(o for o in columns if o in r)]].astype(dict(shard='int32', row='int32', flags='uint16', n_nan='int32'))
+    measured = [o for o in columns if o in r]
+    own = r[_own+measured].astype(dict(shard='int32', row='int32', flags='uint16' if measured else 'uint8', n_nan='int32'))
     if joined is None: return own
     more = joined.iloc[r['item']].reset_index(drop=True).apply(_plain)
     return pd.concat([own, more.rename(columns=lambda o: f'{o}_table' if o in own else str(o))], axis=1)
