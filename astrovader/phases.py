@@ -26,7 +26,8 @@ class Preset:
     sample_alpha:bool = True # Decode a draw in the first phase? s3VDC decodes the mean
     init_batches:int = 200 # Mini-batches whose embeddings the mixture is fitted to
     init_covariance:str = 'diag' # Of the groups found in them: 'diag' or 'full'
-    reconstruction:str = 'squared_error' # or 'cross_entropy'
+    reconstruction:str = 'squared_error' # 'cross_entropy', or with noise that is learnt: 'gaussian', or 'pyramid' for each of `n_scales`
+    aperture:float = 0. # Half-widths around the middle in which pixels count fully, in a canonical frame; 0 for everywhere
     l2:float = 0.01 # Strength of the penalty on weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
     lr:float = 3e-4 # Adam's learning rate at the start
@@ -59,12 +60,17 @@ def _check(p):
     every('valid', lambda v: number(v) and 0 < v < 1, 'a number between 0 and 1')
     every('mend', lambda v: number(v) and 0 <= v <= 1, 'a number from 0 to 1')
     every('sample_alpha flips bf16 set_mixture keep_adam always_draw', lambda v: isinstance(v, bool), 'True or False')
+    every('aperture', lambda v: number(v) and 0 <= v < 1.5, 'a number from 0 to 1.5, in half-widths of the image')
+    need(_n_scales(p.reconstruction, p.arch.n_scales) == p.arch.n_scales,
+        f'n_scales is {p.arch.n_scales} and reconstruction {p.reconstruction}; give pyramid 2 or more, gaussian 1, and all others 0.')
     for name,known in choices.items(): every(name, lambda v: v in known, f'one of {", ".join(known)}')
 
-choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy'),
+choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy', 'gaussian', 'pyramid'),
     schedule=('paper', 'published'))
 
 # %% ../nbs/40_phases.ipynb #a73a7d63
+def _n_scales(reconstruction, n=0): return dict(gaussian=1, pyramid=n if n > 1 else 4).get(reconstruction, 0)
+
 def with_changes(
     preset:Preset, # What to begin with
     **changes, # Fields of `Preset` or of `Architecture`; None leaves a field as it is
@@ -74,7 +80,9 @@ def with_changes(
     own, inner = ({o.name for o in fields(c)} for c in (Preset, Architecture))
     unknown = ', '.join(sorted(changes.keys() - own - inner))
     need(not unknown, f'a preset has no field {unknown}; see Preset and Architecture for those it has.')
-    arch = replace(changes.pop('arch', preset.arch), **{k: v for k,v in changes.items() if k in inner})
+    arch = changes.pop('arch', preset.arch)
+    if 'reconstruction' in changes: changes = dict(n_scales=_n_scales(changes['reconstruction'], arch.n_scales)) | changes
+    arch = replace(arch, **{k: v for k,v in changes.items() if k in inner})
     return replace(preset, arch=arch, **{k: v for k,v in changes.items() if k in own})
 
 # %% ../nbs/40_phases.ipynb #0a5914df

@@ -10,11 +10,12 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
-import torch
+import math,torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load_file,save_file
 from torch import nn
+from torch.nn import functional as F
 from .core import AstrovaderError,BadModel,need,provenance,read_json,whole,write_json
 from .mixture import Mixture,RawMixture
 from .networks import Architecture,Decoder,Encoder
@@ -38,7 +39,11 @@ class VaDE(nn.Module):
         self.arch, self.packing, self.bf16, self.ways, self.decode_mean, self.always_draw = arch, packing, False, {}, False, False
         self.encoder, self.decoder = Encoder(arch), Decoder(arch)
         self.mixture = (RawMixture if arch.raw_mixture else Mixture)(arch.n_components, arch.n_latent)
+        if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), math.log(.25**2)/self.pace))
 
+    floor, pace = math.log(1/12/255**2), 20.
+    @property
+    def noise_log_vars(self): return self.floor + F.softplus(self.pace*self.log_noise - self.floor)
     @property
     def device(self): return self.mixture.means.device
     def noise(self, z): return torch.randn_like(z)
@@ -52,7 +57,7 @@ class VaDE(nn.Module):
         z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
-# %% ../nbs/32_vade.ipynb #bc46d792
+# %% ../nbs/32_vade.ipynb #97a9c78b
 @patch
 def encode(self:VaDE,
     x:torch.Tensor, # float32 (n, bands, size, size) in [0, 1]
@@ -65,7 +70,7 @@ def encode(self:VaDE,
     need(found[0].isfinite().all() or x.isfinite().all(), 'some pixels are NaN or infinite; fill them first, as astrovader-pack does.')
     return found
 
-# %% ../nbs/32_vade.ipynb #4e6df367
+# %% ../nbs/32_vade.ipynb #13ee8b41
 @patch
 def decode(self:VaDE,
     z:torch.Tensor, # (n, J)
@@ -74,7 +79,7 @@ def decode(self:VaDE,
     need(z.ndim == 2 and z.shape[1] == self.arch.n_latent, f'the model decodes (n, {self.arch.n_latent}) and got {tuple(z.shape)}.')
     return self._run(self.decoder, z.to(self.device))
 
-# %% ../nbs/32_vade.ipynb #4645caf2
+# %% ../nbs/32_vade.ipynb #0f498eb2
 _format = 1
 
 @patch
@@ -87,7 +92,7 @@ def save(self:VaDE,
         save_file({k: v.detach().cpu().contiguous() for k,v in self.state_dict().items()}, tmp/'weights.safetensors')
         write_json(tmp/'model.json', dict(format=_format, architecture=asdict(self.arch), packing=self.packing, **provenance(**more)))
 
-# %% ../nbs/32_vade.ipynb #0f498eb2
+# %% ../nbs/32_vade.ipynb #5c8382b3
 def load_weights(
     path, # A safetensors file
 ) -> dict: # Name to tensor
@@ -96,7 +101,7 @@ def load_weights(
     try: return load_file(path)
     except (SafetensorError, OSError) as e: raise BadModel(f'{path} is damaged ({e}); copy it again, or make it anew.') from None
 
-# %% ../nbs/32_vade.ipynb #86f1aefa
+# %% ../nbs/32_vade.ipynb #55dfad55
 def _described(cls, path):
     "What `model.json` says, and a new model of that architecture."
     meta = read_json(path/'model.json', BadModel)
