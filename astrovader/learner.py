@@ -30,6 +30,7 @@ from .core import BadInput,BadModel,Diverged,need,need_seed,read_json,rng,watche
 from .device import ForDevice,has_bf16
 from .loaders import survey_loaders,to_float
 from .losses import VaDELoss
+from .mending import MendComponents,RecordVitals
 from .mixture import RawMixture,fit_mixture,m_step
 from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
 from .ranks import Ranks
@@ -190,7 +191,7 @@ class KeepHistory(Callback):
         row = dict(epoch=self.epoch+1, phase=p.name, period=p.period, lr=self.opt.hypers[-1]['lr'])
         row |= {f'{k}_weight': v for k,v in self.loss_func.weights.items()}
         names = [o for o in self.recorder.metric_names if o not in ('epoch', 'time')]
-        self.rows.append(row | dict(zip(names, self.recorder.values[-1])) | dict(seconds=time.time()-self.began))
+        self.rows.append(row | dict(zip(names, self.recorder.values[-1])) | self.vitals | dict(seconds=time.time()-self.began))
         if self.folder and self.ranks.first: self.write()
         self.say(self.rows[-1])
 
@@ -303,7 +304,8 @@ def fit_phases(self:VaDELearner):
     "Train through the phases that are left, and save the model into the run; returns the learner."
     p, folder, self.why = self.preset, self.folder, None
     cbs = [ForDevice(p.bf16, len(self.dls.train.dataset)*n_epochs(p)), PhaseWeights(p), InitMixture(p, self.seed), StopIfDiverged(),
-        PublishedSteps(p), ClipValues(p), KeepHistory(p, folder), ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
+        PublishedSteps(p), MendComponents(p, self.seed, embeddings), ClipValues(p), RecordVitals(p), KeepHistory(p, folder),
+        ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
     if folder:
         claim(self, self.ranks.first)
         if self.first_epoch and (o := last_checkpoint(folder)): restore(self, o)
