@@ -139,11 +139,13 @@ class SurveyLoader(DataLoader):
         whole = self.get_idxs()
         parts = [share(len(o), self.rank, self.world) for o in whole]
         mine = [o[p.start:max(p.stop, p.start+1)] for o,p in zip(whole, parts)]
-        for b,o,p in zip(feed(self.dataset, mine, self.device), whole, parts): yield self.after_batch((*b, len(o), p.start))
+        read = feed(self.dataset, [self.reads(o) for o in mine], self.device)
+        for b,i,o,p in zip(read, mine, whole, parts): yield self.after_batch((*b, i, len(o), p.start))
         self.after_iter()
 
+    def reads(self, idxs): return idxs
     def after_batch(self, b):
-        x, rows, n, first = b
+        x, rows, _, n, first = b
         x = to_float(random_flips(x, n, first) if self.flips else x)
         return x, x, rows
 
