@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from fastcore.basics import patch
+from . import canonical
 from .core import AstrovaderError,BadModel,need,need_seed,progress,provenance,read_json,rng
 from .device import at_precision,has_bf16,settle
 from .loaders import Courier,ahead,to_float
@@ -165,15 +166,26 @@ class Passage:
 
 # %% ../nbs/50_catalogue.ipynb #166d56ac
 @patch
+def measured(self:Passage) -> list: # Names of columns of the index
+    "What the survey's framing measured."
+    return [*canonical.columns, 'flags'] if self.survey.packing.get('framing') == 'canonical' else []
+
+def _carried(index, names):
+    "Columns of the index; flags as numbers that every format has."
+    return {o: index[o].cast(pa.int32()) if o == 'flags' else index[o] for o in names}
+
+# %% ../nbs/50_catalogue.ipynb #b4cc237d
+@patch
 def _table(self:Passage, start, stop, got):
     "The columns of a catalogue from what `_measure` said of some rows."
     need(np.isfinite(got).all(), 'the model gives NaN or infinity for some images; its training diverged, train it again at a lower rate.', BadModel)
     k, cols = self.model.arch.n_components, np.ascontiguousarray(got.T)
     ends = extremes if self.limits is None else lambda _: self.limits
     p = responsibilities(torch.from_numpy(got[:,:k]), self.scaling, self.temperature, ends).exp().numpy()
-    named = dict(object_id=self.survey.block(start, stop, ['object_id'])['object_id'], component=p.argmax(1), p_max=p.max(1))
-    named |= {f'p_{i}': o for i,o in enumerate(np.ascontiguousarray(p.T))}
-    return pa.table(named | {f'z_{i}': o for i,o in enumerate(cols[k:-1])} | dict(recon_error=cols[-1]))
+    index = self.survey.block(start, stop, ['object_id', *self.measured()])
+    named = dict(object_id=index['object_id'], component=p.argmax(1), p_max=p.max(1))
+    named |= {f'p_{i}': o for i,o in enumerate(np.ascontiguousarray(p.T))} | {f'z_{i}': o for i,o in enumerate(cols[k:-1])}
+    return pa.table(named | dict(recon_error=cols[-1]) | _carried(index, self.measured()))
 
 @patch
 def tables(self:Passage,
@@ -184,7 +196,7 @@ def tables(self:Passage,
     for i,group in groupby(zip(self._through(_measure, spans, 'catalogue'), spans), lambda o: o[1][0]):
         yield self._table(*runs[i], np.concatenate([o for o,_ in group]))
 
-# %% ../nbs/50_catalogue.ipynb #b4cc237d
+# %% ../nbs/50_catalogue.ipynb #8f997f1c
 @torch.no_grad()
 def _ends(model, x, noise=None):
     z, log_var = model._run(model.encoder, x)
@@ -200,7 +212,7 @@ def ends(self:Passage,
     need(np.isfinite(got).all(), 'the model gives NaN or infinity for some images; its training diverged, train it again at a lower rate.', BadModel)
     return float(got[:,0].min()), float(got[:,1].max())
 
-# %% ../nbs/50_catalogue.ipynb #8f997f1c
+# %% ../nbs/50_catalogue.ipynb #87ea551b
 def _passage(model, survey, scaling='exact', temperature=5., batch=None, device=None, draw_seed=None, bf16=False, shown=True):
     need_scaling(scaling, temperature)
     need(batch is None or batch > 0, f'a batch of {batch} images cannot be measured; ask for at least 1.')
@@ -216,7 +228,7 @@ def about(self:Passage) -> dict: # Ready for JSON
     return provenance(scaling=self.scaling, temperature=self.temperature, draw_seed=self.draw_seed, precision=self.precision,
         model=getattr(self.model, 'meta', None), packing=self.survey.packing)
 
-# %% ../nbs/50_catalogue.ipynb #87ea551b
+# %% ../nbs/50_catalogue.ipynb #9b9461f7
 def catalogue(
     model, # A `VaDE`, or the folder of a run
     survey, # A `Survey` packed as the model needs it; `BadSurvey` where it is not
@@ -227,7 +239,7 @@ def catalogue(
     device = None, # A GPU if there is one and None is given
     draw_seed:int = None, # Take a draw from q(z|x), as the published code did; its mean if None
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
-) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error; in the survey's order
+) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error, and what a canonical survey measured; in the survey's order
     "A row for each object of a survey: its component, probabilities, latents and reconstruction error."
     if out is not None: table_format(out)
     way = _passage(model, survey, scaling, temperature, batch, device, draw_seed, bf16)
@@ -236,7 +248,7 @@ def catalogue(
     if out is not None: write_table(df, out)
     return df
 
-# %% ../nbs/50_catalogue.ipynb #540207e4
+# %% ../nbs/50_catalogue.ipynb #dd1df071
 _run, _long = 100_000, 1_000_000
 
 def _runs(n, rows=None): return [(a, min(a+(rows or _run), n)) for a in range(0, n, rows or _run)]
@@ -253,7 +265,7 @@ def _in_parts(out, n, part_rows):
     need(parquet or not (several or part_rows), f'{out} cannot be written in parts, as several processes or --parts would; let it end in .parquet.')
     return parquet and (several or bool(part_rows) or n > _long or (Path(out)/'_plan.json').is_file())
 
-# %% ../nbs/50_catalogue.ipynb #dd1df071
+# %% ../nbs/50_catalogue.ipynb #9b48f5a5
 def _digest(parts): return hashlib.sha256(b'\0'.join(parts)).hexdigest()[:16]
 
 def model_digest(model) -> str:
@@ -268,7 +280,7 @@ def identity(self:Passage) -> dict:
     return dict(model=model_digest(self.model), survey=_digest(o.encode() for o in sums), scaling=self.scaling, temperature=self.temperature,
         draw_seed=self.draw_seed, precision=self.precision)
 
-# %% ../nbs/50_catalogue.ipynb #9b48f5a5
+# %% ../nbs/50_catalogue.ipynb #8ac628a8
 def _begin(way, out, part_rows, workers, ends):
     "The parts of a catalogue, planned here or before."
     n, plan = len(way.survey), out/'_plan.json'
@@ -279,7 +291,7 @@ def _begin(way, out, part_rows, workers, ends):
     way.limits = parts.plan['limits']
     return parts
 
-# %% ../nbs/50_catalogue.ipynb #8ac628a8
+# %% ../nbs/50_catalogue.ipynb #d4c93ca6
 def _write_parts(way, out, part_rows):
     rank, world = here()
     need(world == 1 or way.scaling != 'minmax', 'minmax needs the extremes of the whole survey, which none of several processes sees; use one, or another scaling.')
@@ -309,7 +321,7 @@ def write_catalogue(
     write_tables(way.tables(runs), out, way.about(), len(way.survey), _width(way.survey) if Path(out).suffix == '.fits' else 0)
     return True
 
-# %% ../nbs/50_catalogue.ipynb #cc905a45
+# %% ../nbs/50_catalogue.ipynb #b94c71c6
 _turn = Lock()
 
 @lru_cache(maxsize=2)
@@ -332,7 +344,7 @@ def _make_part(way, out, i):
     if not parts.holds(i): commit(parts, i, next(replace(way, limits=parts.plan['limits']).tables([parts.span(i)])))
     return i
 
-# %% ../nbs/50_catalogue.ipynb #4c8e5ea9
+# %% ../nbs/50_catalogue.ipynb #ef0163b2
 def _finished(client, futures):
     from distributed import wait
     while True:
@@ -358,7 +370,7 @@ def _gather(client, work, f, tasks, retries):
             for o in _finished(client, list(running.values())): yield _result(running.pop(o.key))
     finally: client.cancel(list(running.values()))
 
-# %% ../nbs/50_catalogue.ipynb #553f667e
+# %% ../nbs/50_catalogue.ipynb #6e5616b6
 def _all_bf16(client, device):
     "Have all workers bfloat16?"
     return all(client.run(lambda: has_bf16(device or best_device())).values())
