@@ -100,7 +100,7 @@ def mend(
     changed = {o for pair in free for o in pair}
     for j,_ in free:
         gain, c, new = max(_divisions(parts, z, z_var, threshold, seed), key=lambda o: o[0], default=(0, None, None))
-        if gain <= 0: return *before, [], [f'{o}, but no component can be divided' for o in said]
+        if gain <= 0: return *before, [], ['left as they were, since no component can be divided in two that differ']
         for o,n in zip(parts, new): o[[c,j]] = n
         said, changed = said + [f'{c} divided into {c} and {j}'], changed | {c}
     return *parts, sorted(map(int, changed)), said
@@ -124,7 +124,7 @@ class MendComponents(Callback):
         parts = [o.detach().cpu().double().numpy() for o in (mixture.log_weights.exp(), mixture.means, mixture.log_vars.exp())]
         *new, changed, said = mend(*parts, z_mean, z_var, self.preset.mend, self.seed)
         if changed: put_rows(mixture, *new, changed)
-        if said: self.tell(f'components mended: {"; ".join(said)}')
+        if said: self.tell(f'components {"mended" if changed else "overlap or are empty"}: {"; ".join(said)}')
         return changed
 
     def forget(self, changed):
