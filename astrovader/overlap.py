@@ -111,7 +111,7 @@ def vital_sums(
     "What a mini-batch says of the components."
     return tally(z_mean, mixture.log_joint(z_mean).argmax(1), len(mixture.means))
 
-vital_names = 'total_variation', 'duplicates', 'empty', 'between_share', 'inactive'
+vital_names = 'total_variation', 'duplicates', 'empties', 'between_share', 'inactive'
 empty_below = .01
 
 def is_empty(
@@ -125,7 +125,7 @@ def vitals(
     mixture, # A `Mixture`
     sums, # (K, 1+2J), of `vital_sums`; NaN is what comes out where they are of no object
     threshold:float = .9, # Of `duplicates`
-) -> dict: # total_variation, duplicates, empty, between_share, inactive
+) -> dict: # total_variation, duplicates, empties, between_share, inactive
     "Five numbers on the health of a mixture."
     n, twins = np.asarray(sums)[:,0], len(duplicates(bhattacharyya(mixture), threshold))
     if not n.sum(): return dict.fromkeys(vital_names, np.nan) | dict(duplicates=twins)
