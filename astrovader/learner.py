@@ -30,7 +30,7 @@ from .core import BadInput,BadModel,Diverged,need,need_seed,read_json,rng,watche
 from .device import ForDevice,has_bf16
 from .loaders import survey_loaders,to_float
 from .losses import VaDELoss
-from .mending import MendComponents,RecordVitals
+from .mending import MendComponents,RecordVitals,settle
 from .mixture import RawMixture,fit_mixture,m_step
 from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
 from .ranks import Ranks
@@ -313,6 +313,7 @@ def fit_phases(self:VaDELearner):
     self.model.requires_grad_(True)
     self.fit(n_epochs(p), lr=p.lr, cbs=cbs)
     if self.why: raise Diverged(self.why)
+    if p.settle: settle(self, embeddings)
     self.model.eval()
     if folder and self.ranks.first: self.model.save(folder/'model', **{k: v for k,v in described(self).items() if k != 'format'})
     self.ranks.wait()

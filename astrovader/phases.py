@@ -41,6 +41,7 @@ class Preset:
     keep_adam:bool = True # Keep Adam's moments when the second phase begins?
     always_draw:bool = False # Decode a draw in validation too?
     mend:float = .9 # Components that overlap by more are merged before each annealing, and empty ones seeded anew; 0 for never
+    settle:bool = True # Set the mixture's weights to the mean responsibilities at the end?
 
     def __post_init__(self):
         if isinstance(self.arch, dict): object.__setattr__(self, 'arch', Architecture(**self.arch))
@@ -59,7 +60,7 @@ def _check(p):
     every('alpha mixture_weight l2 clip', lambda v: number(v) and 0 <= v < math.inf, 'a number that is not negative')
     every('valid', lambda v: number(v) and 0 < v < 1, 'a number between 0 and 1')
     every('mend', lambda v: number(v) and 0 <= v <= 1, 'a number from 0 to 1')
-    every('sample_alpha flips bf16 set_mixture keep_adam always_draw', lambda v: isinstance(v, bool), 'True or False')
+    every('sample_alpha flips bf16 set_mixture keep_adam always_draw settle', lambda v: isinstance(v, bool), 'True or False')
     every('aperture', lambda v: number(v) and 0 <= v < 1.5, 'a number from 0 to 1.5, in half-widths of the image')
     need(_n_scales(p.reconstruction, p.arch.n_scales) == p.arch.n_scales,
         f'n_scales is {p.arch.n_scales} and reconstruction {p.reconstruction}; give pyramid 2 or more, gaussian 1, and all others 0.')
@@ -131,7 +132,7 @@ def weights(
 
 # %% ../nbs/40_phases.ipynb #982f5456
 _small = Architecture(size=64, encoder_filters=(16, 32, 16), decoder_filters=(16, 32, 16))
-_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0.)
+_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0., settle=False)
 presets = dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=True),
     small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
