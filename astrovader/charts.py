@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['phase_colours', 'plot_history', 'plot_occupancy', 'plot_shares', 'plot_responsibilities', 'plot_class_counts',
-           'plot_agreement', 'plot_ranking', 'plot_choice_of_k', 'plot_split']
+           'plot_agreement', 'plot_ranking', 'plot_choice_of_k', 'plot_split', 'plot_leakage', 'plot_vitals']
 
 # %% ../nbs/70a_charts.ipynb #72a5fb5a
 import numpy as np,pandas as pd,seaborn as sns,matplotlib.pyplot as plt
@@ -286,4 +286,53 @@ def plot_split(
     handles = [Line2D([], [], ls='', marker=m, color='.6', mec='.2', label=f'{o} ({(kinds==o).sum()})') for o,m in _kinds.items() if o in kinds]
     fig.legend(handles=handles, loc='outside upper right', ncols=4, fontsize=8)
     _numbered(fig, ax, table[ok], x, y)
+    return fig
+
+# %% ../nbs/70a_charts.ipynb #2d86e803
+_quantities = dict(position_angle='position angle', companion_position="companion's place", companion_direction="companion's direction",
+    companion_distance="companion's distance", companion_axis='companion from major axis', companion_share="companions' share of light")
+
+@styled
+def plot_leakage(
+    tables, # As `health.leakage` makes it: name, mi, null_sd; or several by the names of models
+): # A figure
+    "What the component tells of position angle and companions."
+    tables = _by_name(tables, ['name', 'mi', 'null_sd'], 'the leakage')
+    names, n = list(next(iter(tables.values())).name), len(tables)
+    need(all(list(o.name) == names for o in tables.values()), 'the tables have different quantities; measure the same for all models.')
+    fig, ax = plt.subplots(figsize=(6, .6+len(names)*(.18+.16*n)))
+    for i,(t,style) in enumerate(zip(tables.values(), _styles(tables, 'models'))):
+        y = np.arange(len(names)) + (i-(n-1)/2)*.7/n
+        ax.barh(y, 4*t.null_sd, .6/n, left=-2*t.null_sd, color='.85')
+        ax.scatter(t.mi, y, color=style['color'], marker=style['marker'], s=24, label=style['label'], zorder=3)
+        for a,b in zip(t.mi, y): ax.annotate('–' if a != a else f'{round(a, 3)+0:.3f}'.replace('-', '−'), (0 if a != a else a, b), (6, 0), textcoords='offset points', va='center', size=7, color='.3')
+    ax.axvline(0, color='.6', lw=.8, zorder=0)
+    ax.set(yticks=range(len(names)), yticklabels=[_quantities.get(o, o) for o in names], ylim=(len(names)-.5, -.5), xlabel='mutual information with the component, nats')
+    top, low = (f(g(o) for o in tables.values()) for f,g in ((max, lambda o: o.mi.max()), (min, lambda o: min(o.mi.min(), -2.5*o.null_sd.max()))))
+    ax.set_xlim(1.05*low, 1.12*max(.05, top))
+    if n > 1: fig.legend(*ax.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
+    return fig
+
+# %% ../nbs/70a_charts.ipynb #243731b8
+_vitals = dict(total_variation='weights against shares of objects', between_share='variance between components', duplicates='pairs of duplicates',
+    empties='empty components', inactive='idle latents')
+
+@styled
+def plot_vitals(
+    history:pd.DataFrame, # `history.csv` of a run, with the columns that `mending.RecordVitals` writes
+): # A figure
+    "Health of the components against the epoch, phases marked."
+    h = _need(history, ['epoch', 'phase', 'period', *_vitals], 'the history')
+    h = h[h.phase != 'alpha']
+    need(len(h), 'the history ends before the mixture begins; train longer.')
+    fig, (top, low) = plt.subplots(2, 1, figsize=(6, 3.4), sharex=True)
+    for i,o in enumerate(_vitals):
+        ax, dots = (top, '') if i < 2 else (low, 'osD'[i-2])
+        ax.plot(h.epoch, h[o], color=_colours[i], lw=1.2, marker=dots or '.', ms=3, label=_vitals[o], drawstyle='default' if i < 2 else 'steps-mid')
+    for ax in top, low:
+        _bands(ax, h)
+        ax.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1, 1))
+    top.set(ylim=(0, 1), xlim=(h.epoch.iloc[0]-.5, h.epoch.iloc[-1]+.5), ylabel='share')
+    low.set(ylim=(-.2, max(1.5, h[list(_vitals)[2:]].max(axis=None)+.3)), xlabel='epoch', ylabel='number')
+    for o in low.xaxis, low.yaxis: o.set_major_locator(MaxNLocator(integer=True))
     return fig

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['house', 'styled', 'palette', 'montage', 'plot_galaxies', 'plot_pairs', 'plot_reconstructions', 'plot_components',
-           'plot_blocks', 'plot_second', 'plot_tour', 'plot_traversal', 'plot_deblending', 'png']
+           'plot_blocks', 'plot_second', 'plot_rows', 'plot_tour', 'plot_traversal', 'plot_deblending', 'png']
 
 # %% ../nbs/70_plots.ipynb #87cac4ea
 import io,numpy as np,seaborn as sns,matplotlib.pyplot as plt
@@ -246,13 +246,49 @@ def plot_second(
     return plot_components(images, second, ncols, k=k, components=np.unique(second), others=first)
 
 # %% ../nbs/70_plots.ipynb #a231dd53
+def _words(ax, x, texts, begin):
+    "A few characters above each image of a row."
+    w, h = x.shape[-1], x.shape[-2]
+    for i,t in enumerate(texts): ax.text(begin + i*(w+2) + w/2, -h*.05, t, ha='center', va='bottom', fontsize=6.5, color='.3')
+
+@styled
+def plot_rows(
+    rows, # (m, n, bands, h, w), or a list of m arrays (n, bands, h, w) with up to as many images
+    queries = None, # (m, bands, h, w), what each row was found for
+    names = None, # A word or two for each row, at its left
+    texts = None, # m lists of a few characters for each image, set above it
+): # A figure
+    "Rows of galaxies, each with what it was found for."
+    x = [_float(o) for o in rows]
+    need(len(x) and all(map(len, x)), 'a row has no images; give rows of at least one.')
+    need(queries is None or len(queries) == len(x), f'{len(x)} rows do not have {0 if queries is None else len(queries)} queries; give one for each.')
+    n, names = max(map(len, x)), names or ['']*len(x)
+    wide = .012*max(len(str(o)) for o in names)*6 + .1
+    fig, axs = plt.subplots(len(x), 1, figsize=(_tile*(n + 1.3*(queries is not None))+wide, (_tile+.05+.16*(texts is not None))*len(x)), squeeze=False)
+    fig.get_layout_engine().set(h_pad=.015, hspace=0)
+    for i,ax in enumerate(axs[:,0]):
+        picture, begin = _with_query(x[i], n, None if queries is None else queries[i:i+1])
+        _show(ax, picture)
+        if texts is not None: _words(ax, x[i], texts[i], begin)
+        ax.annotate(names[i], (0, .5), (-6, 0), 'axes fraction', 'offset points', color='.3', size=8, ha='right', va='center')
+    return fig
+
+def _with_query(x, n, query):
+    "A row as one picture, and where its images begin."
+    row = montage(_filled(x, n), n)
+    if query is None: return row, 0
+    first = montage(query, 1)
+    gap = np.ones((len(row), x.shape[-1]//3, 3), np.float32)
+    return np.concatenate([first, gap, row], 1), first.shape[1]+gap.shape[1]
+
+# %% ../nbs/70_plots.ipynb #77ff7690
 def _row_length(stops, n):
     "Images in a row: the way between stops, or several of them, where that fills half a row or more."
     steps = np.unique(np.diff(stops))
     if len(steps) != 1 or steps[0] > 14: return min(12, n)
     return int(steps[0]*max(1, 14//steps[0]))
 
-# %% ../nbs/70_plots.ipynb #0cd14bff
+# %% ../nbs/70_plots.ipynb #a474efc6
 @styled
 def plot_tour(
     images, # (n, bands, h, w) along the way
@@ -276,7 +312,7 @@ def plot_tour(
         _chip(ax, at, c, k, shift=(4, -4), size=7, va='top')
     return fig
 
-# %% ../nbs/70_plots.ipynb #5d148faf
+# %% ../nbs/70_plots.ipynb #78330e62
 def _short(v): return (f'{v:.2g}' if abs(v) < 10 else f'{v:,.0f}').replace('-', '−')
 
 @styled
@@ -302,7 +338,7 @@ def plot_traversal(
             ax.annotate(text, (side, .5), (at, 0), 'axes fraction', 'offset points', size=8, color='.3', ha=ha, va='center')
     return fig
 
-# %% ../nbs/70_plots.ipynb #78330e62
+# %% ../nbs/70_plots.ipynb #a17db33d
 def _strip(x, inputs):
     "A way as one picture, with inputs before and behind it, and where its images begin."
     way = montage(x, len(x))
@@ -319,7 +355,7 @@ def _light(low, at, light):
     low.yaxis.set(major_locator=MaxNLocator(2), major_formatter=PercentFormatter(1, 0))
     low.annotate("companion's\nlight", (0, .5), (-32, 0), 'axes fraction', 'offset points', size=8, color='.3', ha='right', va='center')
 
-# %% ../nbs/70_plots.ipynb #90dc1d0c
+# %% ../nbs/70_plots.ipynb #a30de0c9
 def _deblended(ax, x, light, inputs, ends):
     "One way, and the companion's light along it."
     picture, begin = _strip(x, inputs)
@@ -331,7 +367,7 @@ def _deblended(ax, x, light, inputs, ends):
     _light(low, begin + np.arange(n)*(w+2) + (w-1)/2, light)
     low.set_xlim(begin-.5, picture.shape[1]-begin-.5)
 
-# %% ../nbs/70_plots.ipynb #5b51e0fb
+# %% ../nbs/70_plots.ipynb #8127c891
 @styled
 def plot_deblending(
     images, # (n, bands, h, w) along the way; (m, n, bands, h, w) for m galaxies
@@ -351,7 +387,7 @@ def plot_deblending(
     for i,ax in enumerate(axs[:,0]): _deblended(ax, x[i], y[i], None if both is None else both[i], ends)
     return fig
 
-# %% ../nbs/70_plots.ipynb #8127c891
+# %% ../nbs/70_plots.ipynb #2e7a6395
 def png(
     fig, # A figure; it is closed
     dpi:int = 110, # Pixels to an inch
