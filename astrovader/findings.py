@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['zoo_cuts', 'parts', 'known_classes', 'Votes', 'votes_of', 'vote_classes', 'vote_shares', 'component_worries',
-           'kind_worries', 'history_worries', 'read_history', 'gather']
+           'health_worries', 'kind_worries', 'history_worries', 'read_history', 'gather']
 
 # %% ../nbs/65_findings.ipynb #b4b11c97
 import re,numpy as np,pandas as pd
@@ -13,11 +13,14 @@ from types import SimpleNamespace
 from typing import NamedTuple
 from scipy.sparse.csgraph import connected_components
 from .catalogue import catalogue,numbered,open_model
-from .components import bhattacharyya,choose_k,component_table,second_labels,split
-from .core import AstrovaderError,BadModel,need
+from .components import choose_k,component_table,second_labels,split
+from .core import AstrovaderError,BadModel,need,rng
 from .gz2 import asked,classify,question_of,questions,read_gz2,satisfied
-from .latent import deblend,deblend_many,spread,tour,traversal
+from .health import health
+from .latent import deblend,deblend_many,similar,spread,tour,traversal
 from .metrics import occupancy,responsibility_matrix
+from .outliers import outliers
+from .overlap import bhattacharyya
 from .votes import agreement_table,class_counts,ranking
 
 # %% ../nbs/65_findings.ipynb #95fbcbeb
@@ -118,6 +121,27 @@ def component_worries(
     return out + _twins(matrix, overlap)
 
 # %% ../nbs/65_findings.ipynb #eb9a7274
+_followed = dict(position_angle='how galaxies lie in the frame', companion_position='where a companion lies', companion_share='how much light is companions’')
+
+def _leaks(leakage, above=.05):
+    "What the component tells of things that are not the galaxy."
+    t = leakage[leakage.name.isin(_followed) & (leakage.mi > np.maximum(above, 4*leakage.null_sd))]
+    said = '; '.join(f'{_followed[o.name]} ({o.mi:.2f} nats, {o.of_entropy:.0%} of what a component could tell)' for o in t.itertuples(index=False))
+    return [f'Components follow what is not the galaxy itself: {said}.'] if said else []
+
+def health_worries(
+    h, # As `health.health` makes it
+) -> list: # Of sentences
+    "What the health of the components says against them."
+    t, c, out = h.totals.iloc[0], h.calibration, _leaks(h.leakage)
+    if t.total_variation > .05: out.append(f'Mixture weights and shares of the objects differ by {t.total_variation:.0%} in all: so much of a synthetic survey is of the wrong components.')
+    if t.between_share < .2: out.append(f'Only {t.between_share:.0%} of the variance of the latents lies between components; the rest is within them.')
+    if t.inactive: out.append(f'{t.inactive:.0f} of {len(h.latents)} latents do nothing: their means hardly change from image to image.')
+    if c and c['ece'] > max(.1, 3*c['ece_by_chance']): out.append(f'Probabilities are not to be believed as those of classes: named by its components, '
+        f'an object has a mean probability of {c["sure"]:.2f} for its class, and {c["right"]:.2f} of them are right.')
+    return out
+
+# %% ../nbs/65_findings.ipynb #4223a95d
 def kind_worries(
     table:pd.DataFrame, # As `component_table` makes it, with the kind of each component
 ) -> list: # Of sentences
@@ -127,20 +151,21 @@ def kind_worries(
     return [f'{_listed(o.component.tolist()).capitalize()} {"is" if len(o) == 1 else "are"} {why[k]}: '
         f'for {o.share.sum():.0%} of the objects the label says little about the galaxy in the middle.' for k,o in sets.items() if len(o)]
 
-# %% ../nbs/65_findings.ipynb #4223a95d
+# %% ../nbs/65_findings.ipynb #8a0cd735
 def history_worries(
     history:pd.DataFrame, # `history.csv` of a run
 ) -> list: # Of sentences
     "What the history says against the training."
     n, out, r = len(history), [], history.train_rec
     m = max(1, n//10)
+    if not (history[['train_rec', 'valid_rec']] > 0).all(axis=None): return out # a likelihood: shares of it mean nothing
     if n >= 2*m and (fall := 1 - r[-m:].mean()/r[-2*m:-m].mean()) > .02:
         out.append(f'The training had not converged: over the last {"epoch" if m == 1 else f"{m} epochs"} the reconstruction error fell by another {fall:.0%}.')
     gap = history.valid_rec[-m:].mean()/r[-m:].mean() - 1
     if gap > .25: out.append(f'Reconstructions of images that were not trained on are {gap:.0%} worse than of those that were: more images or fewer parameters would help.')
     return out
 
-# %% ../nbs/65_findings.ipynb #8a0cd735
+# %% ../nbs/65_findings.ipynb #be884dc9
 _measured = ['epoch', 'seconds', *(f'{side}_{part}' for part in ('loss', 'rec', 'gaussian_kl', 'mixture_kl') for side in ('train', 'valid'))]
 
 def read_history(
@@ -155,7 +180,7 @@ def read_history(
     need(ok, f'{path} is not the history of a training; copy it again, or train again.', BadModel)
     return h
 
-# %% ../nbs/65_findings.ipynb #be884dc9
+# %% ../nbs/65_findings.ipynb #ff2a380c
 def _kinds(g):
     need(g.k > 1, 'There is only one component, and so nothing that sets components apart.')
     table = component_table(g.model, g.survey, g.cat, 100, g.seed, g.model.device)
@@ -171,7 +196,7 @@ def _second(g):
     need(len(t), 'No galaxy is in a component that is set by companions.')
     return t
 
-# %% ../nbs/65_findings.ipynb #40cd79e0
+# %% ../nbs/65_findings.ipynb #1d6bdcde
 def _choice(g, fits=5):
     sizes = [o for o in (250, 1000, 4000) if 8*g.k <= o <= len(g.cat)]
     need(sizes, f'{len(g.cat):,} objects are too few to say how many components they fill.')
@@ -187,7 +212,7 @@ def _traversal(g):
     need(len(g.cat) > 1, 'One object has no range of latents to go through.')
     return traversal(g.model, g.cat, 9, device=g.model.device)
 
-# %% ../nbs/65_findings.ipynb #9d948886
+# %% ../nbs/65_findings.ipynb #10ccda10
 def _ways(g, kinds, n):
     "Films from the `n` largest companion components, where they have a galaxy to begin with."
     for c in g.occ.objects[kinds == 'companion'].nlargest(n).index:
@@ -202,7 +227,7 @@ def _deblending(g):
     need(films, 'No galaxy of a companion component has a bright companion that the decoder shows as well.')
     return SimpleNamespace(films=films, many=many, spread=spread(many))
 
-# %% ../nbs/65_findings.ipynb #3190f0a4
+# %% ../nbs/65_findings.ipynb #1207e4eb
 def _compared(g, column):
     "A row of how far components and a column agree."
     t = agreement_table(g.labels, g.known[column], 300, g.seed)
@@ -213,7 +238,7 @@ def _agreement(g):
     need(g.known, 'The index of the survey has no classes to compare components with; pack it with a table of them.')
     return pd.DataFrame([_compared(g, o) for o in g.known])
 
-# %% ../nbs/65_findings.ipynb #c73af6be
+# %% ../nbs/65_findings.ipynb #127943d5
 def _counts(g):
     need(g.votes, g.no_votes)
     got = {k: satisfied(g.votes.table, o, g.votes.kind, g.votes.min_votes) for k,o in zoo_cuts.items() if k in g.known}
@@ -231,16 +256,35 @@ def _shares(g):
     need(not (t := vote_shares(g.votes.table, g.labels, g.k)).empty, 'The votes have no fractions to average.')
     return t
 
-# %% ../nbs/65_findings.ipynb #201df4e2
-parts = dict(kinds=_kinds, second=_second, choice=_choice, tour=_tour, traversal=_traversal, deblending=_deblending, agree=_agreement, counts=_counts,
-    ranking=_ranking, shares=_shares)
+# %% ../nbs/65_findings.ipynb #1da70450
+def _several(g): need(len(g.cat) > 1, 'One object has no others to be compared with.')
+
+def _health(g):
+    _several(g)
+    classes = next((o for o in (g.known.get('smooth or featured'), *g.known.values()) if o is not None and o.notna().sum() >= 20), None)
+    return health(g.model, g.survey, g.cat, classes, seed=g.seed, device=g.model.device)
+
+# %% ../nbs/65_findings.ipynb #7ccd2df3
+def _alike(g, queries=8, n=9):
+    _several(g)
+    rows = np.sort(rng(g.seed, 'alike').permutation(len(g.cat))[:queries])
+    return similar(g.cat, rows, min(n, len(g.cat)-1), mixture=g.model.mixture).assign(of=lambda o: rows[o['query']])
+
+def _odd(g):
+    _several(g)
+    return outliers(g.model, g.cat, seed=g.seed, device=g.model.device)
+
+# %% ../nbs/65_findings.ipynb #ca9ae7ab
+parts = dict(health=_health, alike=_alike, odd=_odd, kinds=_kinds, second=_second, choice=_choice, tour=_tour, traversal=_traversal, deblending=_deblending,
+    agree=_agreement, counts=_counts, ranking=_ranking, shares=_shares)
 
 def _worries(g):
     out = component_worries(g.occ, g.matrix, bhattacharyya(g.model.mixture)) + (kind_worries(g.kinds) if g.kinds is not None else [])
+    if g.health is not None: out += health_worries(g.health)
     if g.history is not None: return out + history_worries(g.history)
     return out if g.keras else out + ['The run has no history.csv, so nothing can be said about its training.']
 
-# %% ../nbs/65_findings.ipynb #f39ee76b
+# %% ../nbs/65_findings.ipynb #fe62bedf
 def gather(
     run, # The folder of a run
     survey, # A `Survey`, packed as the run's was
