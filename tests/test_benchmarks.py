@@ -1,7 +1,10 @@
 "Every benchmark says what it does, and those that need a GPU or minutes for their figures run from end to end at toy sizes."
-import json,runpy,sys
+import io,json,runpy,sys
 from pathlib import Path
-import pytest
+from zipfile import ZipFile
+import numpy as np,pytest
+from PIL import Image
+from astrovader.synth import sky,votes
 
 folder = Path(__file__).parents[1]/'benchmarks'
 scripts = sorted(o.name for o in folder.glob('*.py') if o.name not in ('common.py', 'keras_baseline.py'))
@@ -83,3 +86,37 @@ def test_the_exponent_of_a_law_is_found(monkeypatch):
     assert law([10, 100, 1000], [[3e-4*n**2]*2 for n in (10, 100, 1000)]) == pytest.approx((2, 2, 2))
     middle,least,most = law([1, 10], [[1., 1., 1.], [1., 10., 100.]])
     assert (middle, least, most) == pytest.approx((1, 0, 2))
+
+@pytest.fixture
+def voted(tmp_path):
+    "Simulated galaxies in two zips, the votes of the first, and the same seen darker as another survey."
+    images,truth = sky(150, 48, seed=3, bands=3)
+    def jpegs(path, rows, bright=1.):
+        with ZipFile(path, 'w') as z:
+            for i in rows:
+                Image.fromarray((images[i].transpose(1, 2, 0)*bright).astype('uint8')).save(f := io.BytesIO(), 'JPEG', quality=90)
+                z.writestr(f'{i:05}.jpg', f.getvalue())
+        return path
+    votes(truth).drop(columns='object_id').assign(image=[f'{i:05}.jpg' for i in range(150)])[:110].to_csv(tmp_path/'votes.csv', index=False)
+    return dict(votes=jpegs(tmp_path/'a.zip', range(110)), unlabelled=jpegs(tmp_path/'b.zip', range(110, 150)), other=jpegs(tmp_path/'c.zip', range(30), .8),
+        table=tmp_path/'votes.csv')
+
+def test_morphology_from_end_to_end(run, voted, tmp_path):
+    names = 'pca','autoencoder','morphology','morphology, re-cut','morphology, other survey','morphology, raw cutout','trees with votes','network with votes'
+    more = [p for k,o in voted.items() for p in (f'--{k}', o)] + ['--out', tmp_path/'out', '--size', 32, '--epochs', .03, '--only', *names]
+    text = run('morphology.py', *more, '--seeds', 1, '--json', tmp_path/'o.json')
+    out = result(tmp_path/'o.json', 'morphology')
+    rows = {o['name']: o for o in out['rows']}
+    assert tuple(rows) == names and all(f'{o}, seed 0: ' in text for o in names) and out['images'] == 150 and sum(out['classes'].values()) <= 110
+    for k,o in rows.items():
+        assert o['ami'] is None if 'other' in k else o['ami']['least'] == o['ami']['mean'] == o['ami']['most'] and o['ami']['sd'] is None
+    assert all(o in out['presets']['morphology'] for o in ('epochs_alpha', 'size')) and str(tmp_path) not in (tmp_path/'o.json').read_text()
+    again = run('morphology.py', *more, '--seeds', 1, '--json', tmp_path/'again.json')
+    assert 'seed 0: ' not in again and json.loads((tmp_path/'again.json').read_text())['each'] == out['each']
+
+def test_components_of_one_family_are_joined(monkeypatch):
+    monkeypatch.syspath_prepend(str(folder))
+    bench = runpy.run_path(str(folder/'morphology.py'))
+    means = np.array([[0., 0], [9, 9], [.5, 0], [9, 8], [-9, 0]])
+    got = bench['families'](bench['Found'](None, None, None, means, np.ones((5, 2))))
+    assert got[0] == got[2] != got[1] == got[3] and len(set(got)) == 3
