@@ -36,6 +36,7 @@ from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
 from .ranks import Ranks
 from .survey import Survey
 from .vade import VaDE,load_weights
+from .views import Views,view_loaders
 
 # %% ../nbs/41_learner.ipynb #f06917b2
 class PhaseWeights(Callback):
@@ -116,7 +117,7 @@ class StopIfDiverged(Callback):
     order = 20
     def before_fit(self):
         d = float(np.prod(self.dls.train.dataset.survey.shape))
-        self.limits = 10*d, 1e7, 1e7, 1e7, 1e7
+        self.limits = 10*d if not self.model.arch.n_scales else 1e7, *[1e7]*(len(self.loss_func.names)-1)
         self.worst, self.every = torch.zeros(len(self.limits), device=self.model.device), 1 if self.model.device.type == 'cpu' else 50
 
     def after_loss(self):
@@ -264,6 +265,12 @@ def described(learn) -> dict: # Ready for JSON
         sha256=sha256(''.join(sums).encode()).hexdigest())
     return json.loads(json.dumps(dict(format=1, preset=asdict(learn.preset), seed=learn.seed, survey=on)))
 
+def _begun(run):
+    "What the `run.json` of a run says; the fields of its preset that are younger than it have their defaults."
+    said = read_json(run/'run.json', BadModel)
+    try: return said | dict(preset=Preset(**said['preset']))
+    except (KeyError, TypeError, BadInput): raise BadModel(f'{run}/run.json is damaged or of another version; train into another folder.') from None
+
 def claim(
     learn, # What is to be trained
     write:bool = True, # Write `run.json` where there is none, or only look
@@ -274,8 +281,9 @@ def claim(
         taken = folder.exists() and (not folder.is_dir() or any((folder/o).exists() for o in ('model', 'checkpoint', 'history.csv')))
         need(not taken, f'{folder} holds something else already; choose another folder, or remove it first.', BadModel)
         return write_json(folder/'run.json', mine) if write else None
-    there = read_json(folder/'run.json', BadModel)
-    what = next((o for o in ('format', 'survey', 'seed', 'preset') if not isinstance(there, dict) or there.get(o) != mine[o]), None)
+    there = _begun(folder)
+    there = json.loads(json.dumps(there | dict(preset=asdict(there['preset']))))
+    what = next((o for o in mine if there.get(o) != mine[o]), None)
     need(not what, f'{folder} was begun with another {what}; go on with the same, or choose another folder.', BadModel)
 
 # %% ../nbs/41_learner.ipynb #2f38bc7b
@@ -320,6 +328,10 @@ def fit_phases(self:VaDELearner):
     return self
 
 # %% ../nbs/41_learner.ipynb #31217230
+def _loaders(survey, p, seed, device):
+    if p.views: return view_loaders(survey, Views(), p.consistency > 0, p.batch_size, p.valid, seed, device)
+    return survey_loaders(survey, p.batch_size, p.valid, p.flips, seed, device)
+
 def vade_learner(
     survey:Survey, # Packed images
     preset = 'small', # 'paper', 'full', 'small', or a `Preset`; its size and bands follow the survey
@@ -331,13 +343,13 @@ def vade_learner(
     "A learner for a survey, ready for `fit_phases`."
     need_seed(seed)
     p = with_changes(get_preset(preset), **changes, size=survey.shape[-1], bands=survey.shape[0])
-    dls = survey_loaders(survey, p.batch_size, p.valid, p.flips, seed, device)
+    dls = _loaders(survey, p, seed, device)
     n, k = min(len(dls.train.dataset), p.init_batches*dls.train.bs), p.arch.n_components
     need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     torch.manual_seed(seed)
     model = VaDE(p.arch, survey.packing).to(dls.device, memory_format=torch.channels_last)
     model.always_draw = p.always_draw
-    learn = VaDELearner(dls, model, VaDELoss(model, p.reconstruction, p.l2, p.scaling),
+    learn = VaDELearner(dls, model, VaDELoss(model, p.reconstruction, p.l2, p.scaling, p.aperture, p.consistency),
         opt_func=partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True))
     learn.preset, learn.folder, learn.seed, learn.rows = p, run and Path(run), seed, []
     learn.remove_cb(learn.recorder).add_cb(LossRecorder())
@@ -366,9 +378,8 @@ def restore(
 # %% ../nbs/41_learner.ipynb #9bd3ba10
 def _saved(run, preset, seed, changes):
     "The preset and seed of a run that was begun, if nothing else is asked for."
-    saved = read_json(run/'run.json', BadModel)
-    try: was = Preset(**saved['preset'])
-    except (KeyError, TypeError): raise BadModel(f'{run}/run.json is damaged or of another version; train into another folder.') from None
+    saved = _begun(run)
+    was = saved['preset']
     asked = with_changes(get_preset(preset or was), **changes, size=was.arch.size, bands=was.arch.bands)
     differ = [f'{k} {o[k]}' for o,n in ((asdict(was), asdict(asked)), (asdict(was.arch), asdict(asked.arch))) for k in o if k != 'arch' and o[k] != n[k]]
     if seed not in (None, saved['seed']): differ.append(f'seed {saved["seed"]}')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['likelihoods', 'reconstructions', 'squared_error', 'cross_entropy', 'aperture_map', 'halving', 'pyramid',
-           'noise_likelihood', 'gaussian_kl', 'mixture_kl', 'l2', 'VaDELoss']
+           'noise_likelihood', 'gaussian_kl', 'mixture_kl', 'l2', 'divergence', 'VaDELoss']
 
 # %% ../nbs/33_losses.ipynb #d18c2152
 import math,torch
@@ -96,28 +96,40 @@ def l2(
     return strength*torch.stack(torch._foreach_norm(ps)).square().sum()
 
 # %% ../nbs/33_losses.ipynb #ef8d63eb
+def divergence(
+    one, # Means and log-variances, each (n, J)
+    other, # Those of the other view
+) -> torch.Tensor: # A number, in nats an image
+    "Half the sum of both Kullback-Leibler divergences between the Gaussians of two views, mean over images."
+    (m, v), (n, w) = one, other
+    return ((m-n).square()*((-v).exp() + (-w).exp()) + 2*(torch.cosh(v-w) - 1)).sum(-1).mean()/4
+
+# %% ../nbs/33_losses.ipynb #a674f9a6
 class VaDELoss:
     "The weighted sum of the parts, which stay readable in `last` and, by name, in `parts`."
-    names = 'rec', 'gaussian_kl', 'mixture_kl', 'l2', 'loss'
     def __init__(self,
         model, # The `VaDE` whose mixture and weights enter the loss
         reconstruction:str = 'squared_error', # 'cross_entropy', or 'gaussian' or 'pyramid' of a model with `n_scales`
         l2_strength:float = 0.01, # Of the penalty on weights
         scaling:str = 'exact', # Of the responsibilities: 'exact', or 'minmax' as the paper trained
         aperture:float = 0., # Half-widths around the middle in which pixels count fully; 0 for everywhere
+        consistency:float = 0., # Weight of the distance between two views of each image; 0 where there is one view
     ):
         need(reconstruction in reconstructions, f'the reconstruction loss {reconstruction!r} is not known; use one of {", ".join(reconstructions)}.')
         self.model, self.l2_strength, self.scaling = model, l2_strength, scaling
         need(reconstruction not in likelihoods or model.arch.n_scales, f'the {reconstruction} loss learns its noise with the model; give it n_scales.')
-        self.kind, self.aperture, self.weights, self.last, self.n = reconstruction, aperture, dict(gaussian_kl=1., mixture_kl=0.), (), 0
+        self.kind, self.aperture, self.consistency = reconstruction, aperture, consistency
+        self.weights, self.last, self.n = dict(gaussian_kl=1., mixture_kl=0.), (), 0
+        self.names = 'rec', 'gaussian_kl', 'mixture_kl', *['consistency']*bool(consistency), 'l2', 'loss'
 
-    def __call__(self, out, x, rows=None):
-        w = dict(rec=1., l2=1.) | self.weights
+    def __call__(self, out, x, rows=None, other=None):
+        w = dict(rec=1., l2=1., consistency=self.consistency) | self.weights
         fs = dict(rec=lambda: self.rec(out.recon, x), gaussian_kl=lambda: gaussian_kl(out.z_mean, out.z_log_var),
-            mixture_kl=lambda: mixture_kl(self.model.mixture, out, self.scaling), l2=lambda: l2(self.model, self.l2_strength))
+            mixture_kl=lambda: mixture_kl(self.model.mixture, out, self.scaling), l2=lambda: l2(self.model, self.l2_strength),
+            consistency=lambda: divergence((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other)))
         parts = {}
-        for k,f in fs.items():
-            with torch.set_grad_enabled(torch.is_grad_enabled() and w[k] != 0): parts[k] = f()
+        for k in self.names[:-1]:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and w[k] != 0): parts[k] = fs[k]()
         loss = sum(w[k]*p for k,p in parts.items() if w[k])
         self.last, self.n = torch.stack([o.detach() for o in (*parts.values(), loss)]), len(x)
         return loss

@@ -28,6 +28,8 @@ class Preset:
     init_covariance:str = 'diag' # Of the groups found in them: 'diag' or 'full'
     reconstruction:str = 'squared_error' # 'cross_entropy', or with noise that is learnt: 'gaussian', or 'pyramid' for each of `n_scales`
     aperture:float = 0. # Half-widths around the middle in which pixels count fully, in a canonical frame; 0 for everywhere
+    views:bool = False # Show the galaxies turned, mirrored and in company, while the target stays as it is?
+    consistency:float = 0. # Weight of how far the encoder's answers to two such views are apart, with `views`
     l2:float = 0.01 # Strength of the penalty on weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
     lr:float = 3e-4 # Adam's learning rate at the start
@@ -57,13 +59,14 @@ def _check(p):
     every('epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: isinstance(v, int) and v >= 1, 'a whole number of at least 1')
     every('epochs_static', lambda v: isinstance(v, int) and v >= 0, 'a whole number of at least 0')
     every('lr lr_end', lambda v: number(v) and 0 < v < math.inf, 'a number above 0')
-    every('alpha mixture_weight l2 clip', lambda v: number(v) and 0 <= v < math.inf, 'a number that is not negative')
+    every('alpha mixture_weight l2 clip consistency', lambda v: number(v) and 0 <= v < math.inf, 'a number that is not negative')
     every('valid', lambda v: number(v) and 0 < v < 1, 'a number between 0 and 1')
     every('mend', lambda v: number(v) and 0 <= v <= 1, 'a number from 0 to 1')
-    every('sample_alpha flips bf16 set_mixture keep_adam always_draw settle', lambda v: isinstance(v, bool), 'True or False')
+    every('sample_alpha flips bf16 set_mixture keep_adam always_draw settle views', lambda v: isinstance(v, bool), 'True or False')
     every('aperture', lambda v: number(v) and 0 <= v < 1.5, 'a number from 0 to 1.5, in half-widths of the image')
     need(_n_scales(p.reconstruction, p.arch.n_scales) == p.arch.n_scales,
         f'n_scales is {p.arch.n_scales} and reconstruction {p.reconstruction}; give pyramid 2 or more, gaussian 1, and all others 0.')
+    need(p.views or not p.consistency, f'consistency is {p.consistency} without views; it compares two views, so set views=True.')
     for name,known in choices.items(): every(name, lambda v: v in known, f'one of {", ".join(known)}')
 
 choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy', 'gaussian', 'pyramid'),

@@ -12,13 +12,14 @@ from html import escape
 from pathlib import Path
 from matplotlib.figure import Figure
 from .catalogue import to_model,write_table
-from .charts import plot_choice_of_k,plot_class_counts,plot_history,plot_occupancy,plot_ranking,plot_responsibilities,plot_shares,plot_split
+from .charts import plot_choice_of_k,plot_class_counts,plot_history,plot_leakage,plot_occupancy,plot_ranking,plot_responsibilities,plot_shares,plot_split,plot_vitals
 from .components import members
 from .core import AstrovaderError,need_seed,progress,provenance,rng,whole,write_json
 from .findings import gather,zoo_cuts
 from .generate import draw,need_ours,to_bytes
 from .metrics import extremes
-from .plots import palette,plot_components,plot_deblending,plot_galaxies,plot_pairs,plot_reconstructions,plot_tour,plot_traversal,png
+from .overlap import vital_names
+from .plots import palette,plot_components,plot_deblending,plot_galaxies,plot_pairs,plot_reconstructions,plot_rows,plot_tour,plot_traversal,png
 
 # %% ../nbs/72_report.ipynb #4b61ad0a
 class Page:
@@ -134,6 +135,13 @@ def _overview(g, page):
         'galaxies have it as their most probable one. Images as the model was given them.') + f'<p>Each of them in detail:</p><nav>{links}</nav>'
 
 # %% ../nbs/72_report.ipynb #cc464ba5
+def _watched(g, page):
+    "The health of the components from epoch to epoch, where the history has it."
+    h = g.history
+    if h is None or not set(vital_names) <= set(h) or not (h.phase != 'alpha').any(): return ''
+    return page.figure('health-history', plot_vitals(h), 'Health of the components on the validation images, since there is a mixture. Above: the part of the mixture’s weight that the shares of the objects '
+        'contradict (total variation), and the share of the latents’ variance that lies between components. Below: what should be zero.')
+
 def _training(g, page):
     text = ('Total loss and its parts against the epoch, means over the images of sums over pixels or latents, for training and validation. Bands mark the phases. A divergence is faint '
         'while its weight in the loss is zero; that of the mixture begins when the mixture is fitted. The total also holds the penalty on weights.')
@@ -141,7 +149,7 @@ def _training(g, page):
     elif g.keras: said = (f'<p>The weights were not trained here: they come from <b>{_keras(g, "file")}</b>, a Keras file whose SHA-256 is <code>{_keras(g, "sha256")}</code>. '
         'No history came with them, so the page cannot show how their training went.</p>')
     else: said = '<p>How the training went cannot be shown, since the run has no history.csv. Training writes it beside the model: copy it there, and make this page again.</p>'
-    return '<h2>Training</h2>' + said
+    return '<h2>Training</h2>' + said + _watched(g, page)
 
 # %% ../nbs/72_report.ipynb #ed26db6c
 def _reconstructions(g, page):
@@ -171,6 +179,56 @@ def _numbers(g, page):
         page.figure('responsibilities', plot_responsibilities(g.matrix), shared)
 
 # %% ../nbs/72_report.ipynb #10443fa3
+def _in_words(t, c):
+    "The totals in a paragraph."
+    same = f'{t.duplicates:.0f} pair{"" if t.duplicates == 1 else "s"} of components' if t.duplicates else 'No two components'
+    said = (f'{same} overlap so far (a Bhattacharyya coefficient above 0.9) that they are one; {t.empties:.0f} are empty. Mixture weights and shares of the objects differ by '
+        f'{t.total_variation:.1%} in all (total variation). {t.between_share:.0%} of the variance of the latents lies between components, and {t.inactive:.0f} latents do nothing.')
+    if not c: return f'<p>{said}</p>'
+    return (f'<p>{said} Named after the class that most of their objects have, on one half of the {c["objects"]:,} objects whose class is known, components give the class of '
+        f'{c["right"]:.0%} of the other half, with a mean probability of {c["sure"]:.2f}: an expected calibration error of {c["ece"]:.3f} ± {c["ece_error"]:.3f}, '
+        f'where true probabilities would have {c["ece_by_chance"]:.3f}.</p>')
+
+def _unhealthy(g, page):
+    h = g.health
+    overlap = plot_shares(pd.DataFrame(h.overlap).rename_axis('component', axis=0).rename_axis('component', axis=1), 'Bhattacharyya coefficient')
+    leaks = ('What the component tells of things that are not the galaxy in the middle: mutual information in nats, less that of shuffled labels, whose scatter (two standard deviations) is grey. '
+        f'Of up to {h.leakage.objects.max():,} galaxies; angles of those whose axis ratio is below 0.8, and places of companions with at least 2% of the light.')
+    page.table('health', h.totals, '')
+    page.table('leakage', h.leakage, '')
+    return _in_words(h.totals.iloc[0], h.calibration) + page.figure('leakage', plot_leakage(h.leakage), leaks) + \
+        page.figure('overlap', overlap, 'How far every two components overlap, whatever their weights: 1 for the same Gaussian, 0 for distinct ones.') + \
+        page.table('components', h.components, 'Objects, share of them and mixture weight, and the component that overlaps most with each.') + \
+        page.table('latent-health', h.latents, 'Each latent’s variance over the survey, the share of it that lies between components, and its cost: nats an image spends on it beyond its component. '
+            'A latent is active where its variance is above 0.01.')
+
+def _healthy(g, page): return '<h2>Health of the components</h2>' + _part(g, page, 'health', _unhealthy)
+
+# %% ../nbs/72_report.ipynb #1009c158
+def _alikes(g, page):
+    t = g.alike
+    rows, n = t.of.unique(), t['rank'].max()
+    fig = plot_rows(g.survey.images(t.row.to_numpy()).reshape(len(rows), n, *g.survey.shape), g.survey.images(rows),
+        names=[f'{g.labels[o]}' for o in rows], texts=t.distance.map('{:.1f}'.format).to_numpy().reshape(len(rows), n))
+    page.table('alike', t.drop(columns=['of', 'row']).assign(query=g.cat.object_id.to_numpy()[t.of]), '')
+    return page.figure('alike', fig, f'Galaxies drawn at random (seed {g.seed}), with the number of their component, and the {n} nearest to each in the latent space. The number above is the distance, '
+        'in standard deviations within components (Mahalanobis, pooled over components).', 110)
+
+def _oddest(g, page, n=24):
+    first = {o: g.odd.nlargest(n, o).index.to_numpy() for o in ('density_rank', 'error_rank')}
+    cut = min(12, len(g.odd))
+    rows = [o[i:i+cut] for o in first.values() for i in range(0, len(o), cut)]
+    texts = [[f'{g.odd.tail_share[i]:.4f}' if j < len(rows)/2 else f'{g.odd.recon_error[i]:.0f}' for i in o] for j,o in enumerate(rows)]
+    names = [o if i == 0 else '' for o in ('low density', 'large error') for i in range(len(rows)//2)]
+    page.table('outliers', g.odd, '')
+    return page.figure('outliers', plot_rows([g.survey.images(o) for o in rows], names=names, texts=texts),
+        f'The oddest galaxies by two scores. Above, where the mixture is thin: the number is the share of the mixture’s own draws with a lower density still. '
+        'Below, where the reconstruction fails: the number is its squared error. Artifacts and odd galaxies come first, and so do very large and very bright ones. '
+        f'{len(np.intersect1d(*first.values()))} galaxies are among the first {len(first["error_rank"])} by both.', 110)
+
+def _odd_and_alike(g, page): return '<h2>Look-alikes and outliers</h2>' + _part(g, page, 'alike', _alikes) + _part(g, page, 'odd', _oddest)
+
+# %% ../nbs/72_report.ipynb #163edc30
 _of_kinds = 'component', 'kind', 'objects', 'companion_share', 'crowded', 'direction', 'angle', 'mean_galaxy', 'recon_error', 'error_rank'
 
 def _split(g, page):
@@ -195,7 +253,7 @@ def _seconds(g, page, n=12):
 
 def _apart(g, page): return '<h2>What sets the components apart</h2>' + _part(g, page, 'kinds', _split) + _part(g, page, 'second', _seconds)
 
-# %% ../nbs/72_report.ipynb #1009c158
+# %% ../nbs/72_report.ipynb #f2f1a803
 def _tour(g, page):
     t, said = g.tour, ' → '.join(map(str, g.tour.stops.component))
     fig = plot_tour(t.images, t.stops['at'], t.stops.component, k=g.k)
@@ -211,7 +269,7 @@ def _traversal(g, page, n=20):
     return page.figure('latents', fig, f'Each latent from its minimum to its maximum over the survey, the others at their means{f", for the {n} latents" if n < len(t.images) else ""}. '
         'Those that change the image most come first.', 110)
 
-# %% ../nbs/72_report.ipynb #d869999c
+# %% ../nbs/72_report.ipynb #fd5fe569
 _goals = dict(masked='its look-alike', random='a galaxy at random', itself='itself, painted over')
 
 def _ranges(t, columns):
@@ -233,7 +291,7 @@ def _deblending(g, page):
 def _latents(g, page):
     return '<h2>The latent space</h2>' + ''.join(_part(g, page, k, f) for k,f in dict(tour=_tour, traversal=_traversal, deblending=_deblending).items())
 
-# %% ../nbs/72_report.ipynb #e2901aa7
+# %% ../nbs/72_report.ipynb #d9cad83b
 def _file_names(columns):
     "A file name for each column, numbered where two would be the same."
     out = {}
@@ -258,7 +316,7 @@ def _agreement(g, page):
         '(0 for chance in the first, 1 for the same partition). purity: share of objects in their component’s majority class. balanced_accuracy and kappa: of that majority vote, '
         'a mean over classes, and the share of right ones beyond chance.', shown)
 
-# %% ../nbs/72_report.ipynb #fd5fe569
+# %% ../nbs/72_report.ipynb #8ac39918
 def _counts(g, page):
     kind = 'debiased votes' if g.votes.kind == 'debiased' else 'fractions of votes'
     asked = 'more than 20 votes on each question' if g.votes.min_votes is None else 'however many votes, since they are not counted'
@@ -279,7 +337,7 @@ def _shares(g, page):
     return page.figure('votes', plot_shares(g.shares.rename_axis(columns='component'), 'share of votes'),
         'Galaxy Zoo 2 votes in each component: of all votes on a question by volunteers, the share that each answer got.')
 
-# %% ../nbs/72_report.ipynb #1f443008
+# %% ../nbs/72_report.ipynb #45323f38
 def _classes(g, page):
     show = [c for c in g.known if c not in zoo_cuts and not set(g.known[c].dropna().str.lower()) <= {'true', 'false'}]
     said = '<p>The components were found without these classes, which come from columns of the survey’s index.</p>' if g.known else ''
@@ -287,7 +345,7 @@ def _classes(g, page):
     return '<h2>Known classes</h2>' + said + _part(g, page, 'agree', _agreement) + tabs + \
         ''.join(_part(g, page, k, f) for k,f in dict(counts=_counts, ranking=_ranking, shares=_shares).items())
 
-# %% ../nbs/72_report.ipynb #e042ecdd
+# %% ../nbs/72_report.ipynb #71b7dcca
 def _chosen(g, page):
     page.table('choice-of-k', pd.concat(g.choice, names=['batch', None]).reset_index(level=0), '')
     fig = plot_choice_of_k({f'batches of {o:,}': t for o,t in g.choice.items()}, g.k)
@@ -297,7 +355,7 @@ def _chosen(g, page):
 
 def _choice(g, page): return '<h2>How many components</h2>' + _part(g, page, 'choice', _chosen)
 
-# %% ../nbs/72_report.ipynb #45323f38
+# %% ../nbs/72_report.ipynb #b32ce4f3
 def _said(g, o, some):
     "A component in a sentence."
     kind = '' if g.kinds is None else f'{g.kinds.kind[int(o.component)].capitalize()}; '
@@ -316,7 +374,7 @@ def _component(g, c, page):
     head = f'<h3 id="c{c}"><span class="chip" style="background:{_hex(c,g.k)}">{c}</span> Component {c}</h3>'
     return f'{head}<p>{_said(g, g.occ.iloc[c], len(top))}.</p><div class="trio">{"".join(figs)}</div>'
 
-# %% ../nbs/72_report.ipynb #b0789f5b
+# %% ../nbs/72_report.ipynb #c5bc6f90
 def _components(g, page): return '<h2>Each component</h2>' + ''.join(_component(g, c, page) for c in progress(range(g.k), 'components'))
 
 def _settings(g, page):
@@ -324,8 +382,8 @@ def _settings(g, page):
     lines = [f'{k} = {v}' for part in of for k,v in part.items()]
     return f'<h2>Settings</h2><details><summary>Every setting of the model, the versions, and how the survey was packed</summary><pre>{escape(chr(10).join(lines))}</pre></details>'
 
-# %% ../nbs/72_report.ipynb #d75798c9
-sections = _head,_overview,_training,_reconstructions,_numbers,_apart,_latents,_classes,_choice,_components,_settings
+# %% ../nbs/72_report.ipynb #8764ea91
+sections = _head,_overview,_training,_reconstructions,_numbers,_healthy,_apart,_latents,_odd_and_alike,_classes,_choice,_components,_settings
 
 def report(
     run, # The folder of a run
@@ -346,5 +404,6 @@ def report(
         (tmp/'index.html').write_text(f'<!doctype html><html lang="en"><head>{meta}{title}<style>{_css}</style></head><body>{body}</body></html>', encoding='utf-8')
         write_table(g.cat, tmp/'tables/catalogue.parquet')
         agree = [] if g.agree is None else g.agree.to_dict('records')
-        write_json(tmp/'report.json', provenance(seed=seed, run=str(run), survey=str(survey.path), worries=g.worries, left_out=g.left_out, agreement=agree))
+        fit = {} if g.health is None else g.health.totals.iloc[0].dropna().to_dict()
+        write_json(tmp/'report.json', provenance(seed=seed, run=str(run), survey=str(survey.path), worries=g.worries, left_out=g.left_out, agreement=agree, health=fit))
     return Path(out)/'index.html'

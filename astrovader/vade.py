@@ -41,7 +41,7 @@ class VaDE(nn.Module):
         self.mixture = (RawMixture if arch.raw_mixture else Mixture)(arch.n_components, arch.n_latent)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), math.log(.25**2)/self.pace))
 
-    floor, pace = math.log(1/12/255**2), 20.
+    floor, pace = math.log(1/12/255**2), 50.
     @property
     def noise_log_vars(self): return self.floor + F.softplus(self.pace*self.log_noise - self.floor)
     @property

@@ -1,0 +1,78 @@
+"Training with noise that is learnt, residual blocks and up-sampling first: from a survey to a model, a resumed run, figures and ONNX."
+import json
+import numpy as np,pytest,torch
+from fastai.callback.core import Callback
+from astrovader.charts import plot_history
+from astrovader.catalogue import catalogue
+from astrovader.core import BadInput
+from astrovader.findings import history_worries
+from astrovader.learner import begin,train,vade_learner
+from astrovader.onnx import to_onnx
+from astrovader.phases import presets
+from astrovader.survey import pack_arrays
+from astrovader.synth import sky
+from astrovader.vade import VaDE
+
+tiny = dict(encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
+    epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=20, lr=3e-3, valid=.1, alpha=1., mixture_weight=1., clip=0.)
+new = dict(reconstruction='pyramid', n_scales=3, residual=True, upsample_first=True, aperture=.6)
+
+class StopAfterFour(Callback):
+    order = 90
+    def after_epoch(self):
+        if self.epoch == 3: raise KeyboardInterrupt
+
+@pytest.fixture(scope='module')
+def survey(tmp_path_factory): return pack_arrays(sky(400, 32)[0], tmp_path_factory.mktemp('likelihoods')/'survey')
+
+@pytest.fixture(scope='module')
+def trained(survey, tmp_path_factory):
+    run = tmp_path_factory.mktemp('trained')/'run'
+    return train(survey, run, **tiny, **new), run
+
+def test_the_noise_falls_and_the_model_says_so(trained, survey):
+    learn, run = trained
+    h, model = learn.history, VaDE.load(run/'model')
+    assert h.train_rec.iloc[-1] < h.train_rec.iloc[0] and h.train_rec.iloc[-1] < 0 and np.isfinite(h.train_loss).all()
+    assert (model.noise_log_vars < np.log(.1**2)).all() and model.log_noise.shape == (3,)
+    for o in json.loads((run/'run.json').read_text())['preset'], model.meta['preset']:
+        assert o['reconstruction'] == 'pyramid' and o['aperture'] == .6 and o['arch']['residual'] and o['arch']['n_scales'] == 3
+    assert catalogue(model, survey).recon_error.min() > 0
+
+def test_figures_and_findings_of_negative_losses(trained):
+    h = trained[0].history
+    assert plot_history(h).axes[1].get_yscale() == 'linear'
+    h.loc[h.index[-2], ['train_rec', 'valid_rec']] = 100.
+    assert not [o for o in history_worries(h) if 'reconstruction error fell' in o or 'worse than' in o]
+
+def test_a_resumed_run_ends_at_the_same_noise(trained, survey, tmp_path):
+    learn = begin(survey, tmp_path/'run', **tiny, **new).add_cb(StopAfterFour())
+    with pytest.raises(KeyboardInterrupt): learn.fit_phases()
+    again = begin(survey, tmp_path/'run', resume=True).fit_phases()
+    assert torch.equal(again.model.log_noise, trained[0].model.log_noise)
+
+@pytest.mark.parametrize('kind', ('gaussian', 'pyramid'))
+def test_bfloat16_trains_as_float32(kind, survey):
+    a, b = (vade_learner(survey, bf16=o, **tiny | dict(epochs_alpha=2), **new | dict(reconstruction=kind, n_scales=1 if kind == 'gaussian' else 3)).fit_phases()
+        for o in (False, True))
+    ends = np.array([[o.history.train_rec.iloc[0] - o.history.train_rec.iloc[-1]] for o in (a, b)])
+    assert ends.min() > 0 and abs(ends[0]/ends[1] - 1) < .05
+    assert (a.model.noise_log_vars - b.model.noise_log_vars).abs().max() < .2
+
+def test_onnx_says_the_same(trained, tmp_path):
+    pytest.importorskip('onnxruntime')
+    to_onnx(trained[1], tmp_path/'out')
+    assert max(json.loads((tmp_path/'out/export.json').read_text())['differences'].values()) < 1e-4
+
+def test_what_was_saved_before_loads(tmp_path):
+    VaDE(presets['small'].arch).save(tmp_path/'m')
+    said = json.loads((tmp_path/'m/model.json').read_text())
+    for o in 'residual', 'upsample_first', 'n_scales': del said['architecture'][o]
+    (tmp_path/'m/model.json').write_text(json.dumps(said))
+    model = VaDE.load(tmp_path/'m')
+    assert model.arch == presets['small'].arch and not any('noise' in o or 'around' in o for o in model.state_dict())
+
+def test_wrong_options_are_refused(survey):
+    for bad,why in (dict(reconstruction='pyramid', n_scales=1), 'n_scales is 1'), (dict(n_scales=2), 'n_scales is 2'), (dict(aperture=-1.), 'aperture is -1'), \
+            (dict(residual='yes'), 'residual is'), (dict(reconstruction='pyramid', n_scales=9), 'do not have 9 scales'):
+        with pytest.raises(BadInput, match=why): vade_learner(survey, **tiny | bad)
