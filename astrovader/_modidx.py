@@ -501,6 +501,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'astrovader/learner.py'),
                                     'astrovader.learner.VaDELearner.tell': ('learner.html#vadelearner.tell', 'astrovader/learner.py'),
                                     'astrovader.learner._begun': ('learner.html#_begun', 'astrovader/learner.py'),
+                                    'astrovader.learner._fitted': ('learner.html#_fitted', 'astrovader/learner.py'),
                                     'astrovader.learner._loaders': ('learner.html#_loaders', 'astrovader/learner.py'),
                                     'astrovader.learner._opt_tensors': ('learner.html#_opt_tensors', 'astrovader/learner.py'),
                                     'astrovader.learner._saved': ('learner.html#_saved', 'astrovader/learner.py'),

@@ -60,7 +60,7 @@ def astrovader_pack(
 def astrovader_train(
     survey:str, # The folder of a packed survey
     run:str, # The folder to write: model/, history.csv and checkpoint/
-    preset:str = None, # 'small' for two processors, which is the default; 'full' with the paper's sizes; or 'paper' as its authors ran it
+    preset:str = None, # 'morphology' for canonical images, which is the default; 'small', 'full' with the paper's sizes; or 'paper' as its authors ran it
     n_components:int = None, # K, components of the mixture
     n_latent:int = None, # J, latent dimensions
     epochs_alpha:int = None, # Epochs of the first phase

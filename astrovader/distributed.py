@@ -95,7 +95,7 @@ def _libraries():
 def train(
     survey, # A `Survey`, or the folder of one; all processes see it
     run, # The folder to write; the first process writes it, all of them see it
-    preset = None, # 'small' if None, 'full', 'paper', or a `Preset`
+    preset = None, # 'morphology' if None, 'small', 'full', 'paper', or a `Preset`
     seed:int = None, # Of everything random; 0 if None
     resume:bool = False, # Go on with the run, in whatever number of processes it was begun
     device = None, # fastai's default device if None; in several processes 'cpu', or the GPU of each if None

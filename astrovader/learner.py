@@ -328,13 +328,17 @@ def fit_phases(self:VaDELearner):
     return self
 
 # %% ../nbs/41_learner.ipynb #31217230
+def _fitted(p, bands, size):
+    "A preset for images of a shape: no more scales than they have."
+    return with_changes(p, size=size, bands=bands, n_scales=min(p.arch.n_scales, size.bit_length()-1))
+
 def _loaders(survey, p, seed, device):
     if p.views: return view_loaders(survey, Views(), p.consistency > 0, p.batch_size, p.valid, seed, device)
     return survey_loaders(survey, p.batch_size, p.valid, p.flips, seed, device)
 
 def vade_learner(
     survey:Survey, # Packed images
-    preset = 'small', # 'paper', 'full', 'small', or a `Preset`; its size and bands follow the survey
+    preset = 'morphology', # 'small', 'full', 'paper', or a `Preset`; its size and bands follow the survey
     run = None, # A folder for the history, the checkpoints and the model; nothing is written if None
     seed:int = 0, # Of the start, the split, the order, the flips and the draws
     device = None, # fastai's default device if None
@@ -342,7 +346,7 @@ def vade_learner(
 ) -> VaDELearner:
     "A learner for a survey, ready for `fit_phases`."
     need_seed(seed)
-    p = with_changes(get_preset(preset), **changes, size=survey.shape[-1], bands=survey.shape[0])
+    p = with_changes(_fitted(get_preset(preset), *survey.shape[:2]), **changes)
     dls = _loaders(survey, p, seed, device)
     n, k = min(len(dls.train.dataset), p.init_batches*dls.train.bs), p.arch.n_components
     need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
@@ -380,7 +384,7 @@ def _saved(run, preset, seed, changes):
     "The preset and seed of a run that was begun, if nothing else is asked for."
     saved = _begun(run)
     was = saved['preset']
-    asked = with_changes(get_preset(preset or was), **changes, size=was.arch.size, bands=was.arch.bands)
+    asked = with_changes(_fitted(get_preset(preset or was), was.arch.bands, was.arch.size), **changes)
     differ = [f'{k} {o[k]}' for o,n in ((asdict(was), asdict(asked)), (asdict(was.arch), asdict(asked.arch))) for k in o if k != 'arch' and o[k] != n[k]]
     if seed not in (None, saved['seed']): differ.append(f'seed {saved["seed"]}')
     need(not differ, f'{run} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave those options away, or choose another folder.', BadModel)
@@ -390,7 +394,7 @@ def _saved(run, preset, seed, changes):
 def begin(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`
-    preset = None, # 'small' if None, 'full', 'paper', or a `Preset`
+    preset = None, # 'morphology' if None, 'small', 'full', 'paper', or a `Preset`
     seed:int = None, # Of everything random; 0 if None
     resume:bool = False, # Go on with the run, from its last checkpoint
     device = None, # fastai's default device if None
@@ -402,7 +406,7 @@ def begin(
     begun = (run/'run.json').exists()
     need(resume or not begun, f'{run} holds a training already; go on with it by --resume, or choose another folder.', BadModel)
     if begun: (preset, seed), changes = _saved(run, preset, seed, changes), {}
-    learn = vade_learner(survey, preset or 'small', run, seed or 0, device, **changes)
+    learn = vade_learner(survey, preset or 'morphology', run, seed or 0, device, **changes)
     learn.ranks = ranks
     if resume and not begun: learn.tell(f'there is nothing to go on from in {run}; starting anew')
     claim(learn, write=False)

@@ -1,6 +1,6 @@
-"Training with noise that is learnt, residual blocks and up-sampling first: from a survey to a model, a resumed run, figures and ONNX."
+"Training with noise that is learnt, views, residual blocks and up-sampling first: from a survey to a model, a resumed run, figures and ONNX."
 import json
-import numpy as np,pytest,torch
+import numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
 from astrovader.charts import plot_history
 from astrovader.catalogue import catalogue
@@ -28,7 +28,7 @@ def survey(tmp_path_factory): return pack_arrays(sky(400, 32)[0], tmp_path_facto
 @pytest.fixture(scope='module')
 def trained(survey, tmp_path_factory):
     run = tmp_path_factory.mktemp('trained')/'run'
-    return train(survey, run, **tiny, **new), run
+    return train(survey, run, 'small', **tiny, **new), run
 
 def test_the_noise_falls_and_the_model_says_so(trained, survey):
     learn, run = trained
@@ -46,14 +46,14 @@ def test_figures_and_findings_of_negative_losses(trained):
     assert not [o for o in history_worries(h) if 'reconstruction error fell' in o or 'worse than' in o]
 
 def test_a_resumed_run_ends_at_the_same_noise(trained, survey, tmp_path):
-    learn = begin(survey, tmp_path/'run', **tiny, **new).add_cb(StopAfterFour())
+    learn = begin(survey, tmp_path/'run', 'small', **tiny, **new).add_cb(StopAfterFour())
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     again = begin(survey, tmp_path/'run', resume=True).fit_phases()
     assert torch.equal(again.model.log_noise, trained[0].model.log_noise)
 
 @pytest.mark.parametrize('kind', ('gaussian', 'pyramid'))
 def test_bfloat16_trains_as_float32(kind, survey):
-    a, b = (vade_learner(survey, bf16=o, **tiny | dict(epochs_alpha=2), **new | dict(reconstruction=kind, n_scales=1 if kind == 'gaussian' else 3)).fit_phases()
+    a, b = (vade_learner(survey, 'small', bf16=o, **tiny | dict(epochs_alpha=2), **new | dict(reconstruction=kind, n_scales=1 if kind == 'gaussian' else 3)).fit_phases()
         for o in (False, True))
     ends = np.array([[o.history.train_rec.iloc[0] - o.history.train_rec.iloc[-1]] for o in (a, b)])
     assert ends.min() > 0 and abs(ends[0]/ends[1] - 1) < .05
@@ -72,7 +72,26 @@ def test_what_was_saved_before_loads(tmp_path):
     model = VaDE.load(tmp_path/'m')
     assert model.arch == presets['small'].arch and not any('noise' in o or 'around' in o for o in model.state_dict())
 
+@pytest.mark.parametrize('consistency', (0., 1.))
+def test_views_are_resumed_and_agree_where_they_must(consistency, survey, tmp_path):
+    seen = tiny | dict(views=True, consistency=consistency)
+    whole = train(survey, tmp_path/'whole', 'small', **seen)
+    learn = begin(survey, tmp_path/'run', 'small', **seen).add_cb(StopAfterFour())
+    with pytest.raises(KeyboardInterrupt): learn.fit_phases()
+    again = train(survey, tmp_path/'run', resume=True)
+    assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), whole.model.state_dict().values()))
+    h = pd.read_csv(tmp_path/'run/history.csv')
+    assert ('train_consistency' in h) == (consistency > 0) and np.isfinite(h.filter(like='train')).all(None)
+
+def test_a_run_begun_before_there_were_views_goes_on(survey, tmp_path):
+    learn = begin(survey, tmp_path/'run', 'small', **tiny).add_cb(StopAfterFour())
+    with pytest.raises(KeyboardInterrupt): learn.fit_phases()
+    said = json.loads((tmp_path/'run/run.json').read_text())
+    for o in 'views', 'consistency': del said['preset'][o]
+    (tmp_path/'run/run.json').write_text(json.dumps(said))
+    assert len(train(survey, tmp_path/'run', resume=True).history) == 6
+
 def test_wrong_options_are_refused(survey):
     for bad,why in (dict(reconstruction='pyramid', n_scales=1), 'n_scales is 1'), (dict(n_scales=2), 'n_scales is 2'), (dict(aperture=-1.), 'aperture is -1'), \
             (dict(residual='yes'), 'residual is'), (dict(reconstruction='pyramid', n_scales=9), 'do not have 9 scales'):
-        with pytest.raises(BadInput, match=why): vade_learner(survey, **tiny | bad)
+        with pytest.raises(BadInput, match=why): vade_learner(survey, 'small', **tiny | bad)
