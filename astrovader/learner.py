@@ -201,9 +201,13 @@ class KeepHistory(Callback):
 
     def say(self, r):
         left = np.mean([o['seconds'] for o in self.rows[-5:]])*(self.n_epoch - r['epoch'])
-        kl = 'gaussian_kl' if r['phase'] == 'alpha' else 'mixture_kl'
+        kl, health = ('gaussian_kl', '') if r['phase'] == 'alpha' else ('mixture_kl', self.health())
         self.tell(f"epoch {r['epoch']}/{self.n_epoch} {r['phase']}: rec {r['train_rec']:.2f} (valid {r['valid_rec']:.2f}), "
-            f"{kl.replace('_', ' ')} {r[f'train_{kl}']:.2f} (valid {r[f'valid_{kl}']:.2f}), {r['seconds']:.1f} s, {format_time(left)} left")
+            f"{kl.replace('_', ' ')} {r[f'train_{kl}']:.2f} (valid {r[f'valid_{kl}']:.2f}), {health}{r['seconds']:.1f} s, {format_time(left)} left")
+
+    def health(self):
+        v = self.vitals
+        return f"{v['duplicates']:.0f} duplicates, {v['empties']:.0f} empty, weights off by {v['total_variation']:.1%}, "
 
 # %% ../nbs/41_learner.ipynb #1a27d911
 def random_states() -> tuple: # tensors for safetensors, and a dict for JSON

@@ -35,20 +35,19 @@ from astrovader.phases import Preset,n_epochs,presets,with_changes
 from astrovader.survey import pack
 from astrovader.vade import VaDE
 
-small = presets['small']
-best = presets.get('morphology') or with_changes(small, n_scales=5, reconstruction='pyramid', alpha=1., mixture_weight=10., n_latent=16,
-    epochs_alpha=6, epochs_anneal=3, epochs_static=2, n_periods=1, batch_size=96, lr=1.5e-3, lr_end=3e-5, l2=1e-5)
+small, best = presets['small'], presets['morphology']
 
-# What its authors ran, but for the size of images and networks, and 47 epochs where they had 349
-_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0.)
+# What its authors ran, but for the size of images and networks, and the number of epochs
+_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0., settle=False)
+_short = dict(epochs_alpha=12, epochs_anneal=4, epochs_static=2, n_periods=1)
 _squares = dict(reconstruction='squared_error', alpha=small.alpha, mixture_weight=small.mixture_weight)
 
 def _idea(bands='rgb', **changes): return 'canonical', bands, best, changes
 
 # Name: framing, bands, preset, changes to it; those after 'morphology' are that preset with one idea less or one more
-configurations = {'autoencoder': ('canonical', 'rgb', small, dict(alpha=0., sample_alpha=False)), 'paper': ('survey', 'grey', small, _published),
-    'canonical': ('canonical', 'grey', small, {}), 'morphology': _idea(), '- pyramid': _idea(**_squares), 'gaussian': _idea(reconstruction='gaussian'),
-    '- colour': _idea('grey'), '- mend': _idea(mend=0.), '+ views': _idea(views=True), '+ consistency': _idea(views=True, consistency=1.),
+configurations = {'autoencoder': ('canonical', 'rgb', small, _short | dict(alpha=0., sample_alpha=False)), 'paper': ('survey', 'grey', small, _short | _published),
+    'canonical': ('canonical', 'grey', small, _short), 'morphology': _idea(), '- pyramid': _idea(**_squares), 'gaussian': _idea(reconstruction='gaussian'),
+    '- colour': _idea('grey'), '- mend, settle': _idea(mend=0., settle=False), '+ views': _idea(views=True), '+ consistency': _idea(views=True, consistency=1.),
     '+ aperture': _idea(aperture=.6), '+ residual': _idea(residual=True), '+ upsample_first': _idea(upsample_first=True)}
 baselines = {'pca': ('canonical', 'rgb'), 'pca survey': ('survey', 'rgb')}
 # Name: whose model, and of which images, without training; 'raw' ones have the survey's framing
@@ -207,7 +206,7 @@ def without(found, measured, seed):
     overlap = overlap_of(found.means, found.variances) - 2*np.eye(len(found.means))
     leak = leakage(c, measured, seed=seed).set_index('name').mi
     return dict(silhouette=mean_silhouettes(found.z, c).attrs['mean'], overlap=overlap.max(),
-        tv=total_variation(found.weights, np.bincount(c, minlength=len(found.weights))),
+        tv=total_variation(found.weights, np.bincount(c, minlength=len(found.weights))), tv_mean=total_variation(found.weights, found.p.sum(0)),
         **{o: leak[o] for o in ('position_angle', 'companion_position', 'companion_direction', 'companion_share')})
 
 def scores(args, found, survey, seed):
@@ -310,7 +309,7 @@ def result(args, name, seed):
     print(f'{name}, seed {seed}: {said}; {time.time()-start:.0f} s', flush=True)
     return out
 
-columns = ['ami', 'balanced', 'accuracy', 'probe', 'information', 'entropy', 'ami_families', 'silhouette', 'overlap', 'tv', 'position_angle',
+columns = ['ami', 'balanced', 'accuracy', 'probe', 'information', 'entropy', 'ami_families', 'silhouette', 'overlap', 'tv', 'tv_mean', 'position_angle',
     'companion_position', 'companion_direction', 'companion_share', 'ece', 'cpu_s']
 
 def summary(each):
