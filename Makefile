@@ -42,8 +42,8 @@ demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=
 	    demo/run demo/synthetic demo/report demo/index.html demo/catalogue.parquet; echo "$$now" > demo/.source; fi
 	@[ "$$SRC" != demo/images ] || [ -d demo/images ] || \
 	    $(BIN)/python -c 'from astrovader.synth import write_sky; write_sky("demo/images", $(N), $(SIZE))'
-	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE)
-	$(BIN)/astrovader-train demo/survey demo/run --preset small --n-components $(COMPONENTS) $$([ -e demo/run/run.json ] && echo --resume)
+	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE) --framing canonical
+	$(BIN)/astrovader-train demo/survey demo/run --n-components $(COMPONENTS) $$([ -e demo/run/run.json ] && echo --resume)
 	$(BIN)/astrovader-catalogue demo/run demo/survey demo/catalogue.parquet
 	$(BIN)/astrovader-generate demo/run demo/synthetic --n 1000
 	$(BIN)/astrovader-report demo/run demo/survey demo/report

@@ -2,7 +2,7 @@
 import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import argparse,io,math,tempfile,time,torch
-import numpy as np,pandas as pd
+import matplotlib.pyplot as plt,numpy as np,pandas as pd
 from contextlib import redirect_stdout
 from dataclasses import asdict,dataclass
 from fastai.callback.core import CancelFitException,Callback
@@ -25,6 +25,7 @@ from torch import nn
 from zipfile import ZipFile
 from common import machine
 from astrovader.core import need,read_json,whole,write_json
+from astrovader.generate import generate
 from astrovader.gz2 import classify,read_gz2
 from astrovader.health import calibration,leakage,measure
 from astrovader.learner import begin
@@ -32,6 +33,7 @@ from astrovader.loaders import random_flips,to_float
 from astrovader.metrics import agreement,mean_silhouettes
 from astrovader.overlap import overlap_of,total_variation
 from astrovader.phases import Preset,n_epochs,presets,with_changes
+from astrovader.plots import montage
 from astrovader.survey import pack
 from astrovader.vade import VaDE
 
@@ -327,6 +329,24 @@ def table(rows):
         entropy='H', ami_families='3 fam.')
     return pd.DataFrame([dict(what=r['name']) | {short.get(c, c): cell(r[c], 0 if c == 'cpu_s' else 3) for c in columns} for r in rows]).to_string(index=False)
 
+def figure(model, c, classes, path, n=9):
+    "Galaxies drawn from each component, and the classes that the galaxies found in it have."
+    shares = pd.crosstab(c, classes, normalize='index').reindex(columns=['smooth', 'featured', 'edge-on'], fill_value=0)
+    order = shares.index[np.argsort(shares.to_numpy()@(0, 1, 2), kind='stable')].to_numpy()
+    drawn = [generate(model, n, component=int(i), seed=int(i))[0] for i in order]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 6.2), width_ratios=(n, 5), layout='constrained')
+    left.imshow(montage(np.concatenate(drawn), ncols=n))
+    left.axis('off')
+    left.set_title('drawn from each component', fontsize=9, loc='left')
+    ends, k = shares.loc[order].cumsum(axis=1).to_numpy(), np.arange(len(order))
+    for j,(name,colour) in enumerate(zip(shares, ('#b9682c', '#3b6fa5', '#7a9e4a'))):
+        right.barh(k, shares.loc[order, name], left=ends[:,j-1] if j else 0, color=colour, label=name, height=.8)
+    right.set(ylim=(len(order)-.5, -.5), xlim=(0, 1), yticks=k, xlabel='share of those that volunteers classed')
+    right.set_yticklabels([f'{(c == i).mean():.0%}' for i in order], fontsize=8)
+    right.set_title('of all', fontsize=8, loc='left', x=-.14)
+    right.legend(ncols=3, loc='lower center', bbox_to_anchor=(.5, 1.02), frameon=False, fontsize=8)
+    fig.savefig(path, dpi=100)
+
 def same_images(args):
     "Keep what the folder is of, or refuse to go on with other images."
     zips = [args.votes, *args.unlabelled] + [args.other]*bool(args.other)
@@ -345,8 +365,11 @@ def bench(args):
     n = pd.Series(classes_of(args, survey)).value_counts().to_dict()
     print(table(rows))
     plain = {k: Path(v).name if k in ('votes', 'table', 'other') and v else [Path(o).name for o in v] if k == 'unlabelled' else v
-        for k,v in vars(args).items() if k not in ('json', 'out')}
+        for k,v in vars(args).items() if k not in ('json', 'out', 'figure')}
     used = {o: settings(preset_of(args, o)) for o in names if o in configurations}
+    if args.figure:
+        survey, model, _ = trained(args, 'morphology', 0)
+        figure(model, by_model(model, survey).p.argmax(1), classes_of(args, survey), args.figure)
     if args.json: write_json(args.json, dict(benchmark='morphology', settings=plain, images=len(survey), classes=n, rows=rows, each=each, presets=used, **machine()))
 
 def main():
@@ -360,6 +383,7 @@ def main():
     p.add_argument('--seeds', type=int, default=3, help='trainings of each configuration, with seeds 0, 1, ...')
     p.add_argument('--epochs', type=float, default=1., help='times as many epochs')
     p.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
+    p.add_argument('--figure', help="draw the components of 'morphology' into this file")
     p.add_argument('--json', help='write the result to this file')
     args = p.parse_args()
     torch.set_num_threads(1)

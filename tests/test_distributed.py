@@ -30,11 +30,12 @@ def place(tmp_path_factory):
 
 def same(a, b, tol):
     "Are the histories and the weights of two runs the same to `tol`, of 1 or the greatest value in a column or a tensor?"
+    # Rounding grows to 1e-4 in the lively run; the gradients of one process alone move it by 0.05 and more
     a,b = ((pd.read_csv(o/'history.csv').drop(columns='seconds'), load_file(o/'model/weights.safetensors')) for o in (a, b))
     assert a[0][['epoch', 'phase', 'period']].equals(b[0][['epoch', 'phase', 'period']])
     numbers = a[0].select_dtypes('number')
     apart = (numbers - b[0][numbers.columns]).abs().max()/numbers.abs().max().clip(lower=1)
-    assert apart.max() < tol, apart
+    assert apart.max() < tol, apart[apart > tol/10]
     for k,v in a[1].items(): assert (v - b[1][k]).abs().max() < tol*max(1, v.abs().max()), k
 
 def files(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*'))
@@ -115,7 +116,7 @@ def test_an_error_in_one_process_ends_both_and_the_run_goes_on(place, tmp_path):
     r = launch(2, tmp_path/'script.py', place/'survey', tmp_path/'run', "raise OSError(28, 'No space left on device')", lively, timeout=120)
     assert r.returncode != 0 and r.stderr.count('No space left on device') >= 1 and 'another of the 2' not in r.stderr, r.stderr
     distributed.train(place/'survey', tmp_path/'run', resume=True, device='cpu')
-    same(place/'lively', tmp_path/'run', 1e-4)
+    same(place/'lively', tmp_path/'run', 1e-3)
 
 @pytest.mark.parametrize('run,more,why', [('one', (), 'holds a training already'), ('new', ('--lr', 30), 'training diverged in epoch')])
 def test_what_is_wrong_is_said_once(place, run, more, why):

@@ -81,7 +81,7 @@ def test_views_are_resumed_and_agree_where_they_must(consistency, survey, tmp_pa
     again = train(survey, tmp_path/'run', resume=True)
     assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), whole.model.state_dict().values()))
     h = pd.read_csv(tmp_path/'run/history.csv')
-    assert ('train_consistency' in h) == (consistency > 0) and np.isfinite(h.filter(like='train')).all(None)
+    assert ('train_consistency' in h) == (consistency > 0) and np.isfinite(h.filter(like='train')).all(axis=None)
 
 def test_a_run_begun_before_there_were_views_goes_on(survey, tmp_path):
     learn = begin(survey, tmp_path/'run', 'small', **tiny).add_cb(StopAfterFour())

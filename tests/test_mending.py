@@ -7,8 +7,8 @@ from astrovader.ranks import launch
 from astrovader.survey import pack_arrays
 from astrovader.synth import sky
 
-changes = dict(n_components=4, n_latent=3, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32, epochs_alpha=12,
-    epochs_anneal=2, epochs_static=1, n_periods=2, bf16=False, l2=1e-5, lr=1e-2, alpha=1e-6)
+changes = dict(n_components=4, n_latent=3, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32,
+    epochs_alpha=12, epochs_anneal=2, epochs_static=1, n_periods=2, bf16=False, l2=1e-5, lr=1e-2, alpha=1e-6)
 
 script = '''
 import sys,torch
@@ -48,7 +48,7 @@ def test_a_spoilt_mixture_is_mended_and_the_history_says_so(survey, tmp_path, mo
     mended = spoilt(survey, tmp_path/'mended', monkeypatch)
     assert 'components mended: 1 merged into 0' in (said := capsys.readouterr().out) and '3 was empty' in said
     h = pd.read_csv(tmp_path/'mended/history.csv')
-    assert h.loc[:11, list(vital_names)].isna().all(None) and h.loc[12:, list(vital_names)].notna().all(None)
+    assert h.loc[:11, list(vital_names)].isna().all(axis=None) and h.loc[12:, list(vital_names)].notna().all(axis=None)
     assert not duplicates(bhattacharyya(mended.model.mixture)) and (h.empties[15:] == 0).all()
     left = spoilt(survey, tmp_path/'left', monkeypatch, mend=0.)
     assert 'mended' not in capsys.readouterr().out and left.history.empties.iloc[-1] >= 1
