@@ -15,19 +15,23 @@ def panel(ax, rows, title, colours=None):
     ax.axis('off')
     for c in range(n if colours else 0): ax.text(-8, h*(c+.5), c, color=colours[c], weight='bold', fontsize=8, ha='right', va='center')
 
+def filled(x, n):
+    "Up to `n` images, and black ones where there are fewer"
+    return np.concatenate([x, np.zeros((n-len(x), *x.shape[1:]), x.dtype)])
+
 def overview(run, survey, out, n=7):
     "Draw the picture"
     model,survey = open_model(run, 'cpu'),Survey(survey)
     cat = catalogue(model, survey)
     k = model.arch.n_components
     rows = [cat.index[cat.component==c][np.argsort(-cat.p_max[cat.component==c].to_numpy(), kind='stable')] for c in range(k)]
-    x = np.stack([survey.images(rows[c][20:20+2]) for c in range(k)]).reshape(-1, *survey.shape)
+    x = np.concatenate([filled(survey.images(rows[c][max(0, min(20, len(rows[c])-2)):][:2]), 2) for c in range(k)])
     recon = model.decode(model.encode(to_model(x, model))[0]).clamp(0, 1).numpy()
     fig,axs = plt.subplots(1, 3, figsize=(9, 4.6), layout='constrained')
     pairs = [np.stack([x[2*c]/255, recon[2*c], x[2*c+1]/255, recon[2*c+1]]) for c in range(k)]
     panel(axs[0], pairs, 'galaxies, and their reconstructions')
-    panel(axs[1], [survey.images(rows[c][:n]) for c in range(k)], 'most probable members of each component', palette(k))
+    panel(axs[1], [filled(survey.images(rows[c][:n]), n) for c in range(k)], 'most probable members of each component', palette(k))
     panel(axs[2], [generate(model, n, component=c, seed=c)[0] for c in range(k)], 'synthetic galaxies of each component', palette(k))
     fig.savefig(out, dpi=110)
 
-if __name__ == '__main__': overview(sys.argv[1], sys.argv[2], Path(__file__).parents[1]/'nbs/images/overview.png')
+if __name__ == '__main__': overview(sys.argv[1], sys.argv[2], *(sys.argv[3:] or [Path(__file__).parents[1]/'nbs/images/overview.png']))
