@@ -154,8 +154,8 @@ def read_table(
 def numbered(
     df:pd.DataFrame, # A catalogue
     name:str, # 'p' for the probabilities, 'z' for the latents
-) -> np.ndarray: # (n, K) or (n, J)
+) -> np.ndarray: # (n, K) or (n, J), a copy
     "The columns `name_0`, `name_1`, ... as one array."
     cols = sorted((c for c in df.columns if re.fullmatch(rf'{name}_\d+', str(c))), key=lambda c: int(c.split('_')[1]))
     need(cols, f'the table has no columns {name}_0, {name}_1, ...; give a catalogue as astrovader-catalogue writes it.')
-    return df[cols].to_numpy()
+    return np.array(df[cols], order='C')
