@@ -24,7 +24,7 @@ def outliers(
     n:int = 20_000, # Draws from the mixture that `tail_share` is measured by
     seed:int = 0, # Of those
     device = None, # A GPU if there is one and None is given
-) -> pd.DataFrame: # A row for each of the catalogue's: object_id, component, log_density, tail_share, recon_error, density_rank, error_rank, outlier_rank
+) -> pd.DataFrame: # A row for each of the catalogue's: object_id, component, log_density, tail_share, recon_error, density_rank, error_rank, outlier_rank; and flags where it has them
     "How odd every object is, by the density of the mixture and by the error of its reconstruction."
     mixture = open_model(model, device).mixture
     z = numbered(cat, 'z')
@@ -34,5 +34,7 @@ def outliers(
     density, own = _density(mixture, torch.tensor(z)), np.sort(_density(mixture, drawn.cpu()))
     error = cat.recon_error.to_numpy()
     need(np.isfinite(density).all() and np.isfinite(error).all(), 'some latents or errors are NaN or infinite; leave those rows out.')
-    out = cat[['object_id', 'component']].reset_index(drop=True).assign(log_density=density, tail_share=np.searchsorted(own, density)/n, recon_error=error)
-    return out.assign(density_rank=_share_below(-density), error_rank=_share_below(error)).assign(outlier_rank=lambda o: o[['density_rank', 'error_rank']].max(axis=1))
+    thin, bad = _share_below(-density), _share_below(error)
+    scores = dict(log_density=density, tail_share=np.searchsorted(own, density)/n, recon_error=error, density_rank=thin, error_rank=bad,
+        outlier_rank=_share_below(1/(1-thin) + 1/(1-bad)))
+    return cat[['object_id', 'component']].reset_index(drop=True).assign(**scores, **{o: cat[o].to_numpy() for o in ['flags'] if o in cat})
