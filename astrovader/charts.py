@@ -309,7 +309,7 @@ def plot_leakage(
     ax.axvline(0, color='.6', lw=.8, zorder=0)
     ax.set(yticks=range(len(names)), yticklabels=[_quantities.get(o, o) for o in names], ylim=(len(names)-.5, -.5), xlabel='mutual information with the component, nats')
     top, low = (f(g(o) for o in tables.values()) for f,g in ((max, lambda o: o.mi.max()), (min, lambda o: min(o.mi.min(), -2.5*o.null_sd.max()))))
-    ax.set_xlim(1.05*low, 1.12*max(.05, top))
+    ax.set_xlim(1.05*low, (right := max(.05, top)) + .14*(right-low))
     if n > 1: fig.legend(*ax.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
     return fig
 

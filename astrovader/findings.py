@@ -123,9 +123,9 @@ def component_worries(
 # %% ../nbs/65_findings.ipynb #eb9a7274
 _followed = dict(position_angle='how galaxies lie in the frame', companion_position='where a companion lies', companion_share='how much light is companions’')
 
-def _leaks(leakage, above=.05):
+def _leaks(leakage, above=1/30):
     "What the component tells of things that are not the galaxy."
-    t = leakage[leakage.name.isin(_followed) & (leakage.mi > np.maximum(above, 4*leakage.null_sd))]
+    t = leakage[leakage.name.isin(_followed) & (leakage.of_entropy > above) & (leakage.mi > 4*leakage.null_sd)]
     said = '; '.join(f'{_followed[o.name]} ({o.mi:.2f} nats, {o.of_entropy:.0%} of what a component could tell)' for o in t.itertuples(index=False))
     return [f'Components follow what is not the galaxy itself: {said}.'] if said else []
 
@@ -261,8 +261,9 @@ def _several(g): need(len(g.cat) > 1, 'One object has no others to be compared w
 
 def _health(g):
     _several(g)
-    classes = next((o for o in (g.known.get('smooth or featured'), *g.known.values()) if o is not None and o.notna().sum() >= 20), None)
-    return health(g.model, g.survey, g.cat, classes, seed=g.seed, device=g.model.device)
+    column = next((o for o in ('smooth or featured', *g.known) if o in g.known and g.known[o].notna().sum() >= 20), None)
+    h = health(g.model, g.survey, g.cat, g.known.get(column), seed=g.seed, device=g.model.device)
+    return h._replace(calibration=h.calibration and h.calibration | dict(column=column))
 
 # %% ../nbs/65_findings.ipynb #7ccd2df3
 def _alike(g, queries=8, n=9):

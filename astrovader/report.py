@@ -12,9 +12,11 @@ from html import escape
 from pathlib import Path
 from matplotlib.figure import Figure
 from .catalogue import to_model,write_table
-from .charts import plot_choice_of_k,plot_class_counts,plot_history,plot_leakage,plot_occupancy,plot_ranking,plot_responsibilities,plot_shares,plot_split,plot_vitals
+from .charts import plot_choice_of_k,plot_class_counts,plot_history,plot_leakage,plot_occupancy
+from .charts import plot_ranking,plot_responsibilities,plot_shares,plot_split,plot_vitals
 from .components import members
 from .core import AstrovaderError,need_seed,progress,provenance,rng,whole,write_json
+from .cutouts import Flag
 from .findings import gather,zoo_cuts
 from .generate import draw,need_ours,to_bytes
 from .metrics import extremes
@@ -179,13 +181,14 @@ def _numbers(g, page):
         page.figure('responsibilities', plot_responsibilities(g.matrix), shared)
 
 # %% ../nbs/72_report.ipynb #10443fa3
-def _in_words(t, c):
+def _in_words(g):
     "The totals in a paragraph."
-    same = f'{t.duplicates:.0f} pair{"" if t.duplicates == 1 else "s"} of components' if t.duplicates else 'No two components'
-    said = (f'{same} overlap so far (a Bhattacharyya coefficient above 0.9) that they are one; {t.empties:.0f} are empty. Mixture weights and shares of the objects differ by '
-        f'{t.total_variation:.1%} in all (total variation). {t.between_share:.0%} of the variance of the latents lies between components, and {t.inactive:.0f} latents do nothing.')
+    t, c = g.health.totals.iloc[0], g.health.calibration
+    same = 'No two components overlap' if not t.duplicates else 'One pair of components overlaps' if t.duplicates == 1 else f'{t.duplicates:.0f} pairs of components overlap'
+    said = (f'{same} so far (a Bhattacharyya coefficient above 0.9) that they are one; {t.empties:.0f} of {g.k} are empty. Mixture weights and shares of the objects differ by '
+        f'{t.total_variation:.1%} in all (total variation). {t.between_share:.0%} of the variance of the latents lies between components, and {t.inactive:.0f} of {len(g.health.latents)} latents do nothing.')
     if not c: return f'<p>{said}</p>'
-    return (f'<p>{said} Named after the class that most of their objects have, on one half of the {c["objects"]:,} objects whose class is known, components give the class of '
+    return (f'<p>{said} Named after the class that most of their objects have by “{escape(c["column"])}”, on one half of the {c["objects"]:,} objects whose class is known, components give the class of '
         f'{c["right"]:.0%} of the other half, with a mean probability of {c["sure"]:.2f}: an expected calibration error of {c["ece"]:.3f} ± {c["ece_error"]:.3f}, '
         f'where true probabilities would have {c["ece_by_chance"]:.3f}.</p>')
 
@@ -196,7 +199,7 @@ def _unhealthy(g, page):
         f'Of up to {h.leakage.objects.max():,} galaxies; angles of those whose axis ratio is below 0.8, and places of companions with at least 2% of the light.')
     page.table('health', h.totals, '')
     page.table('leakage', h.leakage, '')
-    return _in_words(h.totals.iloc[0], h.calibration) + page.figure('leakage', plot_leakage(h.leakage), leaks) + \
+    return _in_words(g) + page.figure('leakage', plot_leakage(h.leakage), leaks) + \
         page.figure('overlap', overlap, 'How far every two components overlap, whatever their weights: 1 for the same Gaussian, 0 for distinct ones.') + \
         page.table('components', h.components, 'Objects, share of them and mixture weight, and the component that overlaps most with each.') + \
         page.table('latent-health', h.latents, 'Each latent’s variance over the survey, the share of it that lies between components, and its cost: nats an image spends on it beyond its component. '
@@ -214,6 +217,13 @@ def _alikes(g, page):
     return page.figure('alike', fig, f'Galaxies drawn at random (seed {g.seed}), with the number of their component, and the {n} nearest to each in the latent space. The number above is the distance, '
         'in standard deviations within components (Mahalanobis, pooled over components).', 110)
 
+# %% ../nbs/72_report.ipynb #163edc30
+def _overflowing(odd, rows):
+    "How many of some reach out of their cutouts, where the framing says it."
+    if 'flags' not in odd: return ''
+    return f' {(odd["flags"].iloc[np.unique(np.concatenate(rows))] & int(Flag.OVERFLOW) > 0).sum()} of all these reach out of their cutouts, and what was not in them had to be filled.'
+
+# %% ../nbs/72_report.ipynb #f2f1a803
 def _oddest(g, page, n=24):
     first = {o: g.odd.nlargest(n, o).index.to_numpy() for o in ('density_rank', 'error_rank')}
     cut = min(12, len(g.odd))
@@ -224,11 +234,11 @@ def _oddest(g, page, n=24):
     return page.figure('outliers', plot_rows([g.survey.images(o) for o in rows], names=names, texts=texts),
         f'The oddest galaxies by two scores. Above, where the mixture is thin: the number is the share of the mixture’s own draws with a lower density still. '
         'Below, where the reconstruction fails: the number is its squared error. Artifacts and odd galaxies come first, and so do very large and very bright ones. '
-        f'{len(np.intersect1d(*first.values()))} galaxies are among the first {len(first["error_rank"])} by both.', 110)
+        f'{len(np.intersect1d(*first.values()))} galaxies are among the first {len(first["error_rank"])} by both.{_overflowing(g.odd, rows)}', 110)
 
 def _odd_and_alike(g, page): return '<h2>Look-alikes and outliers</h2>' + _part(g, page, 'alike', _alikes) + _part(g, page, 'odd', _oddest)
 
-# %% ../nbs/72_report.ipynb #163edc30
+# %% ../nbs/72_report.ipynb #1f443008
 _of_kinds = 'component', 'kind', 'objects', 'companion_share', 'crowded', 'direction', 'angle', 'mean_galaxy', 'recon_error', 'error_rank'
 
 def _split(g, page):
@@ -253,7 +263,7 @@ def _seconds(g, page, n=12):
 
 def _apart(g, page): return '<h2>What sets the components apart</h2>' + _part(g, page, 'kinds', _split) + _part(g, page, 'second', _seconds)
 
-# %% ../nbs/72_report.ipynb #f2f1a803
+# %% ../nbs/72_report.ipynb #e042ecdd
 def _tour(g, page):
     t, said = g.tour, ' → '.join(map(str, g.tour.stops.component))
     fig = plot_tour(t.images, t.stops['at'], t.stops.component, k=g.k)
@@ -269,7 +279,7 @@ def _traversal(g, page, n=20):
     return page.figure('latents', fig, f'Each latent from its minimum to its maximum over the survey, the others at their means{f", for the {n} latents" if n < len(t.images) else ""}. '
         'Those that change the image most come first.', 110)
 
-# %% ../nbs/72_report.ipynb #fd5fe569
+# %% ../nbs/72_report.ipynb #8ac39918
 _goals = dict(masked='its look-alike', random='a galaxy at random', itself='itself, painted over')
 
 def _ranges(t, columns):
@@ -291,7 +301,7 @@ def _deblending(g, page):
 def _latents(g, page):
     return '<h2>The latent space</h2>' + ''.join(_part(g, page, k, f) for k,f in dict(tour=_tour, traversal=_traversal, deblending=_deblending).items())
 
-# %% ../nbs/72_report.ipynb #d9cad83b
+# %% ../nbs/72_report.ipynb #b0789f5b
 def _file_names(columns):
     "A file name for each column, numbered where two would be the same."
     out = {}
@@ -316,7 +326,7 @@ def _agreement(g, page):
         '(0 for chance in the first, 1 for the same partition). purity: share of objects in their component’s majority class. balanced_accuracy and kappa: of that majority vote, '
         'a mean over classes, and the share of right ones beyond chance.', shown)
 
-# %% ../nbs/72_report.ipynb #8ac39918
+# %% ../nbs/72_report.ipynb #d75798c9
 def _counts(g, page):
     kind = 'debiased votes' if g.votes.kind == 'debiased' else 'fractions of votes'
     asked = 'more than 20 votes on each question' if g.votes.min_votes is None else 'however many votes, since they are not counted'
@@ -337,7 +347,7 @@ def _shares(g, page):
     return page.figure('votes', plot_shares(g.shares.rename_axis(columns='component'), 'share of votes'),
         'Galaxy Zoo 2 votes in each component: of all votes on a question by volunteers, the share that each answer got.')
 
-# %% ../nbs/72_report.ipynb #45323f38
+# %% ../nbs/72_report.ipynb #b32ce4f3
 def _classes(g, page):
     show = [c for c in g.known if c not in zoo_cuts and not set(g.known[c].dropna().str.lower()) <= {'true', 'false'}]
     said = '<p>The components were found without these classes, which come from columns of the survey’s index.</p>' if g.known else ''
@@ -345,7 +355,7 @@ def _classes(g, page):
     return '<h2>Known classes</h2>' + said + _part(g, page, 'agree', _agreement) + tabs + \
         ''.join(_part(g, page, k, f) for k,f in dict(counts=_counts, ranking=_ranking, shares=_shares).items())
 
-# %% ../nbs/72_report.ipynb #71b7dcca
+# %% ../nbs/72_report.ipynb #a0f1c81d
 def _chosen(g, page):
     page.table('choice-of-k', pd.concat(g.choice, names=['batch', None]).reset_index(level=0), '')
     fig = plot_choice_of_k({f'batches of {o:,}': t for o,t in g.choice.items()}, g.k)
@@ -355,7 +365,7 @@ def _chosen(g, page):
 
 def _choice(g, page): return '<h2>How many components</h2>' + _part(g, page, 'choice', _chosen)
 
-# %% ../nbs/72_report.ipynb #b32ce4f3
+# %% ../nbs/72_report.ipynb #d057c83f
 def _said(g, o, some):
     "A component in a sentence."
     kind = '' if g.kinds is None else f'{g.kinds.kind[int(o.component)].capitalize()}; '
@@ -374,7 +384,7 @@ def _component(g, c, page):
     head = f'<h3 id="c{c}"><span class="chip" style="background:{_hex(c,g.k)}">{c}</span> Component {c}</h3>'
     return f'{head}<p>{_said(g, g.occ.iloc[c], len(top))}.</p><div class="trio">{"".join(figs)}</div>'
 
-# %% ../nbs/72_report.ipynb #c5bc6f90
+# %% ../nbs/72_report.ipynb #a9cda67e
 def _components(g, page): return '<h2>Each component</h2>' + ''.join(_component(g, c, page) for c in progress(range(g.k), 'components'))
 
 def _settings(g, page):
@@ -382,7 +392,7 @@ def _settings(g, page):
     lines = [f'{k} = {v}' for part in of for k,v in part.items()]
     return f'<h2>Settings</h2><details><summary>Every setting of the model, the versions, and how the survey was packed</summary><pre>{escape(chr(10).join(lines))}</pre></details>'
 
-# %% ../nbs/72_report.ipynb #8764ea91
+# %% ../nbs/72_report.ipynb #d1dc4617
 sections = _head,_overview,_training,_reconstructions,_numbers,_healthy,_apart,_latents,_odd_and_alike,_classes,_choice,_components,_settings
 
 def report(
