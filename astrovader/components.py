@@ -116,11 +116,12 @@ def split(
     error_rank:float = .75, # Part of the sample with lower errors that makes a corrupt one
     found:float = .5, # Part of the galaxies with a source in the middle under which a component is corrupt
     least:float = .01, # Part of an equal share of the objects under which a component is empty
+    light:float = .02, # Part of the light that companions have, under which they set no component
 ) -> pd.Series: # One of `kinds` for each component, which is the index
     "What each component is set by."
     t = table.set_index('component')
     empty = t.objects < max(5, least*t.objects.mean())
-    busy = t.companion_share > np.average(t.companion_share.fillna(0), weights=t.objects.clip(1e-9))
+    busy = t.companion_share > max(light, np.average(t.companion_share.fillna(0), weights=t.objects.clip(1e-9)))
     one_way = busy & (t.direction >= direction) & (t.chance < chance)
     bad = busy & (t.error_rank > error_rank)
     which = np.select([empty, t.found < found, one_way, bad, busy & (t.crowded > crowded)], ['empty', 'corrupt', 'companion', 'corrupt', 'companion'], 'morphological')
