@@ -36,6 +36,11 @@ def _bands(ax, h):
     for _,o in h.groupby((h.phase.ne(h.phase.shift()) | h.period.ne(h.period.shift())).cumsum()):
         ax.axvspan(o.epoch.iloc[0]-.5, o.epoch.iloc[-1]+.5, color=phase_colours[o.phase.iloc[0]], lw=0, zorder=0)
 
+def _zoom(ax, late, every):
+    "Leave out the first epochs where they are so far above the others that nothing else could be seen."
+    low, high = late.min(), late.max()
+    if every.max() - high > 3*(high-low) > 0: ax.set_ylim(low - .1*(high-low), high + .5*(high-low))
+
 def _panel(ax, h, part):
     "One part of the loss, training and validation."
     h = h[h.phase!='alpha'] if part == 'mixture_kl' else h
@@ -48,6 +53,7 @@ def _panel(ax, h, part):
     if y.size and y.min() > 0 and y.max() > 10*y.min():
         ax.set_yscale('log')
         ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter='{x:g}')
+    elif len(y) > 4: _zoom(ax, y[max(2, len(y)//10):], y)
     ax.set_title(_panels[part])
 
 # %% ../nbs/70a_charts.ipynb #7ffca17f
@@ -328,7 +334,7 @@ def plot_vitals(
     fig, (top, low) = plt.subplots(2, 1, figsize=(6, 3.4), sharex=True)
     for i,o in enumerate(_vitals):
         ax, dots = (top, '') if i < 2 else (low, 'osD'[i-2])
-        ax.plot(h.epoch, h[o], color=_colours[i], lw=1.2, marker=dots or '.', ms=3, label=_vitals[o], drawstyle='default' if i < 2 else 'steps-mid')
+        ax.plot(h.epoch, h[o], color=_colours[i], lw=1.2, marker=dots or '.', ms=3 if i < 2 else 11-2*i, label=_vitals[o], drawstyle='default' if i < 2 else 'steps-mid')
     for ax in top, low:
         _bands(ax, h)
         ax.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1, 1))

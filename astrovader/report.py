@@ -146,7 +146,7 @@ def _watched(g, page):
 
 def _training(g, page):
     text = ('Total loss and its parts against the epoch, means over the images of sums over pixels or latents, for training and validation. Bands mark the phases. A divergence is faint '
-        'while its weight in the loss is zero; that of the mixture begins when the mixture is fitted. The total also holds the penalty on weights.')
+        'while its weight in the loss is zero; that of the mixture begins when the mixture is fitted. The total also holds the penalty on weights. Where a part falls very far at first, its axis leaves that out.')
     if g.history is not None: said = page.figure('history', plot_history(g.history), text)
     elif g.keras: said = (f'<p>The weights were not trained here: they come from <b>{_keras(g, "file")}</b>, a Keras file whose SHA-256 is <code>{_keras(g, "sha256")}</code>. '
         'No history came with them, so the page cannot show how their training went.</p>')
@@ -244,7 +244,7 @@ _of_kinds = 'component', 'kind', 'objects', 'companion_share', 'crowded', 'direc
 def _split(g, page):
     fig = plot_split(g.kinds, g.kinds.kind, y='direction')
     text = ('What each component is set by: the share of the light in its images that is companions’, and how far the companions lie in one direction from the centre, '
-        'from 0 for all around to 1 for one angle. Companion components have much such light, on one side or in most of their galaxies; corrupt ones have much of it '
+        'from 0 for all around to 1 for one angle. Companion components have much such light (at least 2%), on one side or in most of their galaxies; corrupt ones have much of it '
         'and poor reconstructions; the rest are morphological.')
     what = (f'The measurement, on up to {g.kinds.measured.max()} galaxies of each component. crowded: galaxies with more companion light than three quarters of the sample. '
         'direction and angle: of the companions, in degrees from right to down. mean_galaxy: share of companions in the component’s decoded mean. '
