@@ -306,6 +306,7 @@ def plot_leakage(
     tables = _by_name(tables, ['name', 'mi', 'null_sd'], 'the leakage')
     names, n = list(next(iter(tables.values())).name), len(tables)
     need(all(list(o.name) == names for o in tables.values()), 'the tables have different quantities; measure the same for all models.')
+    need(any(o.mi.notna().any() for o in tables.values()), 'nothing could be measured of what components tell of position angle and companions; take more galaxies.')
     fig, ax = plt.subplots(figsize=(6, .6+len(names)*(.18+.16*n)))
     for i,(t,style) in enumerate(zip(tables.values(), _styles(tables, 'models'))):
         y = np.arange(len(names)) + (i-(n-1)/2)*.7/n
@@ -314,7 +315,7 @@ def plot_leakage(
         for a,b in zip(t.mi, y): ax.annotate('–' if a != a else f'{round(a, 3)+0:.3f}'.replace('-', '−'), (0 if a != a else a, b), (6, 0), textcoords='offset points', va='center', size=7, color='.3')
     ax.axvline(0, color='.6', lw=.8, zorder=0)
     ax.set(yticks=range(len(names)), yticklabels=[_quantities.get(o, o) for o in names], ylim=(len(names)-.5, -.5), xlabel='mutual information with the component, nats')
-    top, low = (f(g(o) for o in tables.values()) for f,g in ((max, lambda o: o.mi.max()), (min, lambda o: min(o.mi.min(), -2.5*o.null_sd.max()))))
+    top, low = np.nanmax([o.mi.max() for o in tables.values()]), np.nanmin([[o.mi.min(), -2.5*o.null_sd.max()] for o in tables.values()])
     ax.set_xlim(1.05*low, (right := max(.05, top)) + .14*(right-low))
     if n > 1: fig.legend(*ax.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
     return fig

@@ -199,7 +199,9 @@ def _unhealthy(g, page):
         f'Of up to {h.leakage.objects.max():,} galaxies; angles of those whose axis ratio is below 0.8, and places of companions with at least 2% of the light.')
     page.table('health', h.totals, '')
     page.table('leakage', h.leakage, '')
-    return _in_words(g) + page.figure('leakage', plot_leakage(h.leakage), leaks) + \
+    few = 'What the components tell of position angle and companions could not be measured: there are too few galaxies with either, or all are in one component.'
+    shown = page.figure('leakage', plot_leakage(h.leakage), leaks) if h.leakage.mi.notna().any() else page.without(few)
+    return _in_words(g) + shown + \
         page.figure('overlap', overlap, 'How far every two components overlap, whatever their weights: 1 for the same Gaussian, 0 for distinct ones.') + \
         page.table('components', h.components, 'Objects, share of them and mixture weight, and the component that overlaps most with each.') + \
         page.table('latent-health', h.latents, 'Each latent’s variance over the survey, the share of it that lies between components, and its cost: nats an image spends on it beyond its component. '
