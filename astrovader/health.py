@@ -105,7 +105,7 @@ def leakage(
     return pd.DataFrame([dict(name=o) | _leak(c, every[o].to_numpy(), int(seeds.integers(2**32)), shuffles) for o in order],
         columns=['name', 'objects', 'mi', 'null_mean', 'null_sd', 'of_entropy'])
 
-# %% ../nbs/61b_health.ipynb #a908600f
+# %% ../nbs/61b_health.ipynb #31972849
 def class_probabilities(
     p, # (n, K) responsibilities
     names, # (K,) the class of each component, from 0 on
@@ -126,7 +126,7 @@ def calibration_error(
     need(sure.shape == right.shape and sure.ndim == 1 and len(sure) and bins >= 1, f'{sure.shape} probabilities and {right.shape} outcomes do not fit; give one of each, at least one.')
     return float(sum(abs((right[o]-sure[o]).sum()) for o in _cut_evenly(np.argsort(sure, kind='stable'), bins))/len(sure))
 
-# %% ../nbs/61b_health.ipynb #0afd6b74
+# %% ../nbs/61b_health.ipynb #3e5b4e4e
 def _half(p, y, learn, score, k, vote, bins, r):
     "Error, error of true probabilities, share of right ones, and mean probability, of one half named by the other."
     q = class_probabilities(p[score], named_after(np.eye(k)[y[learn]].T @ p[learn], vote), k)
@@ -155,7 +155,7 @@ def calibration(
     ece, by_chance, right, sure = np.mean(got, 0).tolist()
     return dict(ece=ece, ece_error=float(np.std(got, 0)[0]), ece_by_chance=by_chance, right=right, sure=sure, objects=len(y))
 
-# %% ../nbs/61b_health.ipynb #eac5f4c9
+# %% ../nbs/61b_health.ipynb #6b49e388
 def component_health(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture, # The model's
@@ -168,7 +168,7 @@ def component_health(
     return pd.DataFrame(dict(component=range(k), objects=n, share=n/len(cat), weight=weights, nearest=overlap.argmax(1) if k > 1 else -1,
         overlap=overlap.max(1) if k > 1 else np.nan, empty=is_empty(n)))
 
-# %% ../nbs/61b_health.ipynb #cbfd9cbe
+# %% ../nbs/61b_health.ipynb #a91926d4
 @torch.no_grad()
 def latent_health(
     cat:pd.DataFrame, # As `catalogue` makes it
@@ -186,7 +186,7 @@ def latent_health(
         kl = torch.cat(each).double().mean(0).numpy()
     return pd.DataFrame(dict(latent=range(z.shape[1]), variance=z.var(0), between_share=between_share(z, c)[0], kl=kl, active=z.var(0) > active_above))
 
-# %% ../nbs/61b_health.ipynb #7c4c6db2
+# %% ../nbs/61b_health.ipynb #b2c438ae
 class Health(NamedTuple):
     "What is wrong with a mixture, or is not."
     components:pd.DataFrame # As `component_health` makes it

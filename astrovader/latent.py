@@ -129,7 +129,7 @@ def _in_order(d, i):
     order = np.lexsort((i, d.round(9)), axis=1)
     return np.stack([np.take_along_axis(o, order, 1) for o in (d, i)], -1)
 
-# %% ../nbs/62_latent.ipynb #25fb820f
+# %% ../nbs/62_latent.ipynb #37270df8
 def interpolate(
     stops, # (m, J), in the order of the visit
     n_between:int = 6, # Points between two stops, equally spaced; 0 or more
@@ -144,7 +144,7 @@ def interpolate(
     t = (at-i)[:,None]
     return (1-t)*x[i] + t*x[np.minimum(i+1, len(x)-1)]
 
-# %% ../nbs/62_latent.ipynb #46d73892
+# %% ../nbs/62_latent.ipynb #c383f7b1
 def _images_of(survey, cat):
     "What fetches the images of rows of the catalogue."
     where = survey_rows(survey, cat)
@@ -159,7 +159,7 @@ class Tour(NamedTuple):
     exact:bool # Is it known to be the shortest?
     inputs:np.ndarray = None # uint8 (stops, bands, size, size), as the survey has them
 
-# %% ../nbs/62_latent.ipynb #29b65919
+# %% ../nbs/62_latent.ipynb #17577792
 def tour(
     model, # A `VaDE`, or the folder of a run
     cat:pd.DataFrame, # As `catalogue` makes it
@@ -181,7 +181,7 @@ def tour(
     stops = cat.iloc[rows][['component', 'object_id', 'p_max']].assign(row=rows, at=np.arange(len(rows))*(n_between+1)).reset_index(drop=True)
     return Tour(stops, way, decoded(model, way), route.length, route.exact, None if survey is None else _images_of(survey, cat)(rows))
 
-# %% ../nbs/62_latent.ipynb #3c54cf21
+# %% ../nbs/62_latent.ipynb #1bc6297a
 def _companion_mask(s):
     "Pixels of companions, with a margin."
     others = binary_dilation(s.labels > 1, iterations=max(1, s.labels.shape[0]//64))
@@ -197,7 +197,7 @@ def painted(
     fill = np.where(mask[:,None,::-1,::-1], np.minimum(turned, sky), turned)
     return np.where(mask[:,None], fill, x), mask
 
-# %% ../nbs/62_latent.ipynb #3959ba12
+# %% ../nbs/62_latent.ipynb #56867ca9
 @torch.no_grad()
 def _encoded(model, x): return model.encode(to_model(x, model))[0].cpu().numpy()
 
@@ -216,7 +216,7 @@ def _painted(model, images, z, rows, to, seed): return cdist(_encoded(model, pai
 looks = dict(masked=_masked, painted=_painted, latent=lambda model, images, z, rows, to, seed: cdist(z[rows], z[to]),
     random=lambda model, images, z, rows, to, seed: rng(seed, 'look').random((len(rows), len(to))))
 
-# %% ../nbs/62_latent.ipynb #648ace8e
+# %% ../nbs/62_latent.ipynb #b0aed77a
 def _sift(images, rows, n, low, high, block=4):
     "The first `n` of `rows` in whose images the companions' share of the light is from `low` to `high`."
     out = []
@@ -235,7 +235,7 @@ def _ways_end(model, images, z, rows, to, by, max_share, seed):
     ends = np.concatenate(ends)
     return ends, z[ends]
 
-# %% ../nbs/62_latent.ipynb #71c69b84
+# %% ../nbs/62_latent.ipynb #cd6ab881
 def _light(images):
     "The light of the sources in decoded images, against the first."
     parts = [segment(o) for o in images]
@@ -247,7 +247,7 @@ def _light(images):
         gone=1-ratio(flux[:,1], flux[0,1]), place_gone=1-ratio(light[:,place].sum(1), light[0,place].sum()),
         central_change=ratio(flux[:,0], flux[0,0])-1, galaxy_change=ratio(abs(light-light[0])[:,own].sum(1), light[0,own].sum())))
 
-# %% ../nbs/62_latent.ipynb #8c79796a
+# %% ../nbs/62_latent.ipynb #f4fb97bf
 def _kinds(cat, kinds, mixture):
     "Row numbers of the galaxies in morphological components, and in those with companions: the most probable one of each, the second of each, and so on."
     kinds = pd.Series(kinds)
@@ -276,7 +276,7 @@ class Deblending(NamedTuple):
     images:np.ndarray # uint8 (n_steps, bands, size, size), decoded
     inputs:np.ndarray # uint8 (2, bands, size, size), both ends as the survey has them; the second painted over where the galaxy goes to itself
 
-# %% ../nbs/62_latent.ipynb #f4fb97bf
+# %% ../nbs/62_latent.ipynb #61afcf41
 def _opened(model, survey, cat, kinds, device):
     "The model, the catalogue's latents, what fetches its images, and the rows of both kinds."
     model = open_model(model, device)
@@ -311,7 +311,7 @@ def deblend(
     if by == 'itself': inputs[1:] = painted(inputs[1:])[0]
     return Deblending(cat.iloc[both][['object_id', 'component']].assign(row=both).reset_index(drop=True), _light(x), way, x, inputs)
 
-# %% ../nbs/62_latent.ipynb #7d408cef
+# %% ../nbs/62_latent.ipynb #11e3ee1c
 def deblend_many(
     model, # A `VaDE`, or the folder of a run
     survey, # The survey
