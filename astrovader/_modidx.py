@@ -448,6 +448,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'astrovader/learner.py'),
                                     'astrovader.learner.KeepHistory.before_fit': ( 'learner.html#keephistory.before_fit',
                                                                                    'astrovader/learner.py'),
+                                    'astrovader.learner.KeepHistory.black': ('learner.html#keephistory.black', 'astrovader/learner.py'),
                                     'astrovader.learner.KeepHistory.health': ('learner.html#keephistory.health', 'astrovader/learner.py'),
                                     'astrovader.learner.KeepHistory.say': ('learner.html#keephistory.say', 'astrovader/learner.py'),
                                     'astrovader.learner.KeepHistory.write': ('learner.html#keephistory.write', 'astrovader/learner.py'),

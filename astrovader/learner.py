@@ -203,11 +203,15 @@ class KeepHistory(Callback):
         left = np.mean([o['seconds'] for o in self.rows[-5:]])*(self.n_epoch - r['epoch'])
         kl, health = ('gaussian_kl', '') if r['phase'] == 'alpha' else ('mixture_kl', self.health())
         self.tell(f"epoch {r['epoch']}/{self.n_epoch} {r['phase']}: rec {r['train_rec']:.2f} (valid {r['valid_rec']:.2f}), "
-            f"{kl.replace('_', ' ')} {r[f'train_{kl}']:.2f} (valid {r[f'valid_{kl}']:.2f}), {health}{r['seconds']:.1f} s, {format_time(left)} left")
+            f"{kl.replace('_', ' ')} {r[f'train_{kl}']:.2f} (valid {r[f'valid_{kl}']:.2f}), {health}{self.black()}{r['seconds']:.1f} s, {format_time(left)} left")
 
     def health(self):
         v = self.vitals
         return f"{v['duplicates']:.0f} duplicates, {v['empties']:.0f} empty, weights off by {v['total_variation']:.1%}, "
+
+    def black(self):
+        dark = np.flatnonzero((self.pred.recon.detach().amax((0, 2, 3)) <= 0).cpu())
+        return f"band {', '.join(map(str, dark))} is black in all reconstructions (train with output='sigmoid'), " if len(dark) else ''
 
 # %% ../nbs/41_learner.ipynb #1a27d911
 def random_states() -> tuple: # tensors for safetensors, and a dict for JSON
@@ -363,7 +367,7 @@ def vade_learner(
     learn.remove_cb(learn.recorder).add_cb(LossRecorder())
     return learn if watched() else learn.remove_cb(ProgressCallback)
 
-# %% ../nbs/41_learner.ipynb #ba8aeff4
+# %% ../nbs/41_learner.ipynb #30376d85
 def restore(
     learn:VaDELearner, # Made with the preset, the seed and the survey of the checkpoint
     folder, # A checkpoint
@@ -383,7 +387,7 @@ def restore(
     if other and moved: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
     return learn
 
-# %% ../nbs/41_learner.ipynb #9bd3ba10
+# %% ../nbs/41_learner.ipynb #49d45e9e
 def _saved(run, preset, seed, changes):
     "The preset and seed of a run that was begun, if nothing else is asked for."
     saved = _begun(run)
@@ -394,7 +398,7 @@ def _saved(run, preset, seed, changes):
     need(not differ, f'{run} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave those options away, or choose another folder.', BadModel)
     return was, saved['seed']
 
-# %% ../nbs/41_learner.ipynb #ad6c52ec
+# %% ../nbs/41_learner.ipynb #e3556e31
 def begin(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`
@@ -419,7 +423,7 @@ def begin(
         learn.tell(f'going on after epoch {learn.first_epoch} of {n_epochs(learn.preset)}')
     return learn
 
-# %% ../nbs/41_learner.ipynb #db2ca2ec
+# %% ../nbs/41_learner.ipynb #f57e71d3
 def train(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write

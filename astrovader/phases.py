@@ -139,7 +139,7 @@ _published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedu
 presets = dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=True),
     small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
-presets['morphology'] = with_changes(presets['small'], reconstruction='pyramid', n_scales=5, n_latent=10, alpha=1., mixture_weight=20., init_covariance='full',
+presets['morphology'] = with_changes(presets['small'], reconstruction='pyramid', n_scales=5, output='sigmoid', n_latent=10, alpha=1., mixture_weight=20., init_covariance='full',
     epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03)
 
 def get_preset(
