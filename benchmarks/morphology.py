@@ -331,11 +331,11 @@ def table(rows):
 
 def figure(model, c, classes, path, n=9):
     "Galaxies drawn from each component, and the classes that the galaxies found in it have."
-    shares = pd.crosstab(c, classes, normalize='index').reindex(columns=['smooth', 'featured', 'edge-on'], fill_value=0)
+    shares = pd.crosstab(c, classes, normalize='index').reindex(range(model.arch.n_components), columns=['smooth', 'featured', 'edge-on'], fill_value=0.)
     order = shares.index[np.argsort(shares.to_numpy()@(0, 1, 2), kind='stable')].to_numpy()
     drawn = [generate(model, n, component=int(i), seed=int(i))[0] for i in order]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 6.2), width_ratios=(n, 5), layout='constrained')
-    left.imshow(montage(np.concatenate(drawn), ncols=n))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 6.4), width_ratios=(n, 5), layout='constrained')
+    left.imshow(montage(np.concatenate(drawn), ncols=n), aspect='auto')
     left.axis('off')
     left.set_title('drawn from each component', fontsize=9, loc='left')
     ends, k = shares.loc[order].cumsum(axis=1).to_numpy(), np.arange(len(order))
