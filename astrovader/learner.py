@@ -291,7 +291,7 @@ def claim(
         return write_json(folder/'run.json', mine) if write else None
     there = _begun(folder)
     there = json.loads(json.dumps(there | dict(preset=asdict(there['preset']))))
-    what = next((o for o in mine if there.get(o) != mine[o]), None)
+    what = next((o for o in ('format', 'survey', 'seed', 'preset') if there.get(o) != mine[o]), None)
     need(not what, f'{folder} was begun with another {what}; go on with the same, or choose another folder.', BadModel)
 
 # %% ../nbs/41_learner.ipynb #2f38bc7b
