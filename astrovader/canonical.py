@@ -76,16 +76,23 @@ class Profile(NamedTuple):
         "Mean light of a pixel at the semi-major axes `r`."
         return np.interp(r, self.middles, self.mean)
 
-def rings(light, r, ok, axis_ratio):
-    "The `Profile` of an image in rings of the elliptical radius `r`, of pixels that are `ok`."
-    k = _ring[np.minimum((4*r).astype(np.int32), len(_ring)-1)].ravel()
+def _rings(bands, r, ok, axis_ratio):
+    "The `Profile` of each band."
+    k = _ring.take((4*r).astype(np.int32).ravel(), mode='clip')
     k[~ok.ravel()] = len(_edges) - 1
-    n,total = np.bincount(k, minlength=len(_edges))[:-1],np.bincount(k, light.ravel(), len(_edges))[:-1]
+    n = np.bincount(k, minlength=len(_edges))[:-1]
     seen = np.flatnonzero(n)
     last = seen[-1]+1
-    mean = np.interp(np.arange(last), seen, total[seen]/n[seen])
-    area = np.pi*axis_ratio*np.diff(_edges[:last+1]**2)
-    return Profile(_edges[:last+1], mean, np.concatenate([[0], np.cumsum(mean*area)]), n[:last])
+    edges,n = _edges[:last+1],n[:last]
+    area = np.pi*axis_ratio*np.diff(edges**2)
+    def one(b):
+        mean = np.interp(np.arange(last), seen, np.bincount(k, b.ravel(), len(_edges))[seen]/n[seen])
+        return Profile(edges, mean, np.concatenate([[0], np.cumsum(mean*area)]), n)
+    return [one(b) for b in bands]
+
+def rings(light, r, ok, axis_ratio):
+    "The `Profile` of an image in rings of the elliptical radius `r`, of pixels that are `ok`."
+    return _rings([light], r, ok, axis_ratio)[0]
 
 # %% ../nbs/11b_canonical.ipynb #13fb41c1
 _all = 4.
@@ -235,35 +242,37 @@ def fit_shape(
 
 # %% ../nbs/11b_canonical.ipynb #d00e0f6f
 def _tiles(x, n=8):
-    "(..., tiles down, tiles across, height of a tile, its width); rows and columns that are left over are dropped."
-    a,b = (max(1, o//n) for o in x.shape[-2:])
-    h,w = x.shape[-2]//a,x.shape[-1]//b
-    return x[...,:h*a,:w*b].reshape(*x.shape[:-2], h, a, w, b).swapaxes(-3, -2)
+    "(tiles down, tiles across, height of a tile, its width); rows and columns that are left over are dropped."
+    a,b = (max(1, o//n) for o in x.shape)
+    h,w = x.shape[0]//a,x.shape[1]//b
+    return x[:h*a,:w*b].reshape(h, a, w, b).swapaxes(1, 2)
 
 def _shuffled(x, take, flip):
     "The image with other tiles, some of them turned by 180 degrees, and as large as before."
     t = _tiles(x)
-    t = t.reshape(*x.shape[:-2], -1, *t.shape[-2:])[...,take,:,:]
-    t = np.where(flip[:,:,None,None], t[...,::-1,::-1], t).swapaxes(-3, -2)
-    t = t.reshape(*x.shape[:-2], t.shape[-4]*t.shape[-3], -1)
-    more = [(0, a-b) for a,b in zip(x.shape[-2:], t.shape[-2:])]
-    return np.pad(t, [(0, 0)]*(x.ndim-2) + more, 'symmetric') if any(b for _,b in more) else t
+    t = t.reshape(-1, *t.shape[2:])[take]
+    t = np.where(flip[:,:,None,None], t[...,::-1,::-1], t).swapaxes(1, 2)
+    t = t.reshape(t.shape[0]*t.shape[1], -1)
+    more = [(0, a-b) for a,b in zip(x.shape, t.shape)]
+    return np.pad(t, more, 'symmetric') if any(b for _,b in more) else t
 
 # %% ../nbs/11b_canonical.ipynb #cfa37826
+def _sky_from(free):
+    "For every pixel the one whose sky it gets: where there is nothing but sky, itself."
+    part,r = _tiles(free).mean((2, 3)),np.random.default_rng(0)
+    best = np.flatnonzero(part >= min(part.max(), .9))
+    own = np.arange(free.size).reshape(free.shape)
+    at = np.where(free, own, _shuffled(own, best[r.integers(0, len(best), part.shape)], r.random(part.shape) < .5))
+    left = ~free.ravel()[at]
+    at[left] = r.choice(own[free], int(left.sum()))
+    return at
+
 def sky_only(
     x, # (bands, height, width)
     free, # (height, width), True where there is nothing but sky
 ) -> np.ndarray: # The same, with sky everywhere
     "The sky of an image, continued behind its sources."
-    part,r = _tiles(free).mean((-2, -1)),np.random.default_rng(0)
-    best = np.flatnonzero(part >= min(part.max(), .9))
-    how = best[r.integers(0, len(best), part.shape)],r.random(part.shape) < .5
-    x,left = np.where(free, x, _shuffled(x, *how)),~(free | _shuffled(free, *how))
-    if left.any():
-        fv,fu = np.nonzero(free)
-        k = r.integers(0, len(fv), int(left.sum()))
-        x[:,left] = x[:,fv[k],fu[k]]
-    return x
+    return x.reshape(len(x), -1).take(_sky_from(free), 1)
 
 # %% ../nbs/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -312,7 +321,7 @@ def _faded(p, edge):
 
 def _alone(x, sky, free, hidden, r, e, edge):
     "The image without companions, and the profile of each band."
-    profiles = [_faded(rings(b-s, r, ~hidden, e.axis_ratio), edge) for b,s in zip(x, sky)]
+    profiles = [_faded(p, edge) for p in _rings(x-sky[:,None,None], r, ~hidden, e.axis_ratio)]
     if hidden.any():
         pure = sky_only(x, free)
         x,left = mirrored(x, hidden & (r < edge), e)
@@ -322,6 +331,11 @@ def _alone(x, sky, free, hidden, r, e, edge):
     return x, profiles
 
 # %% ../nbs/11b_canonical.ipynb #c58a66ab
+def _read(x, v, u):
+    "The bands at rows `v` and columns `u`, between pixels; outside, what is nearest."
+    at = np.stack([v, u]).astype(float)
+    return np.stack([map_coordinates(b, at, order=1, mode='nearest') for b in x])
+
 def _reflected(c, n): return np.abs((c+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*c
 
 def _resample(x, free, profiles, s, size, radii, edge):
@@ -333,14 +347,13 @@ def _resample(x, free, profiles, s, size, radii, edge):
     u,v = c*a[None]-n*a[:,None]+e.x+(w-1)/2, n*a[None]+c*a[:,None]+e.y+(h-1)/2
     def beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
     out = beyond(u, v)
-    if not out.any(): return np.stack([map_coordinates(b, [v, u], order=1) for b in x])
+    if not out.any(): return _read(x, v, u)
     r = np.hypot(a[None], a[:,None]/e.axis_ratio)
     ou,ov = 2*e.x+w-1-u,2*e.y+h-1-v
     other = out & ~beyond(ou, ov) & (r < edge)
     u,v,lost = np.where(other, ou, u),np.where(other, ov, v),out & ~other
-    im = np.stack([map_coordinates(b, [v, u], order=1, mode='nearest') for b in x])
-    at = _reflected(v[lost], h),_reflected(u[lost], w)
-    if lost.any(): im[:,lost] = np.stack([map_coordinates(b, at, order=1) + p.at(r[lost]) for b,p in zip(sky_only(x, free), profiles)])
+    im = _read(x, v, u)
+    if lost.any(): im[:,lost] = _read(sky_only(x, free), _reflected(v[lost], h), _reflected(u[lost], w)) + np.stack([p.at(r[lost]) for p in profiles])
     return im
 
 # %% ../nbs/11b_canonical.ipynb #b2d42a60
@@ -362,8 +375,9 @@ class Canonical(NamedTuple):
     n_nan:int
 
 # %% ../nbs/11b_canonical.ipynb #5fc78ece
-def _fallback(x, size, crop, sky, n_nan, flags):
-    h,w = x.shape[1:]
+def _fallback(x, labels, size, crop, n_nan, flags):
+    (h,w),around = x.shape[1:],labels == 0
+    sky = np.median(x[:,around] if around.any() else x.reshape(len(x), -1), 1)
     y = centre_crop(x, crop)
     flags |= Flag.FALLBACK | Flag.CUT*(h != w) | Flag.ENLARGED*(y.shape[1] < size)
     im = resize(y, size)
@@ -390,7 +404,7 @@ def _canonical(x, labels, hidden, s, size, radii, n_nan, flags):
     edge = max(4*r_h, float(r[labels == 1].max()))
     free = (labels == 0) & ~hidden & (r > 2.5*r_h)
     if free.mean() < .02: free = r >= np.percentile(r, 97)
-    sky = x[:,free].mean(1)
+    sky = x.reshape(len(x), -1).compress(free.ravel(), 1).mean(1)
     y,profiles = _alone(x, sky, free, hidden, r, e, edge)
     im = _resample(y, free, profiles, s, size, radii, edge)
     im,turned = _turned(im, im.mean(0)-sky.mean(), s, size, radii)
@@ -413,11 +427,9 @@ def canonical(
     labels,level,noise,at = find_sources(grey, levels=255 if stretched else np.inf)
     if stretched: at = at[:,:0]
     noise *= np.sqrt(4*np.pi)*.03*min(grey.shape)/2.355
-    sky = x.reshape(len(x), -1)[:,labels.ravel() == 0] if (labels == 0).any() else x.reshape(len(x), -1)
-    sky = np.median(sky, 1)
     hidden = _wider(labels > 1, labels != 1, min(labels.shape)//40) | ~seen
     got = fit_shape(grey-level, (labels == 1) & seen, hidden, noise, at) if labels.any() else None
-    if got is None or not _sound(got, x.shape[1:]): return _fallback(x, size, crop, sky, n_nan, flags)
+    if got is None or not _sound(got, x.shape[1:]): return _fallback(x, labels, size, crop, n_nan, flags)
     e,_,r_h,flux,c = got
     u,v = _grid(grey.shape)
     s = Shape(**asdict(e), half_light_radius=r_h, flux=float(flux), concentration=float(c), **_companion(grey-level, labels, u, v))
