@@ -115,7 +115,7 @@ def split(
     crowded:float = .5, # Part of crowded galaxies that makes a companion component at all angles
     error_rank:float = .75, # Part of the sample with lower errors that makes a corrupt one
     found:float = .5, # Part of the galaxies with a source in the middle under which a component is corrupt
-    least:float = .01, # Part of an equal share of the objects under which a component is empty
+    least:float = overlap.empty_below, # Part of an equal share of the objects under which a component is empty
     light:float = .02, # Part of the light that companions have, under which they set no component
 ) -> pd.Series: # One of `kinds` for each component, which is the index
     "What each component is set by."

@@ -112,12 +112,12 @@ def vital_sums(
     return tally(z_mean, mixture.log_joint(z_mean).argmax(1), len(mixture.means))
 
 vital_names = 'total_variation', 'duplicates', 'empties', 'between_share', 'inactive'
-empty_below = .01
+empty_below = .03
 
 def is_empty(
     counts, # (K,) objects of each component
 ) -> np.ndarray: # (K,) of booleans
-    "Which components hold less than a hundredth of an equal share."
+    "Which components hold less than 3% of an equal share."
     counts = np.asarray(counts)
     return counts < np.maximum(empty_below*counts.sum()/len(counts), 1)
 

@@ -42,7 +42,7 @@ class Preset:
     schedule:str = 'paper' # Eqs. 15 and 16, or 'published': static phases with the loss of eq. 15, the weight moved once an epoch, an epoch less
     keep_adam:bool = True # Keep Adam's moments when the second phase begins?
     always_draw:bool = False # Decode a draw in validation too?
-    mend:float = .9 # Components that overlap by more are merged before each annealing, and empty ones seeded anew; 0 for never
+    mend:float = .9 # Components that overlap by more are merged where phases begin, and empty ones seeded anew; 0 for never
     settle:bool = True # Set the mixture's weights to the mean responsibilities at the end?
 
     def __post_init__(self):
