@@ -42,7 +42,7 @@ small, best = presets['small'], presets['morphology']
 # What its authors ran, but for the size of images and networks, and the number of epochs
 _published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0., settle=False)
 _short = dict(epochs_alpha=12, epochs_anneal=4, epochs_static=2, n_periods=1)
-_squares = dict(reconstruction='squared_error', alpha=small.alpha, mixture_weight=small.mixture_weight)
+_squares = dict(reconstruction='squared_error', alpha=small.alpha, mixture_weight=small.mixture_weight, output=small.arch.output)
 
 def _idea(bands='rgb', **changes): return 'canonical', bands, best, changes
 
