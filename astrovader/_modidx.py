@@ -506,6 +506,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'astrovader.learner.VaDELearner.smooth_loss': ( 'learner.html#vadelearner.smooth_loss',
                                                                                     'astrovader/learner.py'),
                                     'astrovader.learner.VaDELearner.tell': ('learner.html#vadelearner.tell', 'astrovader/learner.py'),
+                                    'astrovader.learner._begin_with_mean': ('learner.html#_begin_with_mean', 'astrovader/learner.py'),
                                     'astrovader.learner._begun': ('learner.html#_begun', 'astrovader/learner.py'),
                                     'astrovader.learner._fitted': ('learner.html#_fitted', 'astrovader/learner.py'),
                                     'astrovader.learner._loaders': ('learner.html#_loaders', 'astrovader/learner.py'),

@@ -344,6 +344,12 @@ def _loaders(survey, p, seed, device):
     if p.views: return view_loaders(survey, Views(), p.consistency > 0, p.batch_size, p.valid, seed, device)
     return survey_loaders(survey, p.batch_size, p.valid, p.flips, seed, device)
 
+@torch.no_grad()
+def _begin_with_mean(model, data, seed, n=1000):
+    if model.arch.output != 'sigmoid': return
+    some = data.batch(rng(seed, 'mean light').permutation(len(data))[:n])[0]
+    model.decoder.body[-2].bias.copy_(to_float(some, model.device).mean((0, 2, 3)).clamp(.01, .99).logit())
+
 def vade_learner(
     survey:Survey, # Packed images
     preset = 'morphology', # 'small', 'full', 'paper', or a `Preset`; its size and bands follow the survey
@@ -360,6 +366,7 @@ def vade_learner(
     need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     torch.manual_seed(seed)
     model = VaDE(p.arch, survey.packing).to(dls.device, memory_format=torch.channels_last)
+    _begin_with_mean(model, dls.train.dataset, seed)
     model.always_draw = p.always_draw
     learn = VaDELearner(dls, model, VaDELoss(model, p.reconstruction, p.l2, p.scaling, p.aperture, p.consistency),
         opt_func=partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True))
