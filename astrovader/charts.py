@@ -52,7 +52,7 @@ def _panel(ax, h, part):
     y = h[[f'train_{part}', f'valid_{part}']].to_numpy()
     if y.size and y.min() > 0 and y.max() > 10*y.min():
         ax.set_yscale('log')
-        ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter='{x:g}')
+        ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5) if y.max() < 300*y.min() else (1,), numticks=9), minor_locator=NullLocator(), major_formatter='{x:g}')
     elif len(y) > 4: _zoom(ax, y[max(2, len(y)//10):], y)
     ax.set_title(_panels[part])
 

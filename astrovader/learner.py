@@ -336,6 +336,13 @@ def fit_phases(self:VaDELearner):
     return self
 
 # %% ../nbs/41_learner.ipynb #31217230
+@torch.no_grad()
+def _begin_with_mean(model, data, seed, n=1000):
+    if model.arch.output != 'sigmoid': return
+    some = data.batch(rng(seed, 'mean light').permutation(len(data))[:n])[0]
+    model.decoder.body[-2].bias.copy_(to_float(some, model.device).mean((0, 2, 3)).clamp(.01, .99).logit())
+
+# %% ../nbs/41_learner.ipynb #7aafb509
 def _fitted(p, bands, size):
     "A preset for images of a shape: no more scales than they have."
     return with_changes(p, size=size, bands=bands, n_scales=min(p.arch.n_scales, size.bit_length()-1))
@@ -343,12 +350,6 @@ def _fitted(p, bands, size):
 def _loaders(survey, p, seed, device):
     if p.views: return view_loaders(survey, Views(), p.consistency > 0, p.batch_size, p.valid, seed, device)
     return survey_loaders(survey, p.batch_size, p.valid, p.flips, seed, device)
-
-@torch.no_grad()
-def _begin_with_mean(model, data, seed, n=1000):
-    if model.arch.output != 'sigmoid': return
-    some = data.batch(rng(seed, 'mean light').permutation(len(data))[:n])[0]
-    model.decoder.body[-2].bias.copy_(to_float(some, model.device).mean((0, 2, 3)).clamp(.01, .99).logit())
 
 def vade_learner(
     survey:Survey, # Packed images
@@ -374,7 +375,7 @@ def vade_learner(
     learn.remove_cb(learn.recorder).add_cb(LossRecorder())
     return learn if watched() else learn.remove_cb(ProgressCallback)
 
-# %% ../nbs/41_learner.ipynb #30376d85
+# %% ../nbs/41_learner.ipynb #ad6c52ec
 def restore(
     learn:VaDELearner, # Made with the preset, the seed and the survey of the checkpoint
     folder, # A checkpoint
@@ -394,7 +395,7 @@ def restore(
     if other and moved: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
     return learn
 
-# %% ../nbs/41_learner.ipynb #49d45e9e
+# %% ../nbs/41_learner.ipynb #db2ca2ec
 def _saved(run, preset, seed, changes):
     "The preset and seed of a run that was begun, if nothing else is asked for."
     saved = _begun(run)
@@ -405,7 +406,7 @@ def _saved(run, preset, seed, changes):
     need(not differ, f'{run} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave those options away, or choose another folder.', BadModel)
     return was, saved['seed']
 
-# %% ../nbs/41_learner.ipynb #e3556e31
+# %% ../nbs/41_learner.ipynb #4939ebb1
 def begin(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`
@@ -430,7 +431,7 @@ def begin(
         learn.tell(f'going on after epoch {learn.first_epoch} of {n_epochs(learn.preset)}')
     return learn
 
-# %% ../nbs/41_learner.ipynb #f57e71d3
+# %% ../nbs/41_learner.ipynb #ebe2bb78
 def train(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write
