@@ -949,6 +949,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'astrovader.survey.pack': ('survey.html#pack', 'astrovader/survey.py'),
                                    'astrovader.survey.pack_arrays': ('survey.html#pack_arrays', 'astrovader/survey.py'),
                                    'astrovader.survey.seal': ('survey.html#seal', 'astrovader/survey.py'),
+                                   'astrovader.survey.unmeasured': ('survey.html#unmeasured', 'astrovader/survey.py'),
                                    'astrovader.survey.write_shard': ('survey.html#write_shard', 'astrovader/survey.py')},
             'astrovader.synth': { 'astrovader.synth._Draws': ('synth.html#_draws', 'astrovader/synth.py'),
                                   'astrovader.synth._Draws.__init__': ('synth.html#_draws.__init__', 'astrovader/synth.py'),

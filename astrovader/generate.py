@@ -14,7 +14,7 @@ from .core import AstrovaderError,need,need_seed,progress,provenance,read_json,r
 from .device import at_precision
 from .cutouts import Flag
 from .parts import begin,here
-from .survey import Survey,arrays_packing,has_shard,seal,write_shard
+from .survey import Survey,arrays_packing,has_shard,seal,unmeasured,write_shard
 from .tables import write_table,write_tables,writing
 
 # %% ../nbs/51_generate.ipynb #896633e7
@@ -112,24 +112,26 @@ def _write(model, work, plan, shape, todo, batch, shown):
 # %% ../nbs/51_generate.ipynb #20e0fd76
 _run = 100_000
 
-def _tables(model, plan, flat, index):
-    "The table of all galaxies, in pieces: as an index, or by itself."
+def _tables(model, plan, flat=(), packing=None):
+    "The table of all galaxies, in pieces: as the index of a survey of this packing, or by itself."
+    empty = {k: np.float32(v) for k,v in unmeasured(packing).items()} if packing else {}
     for a in range(0, plan['n'], _run):
         n = min(_run, plan['n']-a)
         _, t = draw(model, n, plan['component'], plan['temperature'], plan['seed'], a)
         r = np.arange(a, a+n)
         own = dict(file='', shard=np.int32(r//plan['shard_rows']), row=np.int32(r % plan['shard_rows']),
-            flags=np.uint8(Flag.FLAT*np.isin(r, flat)), n_nan=np.int32(0*r)) if index else {}
+            flags=(Flag.FLAT*np.isin(r, flat)).astype('uint16' if empty else 'uint8'), n_nan=np.int32(0*r), **empty) if packing else {}
         yield pa.Table.from_pandas(pd.concat([t[['object_id']].assign(**own), t.drop(columns='object_id')], axis=1), preserve_index=False)
 
 def _seal(model, work, plan, shape, said):
     parts = [read_json(_record(work, i)) for i in range(-(-plan['n']//plan['shard_rows']))]
     flat = [i*plan['shard_rows'] + o for i,part in enumerate(parts) for o in part['flat']]
-    write_tables(_tables(model, plan, flat, True), work/'index.parquet', {}, plan['n'], 0)
-    write_tables(_tables(model, plan, flat, False), work/'synthetic.parquet', provenance(**said), plan['n'], 0)
+    like = {k: v for k,v in (model.packing or {}).items() if k not in ('size', 'n_bands')}
+    packing = arrays_packing(shape, like)
+    write_tables(_tables(model, plan, flat, packing), work/'index.parquet', {}, plan['n'], 0)
+    write_tables(_tables(model, plan), work/'synthetic.parquet', provenance(**said), plan['n'], 0)
     write_table(pd.DataFrame(dict(object_id=[], file=[], reason=[]), dtype=str), work/'rejected.parquet')
-    like = {k: v for k,v in (model.packing or {}).items() if k in ('bands', 'grey', 'stretch')}
-    seal(work, parts, packing=arrays_packing(shape, like), source='generated', generated=said, asked=plan)
+    seal(work, parts, packing=packing, source='generated', generated=said, asked=plan)
     for o in work.glob('.shard-*'): shutil.rmtree(o, ignore_errors=True)
 
 # %% ../nbs/51_generate.ipynb #faadec52

@@ -91,6 +91,18 @@ def test_synthetic_survey_is_a_survey(here, tmp_path):
     assert here('report', 'run', tmp_path/'a', tmp_path/'r')[0] == 0
     assert read_table(tmp_path/'a.csv').object_id[0] == 'synthetic-0000000'
 
+def test_the_five_commands_of_readme(here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_sky('images', 80, 32)
+    section = (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8').split('## Five commands')[1].split('##')[0]
+    lines = re.findall(r'^astrovader-(\S+) (.*?) *#', section, re.M)
+    assert [o for o,_ in lines] == ['pack', 'train', 'catalogue', 'generate', 'report']
+    for name,args in [*lines, ('catalogue', 'run synthetic synthetic.csv'), ('report', 'run synthetic synthetic-report')]:
+        code,_,err = here(name, *args.split(), *(['--n-components', 3, *epochs] if name == 'train' else []))
+        assert code == 0, err
+    a,b = Survey('survey'),Survey('synthetic')
+    assert a.packing == b.packing and a.packing['framing'] == 'canonical' and len(read_table('synthetic.csv')) == len(b) == 1000
+
 def test_generate_one_component(here, tmp_path):
     assert here('generate', 'run', tmp_path/'c', '--n', 5, '--component', 2, '--temperature', .5)[0] == 0
     table = read_table(tmp_path/'c/synthetic.parquet')
