@@ -51,7 +51,7 @@ configurations = {'autoencoder': ('canonical', 'rgb', small, _short | dict(alpha
     'canonical': ('canonical', 'grey', small, _short), 'morphology': _idea(), '- pyramid': _idea(**_squares), 'gaussian': _idea(reconstruction='gaussian'),
     '- colour': _idea('grey'), '- mend, settle': _idea(mend=0., settle=False), '+ views': _idea(views=True), '+ consistency': _idea(views=True, consistency=1.),
     '+ aperture': _idea(aperture=.6), '+ residual': _idea(residual=True), '+ upsample_first': _idea(upsample_first=True),
-    '+ all': _idea(views=True, consistency=1., aperture=.6, residual=True, upsample_first=True)}
+    '+ all': _idea(views=True, consistency=1., aperture=.6, residual=True)}
 baselines = {'pca': ('canonical', 'rgb'), 'pca survey': ('survey', 'rgb')}
 # Name: whose model, and of which images, without training; 'raw' ones have the survey's framing
 transfers = {'morphology, re-cut': ('morphology', 're-cut'), 'morphology, blurred and dimmed': ('morphology', 'dimmed'),
