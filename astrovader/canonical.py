@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation,gaussian_filter,map_coordinates
 from scipy.special import gamma,gammaincc,gammaincinv
 from .cutouts import Flag,centre_crop,fill_nan,resize,to_grey
-from .segment import find_sources,reduced
+from .segment import blocks,find_sources,reduced
 
 # %% ../nbs/11b_canonical.ipynb #a31d7619
 @lru_cache(64)
@@ -230,7 +230,7 @@ def fit_shape(
     if (first := _begin(light, own, *_grid(light.shape))) is None: return None
     e,r_h = first
     f,k = reduced(light, max(64, int(6*min(light.shape)/max(r_h, 1))))
-    gap = hidden if k == 1 else reduced(hidden.astype(np.float32), f.shape[0])[0] > 0
+    gap = blocks(hidden, k) > 0
     dx,dy = ((k*a-b)/2 for a,b in zip(f.shape[::-1], light.shape[::-1]))
     got = _iterate(f, gap, replace(e, x=(e.x-dx)/k, y=(e.y-dy)/k), r_h/k)
     if got is None: return None

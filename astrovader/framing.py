@@ -14,7 +14,7 @@ from threading import Thread
 import numpy as np
 from fastcore.basics import patch
 from .canonical import canonical
-from .core import BadImage,need,rng
+from .core import AstrovaderError,BadImage,need,rng
 from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,read_bytes,resize,to_grey
 
 # %% ../nbs/12_framing.ipynb #c8fcd314
@@ -109,6 +109,8 @@ def __call__(
     return x, n_nan, int(flags | Flag.FLAT*int(x.min() == x.max())), found
 
 # %% ../nbs/12_framing.ipynb #2311937e
+def _reason(e): return str(e) if isinstance(e, BadImage) else f'cannot be used ({type(e).__name__}: {e})'
+
 def prepare(
     srcs, # Paths, or pairs `(zip, member)`
     recipe:Recipe, # What is done to each
@@ -116,8 +118,7 @@ def prepare(
     "Read and frame some images."
     def one(src):
         try: return *recipe(decode(read_bytes(src))), None
-        except BadImage as e: return None, 0, 0, {}, str(e)
-        except Exception as e: return None, 0, 0, {}, f'cannot be used ({type(e).__name__}: {e})'
+        except Exception as e: return None, 0, 0, {}, _reason(e)
     return [one(o) for o in srcs]
 
 # %% ../nbs/12_framing.ipynb #7ccbe21d
@@ -146,7 +147,9 @@ def _sample(srcs, recipe, k):
     seen,why = [],''
     for i in _spread(len(srcs), k):
         try: seen.append(_look(srcs[i:i+1][0], i, recipe))
-        except BadImage as e: why = why or f'{_name(srcs[i:i+1][0])}, {e}'
+        except Exception as e:
+            if isinstance(e, AstrovaderError) and not isinstance(e, BadImage): raise
+            why = why or f'{_name(srcs[i:i+1][0])}, {_reason(e)}'
         if len(seen) == k: break
     need(seen, f'none of the {len(srcs)} images can be used; the first, {why}.')
     return seen
