@@ -8,7 +8,7 @@ __all__ = ['PhaseWeights', 'embeddings', 'InitMixture', 'ClipValues', 'Published
            'VaDELearner', 'vade_learner', 'restore', 'begin', 'train']
 
 # %% ../nbs/41_learner.ipynb #c69f0144
-import json,random,shutil,time,torch,warnings
+import json,math,random,shutil,time,torch,warnings
 import numpy as np, pandas as pd
 from dataclasses import asdict
 from functools import partial
@@ -320,7 +320,7 @@ def fit_phases(self:VaDELearner):
     "Train through the phases that are left, and save the model into the run; returns the learner."
     p, folder, self.why = self.preset, self.folder, None
     cbs = [ForDevice(p.bf16, len(self.dls.train.dataset)*n_epochs(p)), PhaseWeights(p), InitMixture(p, self.seed), StopIfDiverged(),
-        PublishedSteps(p), MendComponents(p, self.seed, embeddings), ClipValues(p), RecordVitals(p), KeepHistory(p, folder),
+        PublishedSteps(p), MendComponents(p, self.seed, embeddings), ClipValues(p), RecordVitals(p, self.seed, embeddings), KeepHistory(p, folder),
         ParamScheduler(dict(lr=SchedExp(p.lr, p.lr_end)))]
     if folder:
         claim(self, self.ranks.first)
@@ -343,9 +343,14 @@ def _begin_with_mean(model, data, seed, n=1000):
     model.decoder.body[-2].bias.copy_(to_float(some, model.device).mean((0, 2, 3)).clamp(.01, .99).logit())
 
 # %% ../nbs/41_learner.ipynb #7aafb509
-def _fitted(p, bands, size):
-    "A preset for images of a shape: no more scales than they have."
-    return with_changes(p, size=size, bands=bands, n_scales=min(p.arch.n_scales, size.bit_length()-1))
+def _fitted(preset, n, bands, size, changes):
+    "A preset for `n` images of a shape: no more scales than they have, and by its name as many epochs as its `steps` take."
+    p = get_preset(preset)
+    q = with_changes(with_changes(p, size=size, bands=bands, n_scales=min(p.arch.n_scales, size.bit_length()-1)), **changes)
+    names = 'epochs_alpha', 'epochs_anneal', 'epochs_static'
+    more = q.steps/n_epochs(q)/max(1, n*(1-q.valid)//q.batch_size)
+    if p is preset or more <= 1 or any(changes.get(o) is not None for o in names): return q
+    return with_changes(q, **{o: math.ceil(more*getattr(q, o)) for o in names})
 
 def _loaders(survey, p, seed, device):
     if p.views: return view_loaders(survey, Views(), p.consistency > 0, p.batch_size, p.valid, seed, device)
@@ -353,7 +358,7 @@ def _loaders(survey, p, seed, device):
 
 def vade_learner(
     survey:Survey, # Packed images
-    preset = 'morphology', # 'small', 'full', 'paper', or a `Preset`; its size and bands follow the survey
+    preset = 'morphology', # 'small', 'full', 'paper', or a `Preset`; its size and bands follow the survey, and by name its epochs where images are few
     run = None, # A folder for the history, the checkpoints and the model; nothing is written if None
     seed:int = 0, # Of the start, the split, the order, the flips and the draws
     device = None, # fastai's default device if None
@@ -361,7 +366,7 @@ def vade_learner(
 ) -> VaDELearner:
     "A learner for a survey, ready for `fit_phases`."
     need_seed(seed)
-    p = with_changes(_fitted(get_preset(preset), *survey.shape[:2]), **changes)
+    p = _fitted(preset, len(survey), *survey.shape[:2], changes)
     dls = _loaders(survey, p, seed, device)
     n, k = min(len(dls.train.dataset), p.init_batches*dls.train.bs), p.arch.n_components
     need(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
@@ -375,7 +380,7 @@ def vade_learner(
     learn.remove_cb(learn.recorder).add_cb(LossRecorder())
     return learn if watched() else learn.remove_cb(ProgressCallback)
 
-# %% ../nbs/41_learner.ipynb #ad6c52ec
+# %% ../nbs/41_learner.ipynb #e3556e31
 def restore(
     learn:VaDELearner, # Made with the preset, the seed and the survey of the checkpoint
     folder, # A checkpoint
@@ -395,18 +400,19 @@ def restore(
     if other and moved: learn.tell('the run began with another number of processes or threads, or precision; it goes on, but not to the last bit as it would have')
     return learn
 
-# %% ../nbs/41_learner.ipynb #db2ca2ec
+# %% ../nbs/41_learner.ipynb #f57e71d3
 def _saved(run, preset, seed, changes):
     "The preset and seed of a run that was begun, if nothing else is asked for."
     saved = _begun(run)
     was = saved['preset']
-    asked = with_changes(_fitted(get_preset(preset or was), was.arch.bands, was.arch.size), **changes)
+    n = saved['survey']['n_train'] + saved['survey']['n_valid']
+    asked = _fitted(preset or was, n, was.arch.bands, was.arch.size, changes)
     differ = [f'{k} {o[k]}' for o,n in ((asdict(was), asdict(asked)), (asdict(was.arch), asdict(asked.arch))) for k in o if k != 'arch' and o[k] != n[k]]
     if seed not in (None, saved['seed']): differ.append(f'seed {saved["seed"]}')
     need(not differ, f'{run} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave those options away, or choose another folder.', BadModel)
     return was, saved['seed']
 
-# %% ../nbs/41_learner.ipynb #4939ebb1
+# %% ../nbs/41_learner.ipynb #3b2d65e2
 def begin(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write; one that holds a run already needs `resume`
@@ -431,7 +437,7 @@ def begin(
         learn.tell(f'going on after epoch {learn.first_epoch} of {n_epochs(learn.preset)}')
     return learn
 
-# %% ../nbs/41_learner.ipynb #ebe2bb78
+# %% ../nbs/41_learner.ipynb #9d37eac0
 def train(
     survey, # A `Survey`, or the folder of one
     run, # The folder to write

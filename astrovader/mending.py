@@ -196,17 +196,13 @@ def settle(
 
 # %% ../nbs/40a_mending.ipynb #510a728e
 class RecordVitals(Callback):
-    "Keeps `vitals` of the validation images for the history, from the second phase on."
+    "Keeps `vitals` for the history, from the second phase on."
     order = 60
-    def __init__(self, preset): self.preset = preset
+    def __init__(self, preset, seed, embeddings, n=2000): self.preset, self.seed, self.embeddings, self.n = preset, seed, embeddings, n
     def before_fit(self): self.learn.vitals = dict.fromkeys(vital_names, np.nan)
-    def before_validate(self): self.kept = []
-    def after_batch(self):
-        if self.training or self.epoch < self.preset.epochs_alpha: return
-        self.kept.append(vital_sums(self.model.mixture, self.pred.z_mean[:self.loss_func.n].detach()))
-
     def after_validate(self):
         if self.epoch < self.preset.epochs_alpha: return
-        k, j = self.model.mixture.means.shape
-        sums = torch.stack(self.kept).double().sum(0).cpu() if self.kept else torch.zeros(k, 1+2*j, dtype=torch.double)
-        self.learn.vitals = vitals(self.model.mixture, self.ranks.sum_(sums), self.preset.mend or .9)
+        train, mixture = self.dls.train, self.model.mixture
+        z, _ = self.embeddings(self.model, train, max(1, self.n//train.bs), self.seed, self.ranks)
+        sums = vital_sums(mixture, torch.from_numpy(z).to(mixture.means)).double().cpu()
+        self.learn.vitals = vitals(mixture, sums, self.preset.mend or .9)

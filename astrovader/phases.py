@@ -44,6 +44,7 @@ class Preset:
     always_draw:bool = False # Decode a draw in validation too?
     mend:float = .9 # Components that overlap by more are merged where phases begin, and empty ones seeded anew; 0 for never
     settle:bool = True # Set the mixture's weights to the mean responsibilities at the end?
+    steps:int = 0 # Where images are few, a preset taken by name gets more epochs, for at least so many steps
 
     def __post_init__(self):
         if isinstance(self.arch, dict): object.__setattr__(self, 'arch', Architecture(**self.arch))
@@ -57,7 +58,7 @@ def _check(p):
     def number(v): return isinstance(v, (int, float))
     need(isinstance(p.arch, Architecture), f'arch is {p.arch!r}; it must be an Architecture, or a dictionary of its fields.')
     every('epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: isinstance(v, int) and v >= 1, 'a whole number of at least 1')
-    every('epochs_static', lambda v: isinstance(v, int) and v >= 0, 'a whole number of at least 0')
+    every('epochs_static steps', lambda v: isinstance(v, int) and v >= 0, 'a whole number of at least 0')
     every('lr lr_end', lambda v: number(v) and 0 < v < math.inf, 'a number above 0')
     every('alpha mixture_weight l2 clip consistency', lambda v: number(v) and 0 <= v < math.inf, 'a number that is not negative')
     every('valid', lambda v: number(v) and 0 < v < 1, 'a number between 0 and 1')
@@ -140,7 +141,7 @@ presets = dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=True
     small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
 presets['morphology'] = with_changes(presets['small'], reconstruction='pyramid', n_scales=5, output='sigmoid', n_latent=10, alpha=1., mixture_weight=20., init_covariance='full',
-    epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03)
+    epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03, steps=500)
 
 def get_preset(
     name, # 'morphology', 'small', 'full', 'paper', or a `Preset`

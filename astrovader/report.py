@@ -141,7 +141,7 @@ def _watched(g, page):
     "The health of the components from epoch to epoch, where the history has it."
     h = g.history
     if h is None or not set(vital_names) <= set(h) or not (h.phase != 'alpha').any(): return ''
-    return page.figure('health-history', plot_vitals(h), 'Health of the components on the validation images, since there is a mixture. Above: the part of the mixture’s weight that the shares of the objects '
+    return page.figure('health-history', plot_vitals(h), 'Health of the components on some 2,000 images that are trained on, since there is a mixture. Above: the part of the mixture’s weight that the shares of the objects '
         'contradict (total variation), and the share of the latents’ variance that lies between components. Below: what should be zero.')
 
 def _training(g, page):
