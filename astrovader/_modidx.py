@@ -23,6 +23,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'astrovader.canonical._iterate': ('canonical.html#_iterate', 'astrovader/canonical.py'),
                                       'astrovader.canonical._measured': ('canonical.html#_measured', 'astrovader/canonical.py'),
                                       'astrovader.canonical._moments': ('canonical.html#_moments', 'astrovader/canonical.py'),
+                                      'astrovader.canonical._need_cutout': ('canonical.html#_need_cutout', 'astrovader/canonical.py'),
                                       'astrovader.canonical._outskirts': ('canonical.html#_outskirts', 'astrovader/canonical.py'),
                                       'astrovader.canonical._radius_of': ('canonical.html#_radius_of', 'astrovader/canonical.py'),
                                       'astrovader.canonical._reach': ('canonical.html#_reach', 'astrovader/canonical.py'),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_dilation,gaussian_filter,map_coordinates
 from scipy.special import gamma,gammaincc,gammaincinv
+from .core import BadImage,need
 from .cutouts import Flag,centre_crop,fill_nan,resize,to_grey
 from .segment import blocks,find_sources,reduced
 
@@ -412,14 +413,21 @@ def _canonical(x, labels, hidden, s, size, radii, n_nan, flags):
     return Canonical(np.ascontiguousarray(im, np.float32), sky, brightness, s, int(flags | turned | _flags(s, labels, r, size, radii)), n_nan)
 
 # %% ../nbs/11b_canonical.ipynb #f3a97ba6
+def _need_cutout(x, size, radii):
+    need(x.ndim == 3 and x.size and x.dtype.kind in 'uifb', f'is {x.dtype} of shape {x.shape} where numbers (bands, height, width) are needed', BadImage)
+    need(isinstance(size, (int, np.integer)) and size > 0, f'size={size!r} is not a number of pixels; give one such as 64.')
+    need(isinstance(radii, (int, float)) and 0 < radii < np.inf, f'radii={radii!r} is not a width; give half-light radii, such as 5.')
+    return x
+
 def canonical(
-    x, # (bands, height, width), of any type and stretch; NaN is filled
+    x, # (bands, height, width), of any type and stretch; NaN is filled, and `BadImage` where that is not its shape
     size:int=128, # Height and width of what is returned, in pixels
     radii:float=5., # So many half-light radii wide
     crop:float=None, # Where nothing is found in the middle: the side of the centred square that is given instead, as in `centre_crop`
     stretched:bool=False, # Is it a picture of 8 or 16 bits? Then its sky was cut off, and nothing is added for what lies outside of the frame
 ) -> Canonical:
     "The galaxy in the middle of a cutout, alone, horizontal, and as large as any other."
+    x = _need_cutout(np.asarray(x), size, radii)
     seen = np.isfinite(x).all(0) if x.dtype.kind == 'f' else np.ones(x.shape[1:], bool)
     x,n_nan = fill_nan(x)
     x,flags = np.asarray(x, np.float32),Flag.FILLED*(n_nan > 0)

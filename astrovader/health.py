@@ -63,6 +63,7 @@ def measure(
 ) -> pd.DataFrame: # The columns of `canonical.columns`, a row for each of `rows`; NaN where there is no galaxy in the middle
     "Shapes of galaxies and places of companions, from the survey's index or its images."
     rows = np.arange(len(survey)) if rows is None else np.asarray(rows)
+    need(np.isin(rows, np.arange(len(survey))).all(), f'some rows are not among the {len(survey)} of the survey; count them from 0.')
     if survey.packing.get('framing') == 'canonical': return survey.index(columns).iloc[rows].reset_index(drop=True)
     cuts = progress([rows[i:i+100] for i in range(0, len(rows), 100)], 'measuring')
     return pd.DataFrame([_shape(o) for cut in cuts for o in survey.images(cut)], columns=columns).astype(float)
@@ -145,6 +146,7 @@ def calibration(
     "How far the probabilities of classes can be believed, with names learnt on other objects than are scored."
     p, y = np.asarray(p, np.float64), pd.Series(np.asarray(classes, object))
     need(p.ndim == 2 and len(p) == len(y), f'{p.shape} responsibilities and {len(y)} classes do not fit; give one class per object.')
+    need(np.isfinite(p).all() and halves >= 1, 'responsibilities are numbers, and the objects are halved at least once; leave out rows with NaN.')
     p, (y, names) = p[y.notna()], pd.factorize(y[y.notna()], sort=True)
     need(len(y) >= 4 and len(names) >= 2, f'{len(y)} objects of {len(names)} classes cannot be halved and compared; give more of them, of at least two classes.')
     got = []

@@ -115,7 +115,7 @@ def similar(
     z = _latents(cat, numbered(cat[:0], 'z').shape[1]).astype(np.float64)
     at, rows = _asked(cat, z, objects)
     need(at.shape[1] == z.shape[1], f'the catalogue has {z.shape[1]} latents and what is looked for {at.shape[1]}; give latents of the same model.')
-    need(1 <= n < len(z), f'{n} similar objects cannot be found among {len(z)}; ask for at least one, and fewer than there are.')
+    need(isinstance(n, (int, np.integer)) and 1 <= n < len(z), f'{n} similar objects cannot be found among {len(z)}; ask for at least one, and fewer than there are.')
     scale = _scale(cat, z, metric, mixture)
     trees = NearestNeighbors(n_neighbors=min(n+9, len(z)), algorithm='brute' if len(at) < 1000 else 'auto').fit(z/scale)
     d, i = trees.kneighbors(at/scale)

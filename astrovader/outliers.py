@@ -26,6 +26,7 @@ def outliers(
     device = None, # A GPU if there is one and None is given
 ) -> pd.DataFrame: # A row for each of the catalogue's: object_id, component, log_density, tail_share, recon_error, density_rank, error_rank, outlier_rank; and flags where it has them
     "How odd every object is, by the density of the mixture and by the error of its reconstruction."
+    need('recon_error' in cat, 'the table has no column recon_error; give the catalogue that the model made.')
     mixture = open_model(model, device).mixture
     z = numbered(cat, 'z')
     need(len(z), 'the catalogue has no rows; give one of at least one object.')
