@@ -1,10 +1,12 @@
 "What every test stands on: the checkout, no screen, one thread each, and the closing line that `make test` promises."
-import os
+import os,signal
 from pathlib import Path
 import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
+# A shell that runs the tests in its background has them ignore Ctrl-C, and so would the commands that the tests start and interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope='session')
 def root(): return Path(__file__).parents[1]
