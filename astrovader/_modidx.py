@@ -590,6 +590,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'astrovader.mending.RecordVitals.before_fit': ( 'mending.html#recordvitals.before_fit',
                                                                                     'astrovader/mending.py'),
                                     'astrovader.mending._divisions': ('mending.html#_divisions', 'astrovader/mending.py'),
+                                    'astrovader.mending._faults': ('mending.html#_faults', 'astrovader/mending.py'),
+                                    'astrovader.mending._filled': ('mending.html#_filled', 'astrovader/mending.py'),
                                     'astrovader.mending._freed': ('mending.html#_freed', 'astrovader/mending.py'),
                                     'astrovader.mending._held': ('mending.html#_held', 'astrovader/mending.py'),
                                     'astrovader.mending._parts': ('mending.html#_parts', 'astrovader/mending.py'),

@@ -416,7 +416,7 @@ def _canonical(x, labels, hidden, s, size, radii, n_nan, flags):
 def _need_cutout(x, size, radii):
     need(x.ndim == 3 and x.size and x.dtype.kind in 'uifb', f'is {x.dtype} of shape {x.shape} where numbers (bands, height, width) are needed', BadImage)
     need(isinstance(size, (int, np.integer)) and size > 0, f'size={size!r} is not a number of pixels; give one such as 64.')
-    need(isinstance(radii, (int, float)) and 0 < radii < np.inf, f'radii={radii!r} is not a width; give half-light radii, such as 5.')
+    need(isinstance(radii, (int, float, np.integer, np.floating)) and 0 < radii < np.inf, f'radii={radii!r} is not a width; give half-light radii, such as 5.')
     return x
 
 def canonical(

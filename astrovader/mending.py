@@ -55,34 +55,49 @@ def divided(
     return m_step(gamma, z, z_var)
 
 # %% ../nbs/40a_mending.ipynb #a71f679b
-def _divisions(parts, z, z_var, threshold, seed):
-    "For each component that can be divided: how much better the mixture fits, which, and its two parts."
-    joint = expected_joint(*parts, z, z_var)
-    label, now, w = joint.argmax(1), logsumexp(joint, axis=1), parts[0]
-    for c in np.flatnonzero(w):
+def _held(parts, z): return np.bincount(expected_joint(*parts, z).argmax(1), minlength=len(parts[0]))
+
+def _divisions(parts, place, z, z_var, threshold, seed):
+    "For each component that can be divided: how much better the mixture fits, which, and the mixture with its second part in the free place."
+    label, now, bare = expected_joint(*parts, z).argmax(1), fit_of(*parts, z, z_var), is_empty(_held(parts, z)).sum()
+    for c in np.flatnonzero(parts[0]):
         own = label == c
         if own.sum() < 4: continue
         a, m, v = divided(z[own], z_var[own], int(rng(seed, 'divide', c).integers(2**32)))
-        small = is_empty(np.r_[a*own.sum(), [len(z)/len(w)]*(len(w)-2), 0])[:2].any() if len(w) > 2 else False
-        if small or overlap_of(m, v)[0,1] > threshold: continue
-        both = expected_joint(w[c]*a, m, v, z, z_var)
-        rest = np.delete(joint, c, 1)
-        yield (logsumexp(np.concatenate([rest, both], 1), axis=1)-now).mean(), c, (w[c]*a, m, v)
+        if overlap_of(m, v)[0,1] > threshold: continue
+        new = [o.copy() for o in parts]
+        for o,part in zip(new, (parts[0][c]*a, m, v)): o[[c,place]] = part
+        gain = fit_of(*new, z, z_var)-now
+        if gain > 0 and is_empty(_held(new, z)).sum() < bare: yield gain, c, new
 
 # %% ../nbs/40a_mending.ipynb #a0dec50d
-def _freed(parts, z, z_var, threshold):
-    "Merge duplicates and drop what is empty, in place: which places are free, and what was done."
-    (w, m, v), said, free = parts, [], []
-    while pairs := [o for o in duplicates(overlap_of(m, v), threshold) if w[o[0]] and w[o[1]]]:
+def _freed(parts, place, into):
+    "The mixture without a component, or with that merged into another."
+    w, m, v = (o.copy() for o in parts)
+    if into != place: w[into], m[into], v[into] = union(*(o[[into,place]] for o in parts))
+    w[place] = 0
+    return w/w.sum(), m, v
+
+def _faults(parts, z, threshold):
+    "Places to be freed, what each is merged into (itself where it is empty), and what is wrong with it."
+    faults = []
+    while pairs := [o for o in duplicates(overlap_of(*parts[1:]), threshold) if parts[0][[*o[:2]]].all()]:
         i, j, same = pairs[0]
-        w[i], m[i], v[i] = union(*(o[[i,j]] for o in parts))
-        w[j] = 0
-        said, free = said + [f'{j} merged into {i} ({same:.3f} the same)'], free + [(j, i)]
-    empty = is_empty(np.bincount(expected_joint(*parts, z, z_var).argmax(1), minlength=len(w))) & (w > 0)
-    w[empty] = 0
-    said += [f'{c} was empty' for c in np.flatnonzero(empty)]
-    w /= w.sum()
-    return free + [(int(c), int(c)) for c in np.flatnonzero(empty)], said
+        faults.append((j, i, f'{j} merged into {i} ({same:.3f} the same)'))
+        parts = _freed(parts, j, i)
+    empty = is_empty(_held(parts, z)) & (parts[0] > 0)
+    return faults + [(int(c), int(c), f'{c} was empty') for c in np.flatnonzero(empty)]
+
+def _filled(parts, faults, *args):
+    "The mixture with as many of its faults mended as can be one after another, and which component was divided for each."
+    for place,into,_ in faults: parts = _freed(parts, place, into)
+    halved = []
+    for place,*_ in faults:
+        best = max(_divisions(parts, place, *args), key=lambda o: o[0], default=None)
+        if best is None: break
+        _, c, parts = best
+        halved.append(int(c))
+    return parts, halved
 
 def mend(
     weights, # (K,)
@@ -94,21 +109,22 @@ def mend(
     seed:int = 0, # Of 2-means
 ) -> tuple: # weights, means, variances, sorted numbers of the components that changed, and what was done, in words
     "Merge duplicates, and seed the places that this frees, and empty components, anew."
-    before = [np.array(o, np.float64) for o in (weights, means, variances)]
-    z, parts = np.asarray(z, np.float64), [o.copy() for o in before]
-    z_var = np.broadcast_to(z_var, z.shape)
-    free, said = _freed(parts, z, z_var, threshold)
-    changed = {o for pair in free for o in pair}
-    for j,_ in free:
-        gain, c, new = max(_divisions(parts, z, z_var, threshold, seed), key=lambda o: o[0], default=(0, None, None))
-        if gain <= 0: return *before, [], ['left as they were, since no component can be divided in two that differ']
-        for o,n in zip(parts, new): o[[c,j]] = n
-        said, changed = said + [f'{c} divided into {c} and {j}'], changed | {c}
-    return *parts, sorted(map(int, changed)), said
+    before, z = [np.array(o, np.float64) for o in (weights, means, variances)], np.asarray(z, np.float64)
+    args = z, np.broadcast_to(z_var, z.shape), threshold, seed
+    parts, halved, every = before, [], _faults(before, z, threshold)
+    faults = every
+    while faults:
+        parts, halved = _filled(before, faults, *args)
+        if len(halved) == len(faults): break
+        faults = faults[:len(halved)]
+    if not faults: parts = before
+    said = [o for _,_,o in faults] + [f'{c} divided into {c} and {place}' for c,(place,*_) in zip(halved, faults)]
+    if left := every[len(faults):]: said.append(f'{", ".join(str(o) for o,*_ in left)} not mended, since no component can be divided in two that differ')
+    return *parts, sorted({o for place,into,_ in faults for o in (place, into)} | set(halved)), said
 
-# %% ../nbs/40a_mending.ipynb #f2da715e
+# %% ../nbs/40a_mending.ipynb #60b9d85c
 class MendComponents(Callback):
-    "Merges duplicates and seeds empty components anew where annealing and static phases begin, if the preset says so."
+    "Merges duplicates and seeds empty components anew where annealing and static phases begin, if the preset says so; where the mixture has just been fitted, only if it has duplicates."
     order = 16
     def __init__(self, preset, seed, embeddings): self.preset, self.seed, self.embeddings = preset, seed, embeddings
     def before_epoch(self):
@@ -126,7 +142,7 @@ class MendComponents(Callback):
             for o in self.opt.opt.state.get(p, {}).values():
                 if o.shape == p.shape: o[changed.to(o.device)] = 0
 
-# %% ../nbs/40a_mending.ipynb #60b9d85c
+# %% ../nbs/40a_mending.ipynb #05e46bd1
 @torch.no_grad()
 def put_rows(
     mixture, # A `Mixture`
@@ -151,7 +167,7 @@ def mend_mixture(mixture, z_mean, z_var, threshold, seed, tell) -> list:
     if said: tell(f'components {"mended" if changed else "overlap or are empty"}: {"; ".join(said)}')
     return changed
 
-# %% ../nbs/40a_mending.ipynb #d2f41cc8
+# %% ../nbs/40a_mending.ipynb #f67fd111
 def settled(
     weights, # (K,), positive
     means, # (K, J)
@@ -170,9 +186,7 @@ def settled(
         if np.abs(w-old).max() < 1e-7: break
     return w
 
-# %% ../nbs/40a_mending.ipynb #0b9bcfc6
-def _held(mixture, z): return np.bincount(expected_joint(*_parts(mixture), z).argmax(1), minlength=len(mixture.means))
-
+# %% ../nbs/40a_mending.ipynb #da6bd947
 def _settle(mixture, z):
     w, *rest = _parts(mixture)
     put_rows(mixture, settled(w, *rest, z), *rest, [])
@@ -185,16 +199,16 @@ def settle(
     "Set the mixture's weights to the mean responsibilities of what was trained on."
     mixture, train, most = learn.model.mixture, learn.dls.train, learn.preset.mend
     z, z_var = embeddings(learn.model, train, max(1, n//train.bs), learn.seed, learn.ranks)
-    def off(): return total_variation(_parts(mixture)[0], _held(mixture, z))
+    def off(): return total_variation(_parts(mixture)[0], _held(_parts(mixture), z))
     if learn.ranks.first:
         before = off()
         _settle(mixture, z)
-        if most and is_empty(_held(mixture, z)).any() and mend_mixture(mixture, z, z_var, most, learn.seed, learn.tell): _settle(mixture, z)
+        if most and is_empty(_held(_parts(mixture), z)).any() and mend_mixture(mixture, z, z_var, most, learn.seed, learn.tell): _settle(mixture, z)
         after = off()
         learn.tell(f'weights of the mixture set to mean responsibilities: their total variation from the occupancy goes from {before:.3f} to {after:.3f}')
     learn.ranks.spread(mixture.parameters())
 
-# %% ../nbs/40a_mending.ipynb #510a728e
+# %% ../nbs/40a_mending.ipynb #2279b530
 class RecordVitals(Callback):
     "Keeps `vitals` for the history, from the second phase on."
     order = 60
