@@ -88,6 +88,7 @@ def _faults(parts, z, threshold):
     empty = is_empty(_held(parts, z)) & (parts[0] > 0)
     return faults + [(int(c), int(c), f'{c} was empty') for c in np.flatnonzero(empty)]
 
+# %% ../nbs/40a_mending.ipynb #e1be9e7e
 def _filled(parts, faults, *args):
     "The mixture with as many of its faults mended as can be one after another, and which component was divided for each."
     for place,into,_ in faults: parts = _freed(parts, place, into)
@@ -122,7 +123,7 @@ def mend(
     if left := every[len(faults):]: said.append(f'{", ".join(str(o) for o,*_ in left)} not mended, since no component can be divided in two that differ')
     return *parts, sorted({o for place,into,_ in faults for o in (place, into)} | set(halved)), said
 
-# %% ../nbs/40a_mending.ipynb #60b9d85c
+# %% ../nbs/40a_mending.ipynb #f1c0f755
 class MendComponents(Callback):
     "Merges duplicates and seeds empty components anew where annealing and static phases begin, if the preset says so; where the mixture has just been fitted, only if it has duplicates."
     order = 16
@@ -142,7 +143,7 @@ class MendComponents(Callback):
             for o in self.opt.opt.state.get(p, {}).values():
                 if o.shape == p.shape: o[changed.to(o.device)] = 0
 
-# %% ../nbs/40a_mending.ipynb #05e46bd1
+# %% ../nbs/40a_mending.ipynb #d5379548
 @torch.no_grad()
 def put_rows(
     mixture, # A `Mixture`
@@ -167,7 +168,7 @@ def mend_mixture(mixture, z_mean, z_var, threshold, seed, tell) -> list:
     if said: tell(f'components {"mended" if changed else "overlap or are empty"}: {"; ".join(said)}')
     return changed
 
-# %% ../nbs/40a_mending.ipynb #f67fd111
+# %% ../nbs/40a_mending.ipynb #da6bd947
 def settled(
     weights, # (K,), positive
     means, # (K, J)
@@ -186,7 +187,7 @@ def settled(
         if np.abs(w-old).max() < 1e-7: break
     return w
 
-# %% ../nbs/40a_mending.ipynb #da6bd947
+# %% ../nbs/40a_mending.ipynb #57ab464e
 def _settle(mixture, z):
     w, *rest = _parts(mixture)
     put_rows(mixture, settled(w, *rest, z), *rest, [])
@@ -208,7 +209,7 @@ def settle(
         learn.tell(f'weights of the mixture set to mean responsibilities: their total variation from the occupancy goes from {before:.3f} to {after:.3f}')
     learn.ranks.spread(mixture.parameters())
 
-# %% ../nbs/40a_mending.ipynb #2279b530
+# %% ../nbs/40a_mending.ipynb #12aabef6
 class RecordVitals(Callback):
     "Keeps `vitals` for the history, from the second phase on."
     order = 60
