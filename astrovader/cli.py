@@ -11,7 +11,7 @@ import sys
 from functools import wraps
 from pathlib import Path
 from fastcore.script import CliError,call_parse,is_cli
-from .core import AstrovaderError,need
+from .core import AstrovaderError,require
 
 # %% ../nbs/90_cli.ipynb #839576bd
 def _line(e): return f'{e.filename}: {e.strerror}.' if getattr(e, 'filename', None) and e.strerror else str(e)
@@ -52,7 +52,7 @@ def astrovader_pack(
     radii:float = None, # Canonical framing: how many half-light radii the image is wide; 5 by default
 ):
     "Pack images into a survey; the same command goes on where it was interrupted."
-    from astrovader.survey import pack
+    from astrovader.data.survey import pack
     return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii)
 
 # %% ../nbs/90_cli.ipynb #4a22751e
@@ -79,18 +79,18 @@ def astrovader_train(
 ):
     "Train a model on a survey: alpha phase, mixture, then periods of annealing and static phases."
     changes = {k: v for k,v in locals().items() if k not in ('survey', 'run', 'preset', 'seed', 'resume', 'timeout')}
-    from astrovader.distributed import train
+    from astrovader.train.distributed import train
     return train(survey, run, preset, seed, resume, timeout=timeout, **changes)
 
 # %% ../nbs/90_cli.ipynb #13aa4506
-def _need_hats(survey, out, hats):
-    from astrovader.hats import need_hats
-    from astrovader.parts import here
-    need(here()[1] == 1, f'{hats} is not written by several processes; leave --hats out, and when {out} is complete, run the command with it in one.')
-    need_hats(out, survey, hats)
+def _require_hats(survey, out, hats):
+    from astrovader.infer.hats import require_hats
+    from astrovader.infer.parts import here
+    require(here()[1] == 1, f'{hats} is not written by several processes; leave --hats out, and when {out} is complete, run the command with it in one.')
+    require_hats(out, survey, hats)
 
 def _write_hats(survey, out, hats):
-    from astrovader.hats import write_hats
+    from astrovader.infer.hats import write_hats
     print(f'{write_hats(out, survey, hats):,} objects by their place on the sky: {hats}')
 
 # %% ../nbs/90_cli.ipynb #757870e9
@@ -107,10 +107,10 @@ def astrovader_catalogue(
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
 ):
     "Write a table with the component, probabilities, latents and reconstruction error of every object."
-    from astrovader.catalogue import write_catalogue
-    from astrovader.survey import Survey
+    from astrovader.infer.catalogue import write_catalogue
+    from astrovader.data.survey import Survey
     survey = Survey(survey)
-    if hats: _need_hats(survey, out, hats)
+    if hats: _require_hats(survey, out, hats)
     if write_catalogue(run, survey, out, scaling, temperature, parts, batch_size, bf16=bf16): print(f'{len(survey):,} objects: {out}')
     if hats: _write_hats(survey, out, hats)
     return Path(out)
@@ -128,7 +128,7 @@ def astrovader_generate(
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one byte of an image in ten or twenty differs by 1, seldom more
 ):
     "Draw synthetic galaxies from a trained model; the same command goes on where it was interrupted."
-    from astrovader.generate import write_generated
+    from astrovader.infer.generate import write_generated
     made = write_generated(run, out, n, component, temperature, seed, batch_size, bf16=bf16)
     if made: print(f'{len(made):,} synthetic galaxies: {out}')
     return made
@@ -142,8 +142,8 @@ def astrovader_report(
     seed:int = 0, # Of the galaxies that are chosen or drawn at random
 ):
     "Write every figure and table of a run on a survey, and one HTML page with all of them."
-    from astrovader.report import report
-    from astrovader.survey import Survey
+    from astrovader.show.report import report
+    from astrovader.data.survey import Survey
     path = report(run, Survey(survey), out, seed)
     print(path)
     return path
@@ -155,7 +155,7 @@ def astrovader_import_keras(
     run:str, # The folder to write; one that holds a run already is refused
 ):
     "Read the weights that the paper's authors published, as a run."
-    from astrovader.keras import import_keras
+    from astrovader.share.keras import import_keras
     model = import_keras(file, run)
     a, n = model.arch, sum(o.numel() for o in model.parameters())
     print(f'{file}: images of {a.size} x {a.size} pixels, bands {a.bands}, {a.n_latent} latents, {a.n_components} components, {n:,} parameters')
@@ -170,7 +170,7 @@ def astrovader_export(
     out:str, # The folder to write: encoder.onnx, decoder.onnx and export.json; an earlier export is replaced
 ):
     "Write the encoder, with the mixture, and the decoder of a run as ONNX, once they are seen to compute what torch does."
-    from astrovader.onnx import to_onnx
+    from astrovader.share.onnx import to_onnx
     about = to_onnx(run, out)
     print(f'{out} takes {about["images"]}; off by at most {max(about["differences"].values()):.1e} of what torch gives')
     return about

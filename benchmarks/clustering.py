@@ -5,14 +5,14 @@ from fastai.callback.core import Callback
 from pathlib import Path
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from astrovader.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue,numbered
 from astrovader.core import provenance,write_json
-from astrovader.learner import vade_learner
-from astrovader.metrics import agreement,clustering_accuracy
-from astrovader.networks import Architecture
-from astrovader.phases import Preset,presets,with_changes
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
+from astrovader.train.learner import vade_learner
+from astrovader.analysis.metrics import agreement,clustering_accuracy
+from astrovader.model.networks import Architecture
+from astrovader.train.phases import Preset,presets,with_changes
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
 
 # s3VDC's recipe, shortened: 10 epochs of the first phase where it has about 180, and one ramp where it has many
 digits = Preset(arch=Architecture(size=32, encoder_filters=(16, 32, 64), encoder_kernels=(3, 3, 3), decoder_filters=(64, 32, 16),

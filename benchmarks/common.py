@@ -5,8 +5,8 @@ from pathlib import Path
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from astrovader.core import provenance,write_json
-from astrovader.losses import VaDELoss
-from astrovader.vade import VaDE
+from astrovader.model.losses import VaDELoss
+from astrovader.model.vade import VaDE
 
 def parser(doc, device=True):
     "An `ArgumentParser` with what every benchmark has."

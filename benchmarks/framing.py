@@ -6,11 +6,11 @@ import numpy as np,pandas as pd
 from zipfile import ZipFile
 from PIL import Image
 from common import finish,parser
-from astrovader.canonical import fit_shape
-from astrovader.cutouts import Flag,Stretch,decode,to_grey
-from astrovader.framing import Recipe
-from astrovader.segment import find_sources
-from astrovader.synth import sky
+from astrovader.data.canonical import fit_shape
+from astrovader.data.cutouts import Flag,Stretch,decode,to_grey
+from astrovader.data.framing import Recipe
+from astrovader.data.segment import find_sources
+from astrovader.data.synth import sky
 
 def jpegs(src, n, size):
     "The bytes of `n` images: of a zip, or simulated."

@@ -4,13 +4,13 @@ import numpy as np,pandas as pd
 from fastai.callback.core import Callback
 from functools import partial
 from pathlib import Path
-from astrovader.catalogue import catalogue
-from astrovader.device import at_precision
-from astrovader.generate import generate
-from astrovader.learner import vade_learner
-from astrovader.phases import get_preset,plan
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
+from astrovader.infer.catalogue import catalogue
+from astrovader.model.device import at_precision
+from astrovader.infer.generate import generate
+from astrovader.train.learner import vade_learner
+from astrovader.train.phases import get_preset,plan
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
 from common import alternate,ceiling,finish,flops,parser,rates,wait
 
 def survey_of(d, n, size):
@@ -28,7 +28,7 @@ def compiled(model):
         def run(x):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bf16): return f(x)
         return run
-    model.ways = {o: way(o) for o in (model.encoder, model.decoder)}
+    model.fused = {o: way(o) for o in (model.encoder, model.decoder)}
     return model
 
 def inference(model, survey, a):

@@ -7,10 +7,10 @@ from fastai.vision.data import ImageBlock
 from functools import partial
 from pathlib import Path
 from PIL import Image
-from astrovader.learner import vade_learner
-from astrovader.loaders import SurveyLoader,SurveyRows,ahead
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
+from astrovader.train.learner import vade_learner
+from astrovader.data.loaders import SurveyLoader,SurveyRows,prefetch
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
 from common import alternate,finish,parser,rates
 
 def simulate(d, n, n_files, size):
@@ -37,7 +37,7 @@ def runs(survey, files, a):
     data = SurveyRows(survey)
     plain,flipped = loader(data),loader(data, flips=True)
     n = len(plain)*a.bs
-    out = {'survey, bytes': (partial(map, data.batch), n), 'survey, bytes, read ahead': (partial(ahead, data.batch), n)}
+    out = {'survey, bytes': (partial(map, data.batch), n), 'survey, bytes, read ahead': (partial(prefetch, data.batch), n)}
     out = {k: (lambda f=f: f(plain.get_idxs()), n) for k,(f,n) in out.items()}
     out |= {'survey, floats': (lambda: plain, n), 'survey, floats, flipped': (lambda: flipped, n)}
     if plain.device.type == 'cuda':
@@ -85,6 +85,6 @@ def main():
     p.add_argument('--steps', type=int, default=3, help='training steps that are timed; the median counts')
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as d: rows = [o for size,preset in zip(a.sizes, a.presets) for o in measure(size, preset, a, d)]
-    finish(rows, a, 'loading', images='simulated by astrovader.synth, 8-bit grey')
+    finish(rows, a, 'loading', images='simulated by astrovader.data.synth, 8-bit grey')
 
 if __name__ == '__main__': main()

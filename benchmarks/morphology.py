@@ -24,23 +24,23 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from zipfile import ZipFile
 from common import machine
-from astrovader.core import need,read_json,whole,write_json
-from astrovader.generate import generate
-from astrovader.gz2 import classify,read_gz2
-from astrovader.health import calibration,leakage,measure
-from astrovader.learner import begin
-from astrovader.loaders import random_flips,to_float
-from astrovader.metrics import agreement,mean_silhouettes
-from astrovader.overlap import overlap_of,total_variation
-from astrovader.phases import Preset,n_epochs,presets,with_changes
-from astrovader.plots import montage
-from astrovader.survey import pack
-from astrovader.vade import VaDE
+from astrovader.core import require,read_json,atomic_path,write_json
+from astrovader.infer.generate import generate
+from astrovader.data.gz2 import classify,read_gz2
+from astrovader.analysis.health import calibration,leakage,measure
+from astrovader.train.learner import begin
+from astrovader.data.loaders import random_flips,to_float
+from astrovader.analysis.metrics import agreement,mean_silhouettes
+from astrovader.model.diagnostics import overlap_of,total_variation
+from astrovader.train.phases import Preset,n_epochs,presets,with_changes
+from astrovader.show.image_plots import montage
+from astrovader.data.survey import pack
+from astrovader.model.vade import VaDE
 
 small, best = presets['small'], presets['morphology']
 
 # What its authors ran, but for the size of images and networks, and the number of epochs
-_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, mend=0., settle=False)
+_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, split_merge=0., refit_weights=False)
 _short = dict(epochs_alpha=12, epochs_anneal=4, epochs_static=2, n_periods=1)
 _squares = dict(reconstruction='squared_error', alpha=small.alpha, mixture_weight=small.mixture_weight, output=small.arch.output)
 
@@ -49,7 +49,7 @@ def _idea(bands='rgb', **changes): return 'canonical', bands, best, changes
 # Name: framing, bands, preset, changes to it; those after 'morphology' are that preset with one idea less or one more
 configurations = {'autoencoder': ('canonical', 'rgb', small, _short | dict(alpha=0., sample_alpha=False)), 'paper': ('survey', 'grey', small, _short | _published),
     'canonical': ('canonical', 'grey', small, _short), 'morphology': _idea(), '- pyramid': _idea(**_squares), 'gaussian': _idea(reconstruction='gaussian'),
-    '- colour': _idea('grey'), '- mend, settle': _idea(mend=0., settle=False), '+ views': _idea(views=True), '+ consistency': _idea(views=True, consistency=1.),
+    '- colour': _idea('grey'), '- mend, settle': _idea(split_merge=0., refit_weights=False), '+ views': _idea(views=True), '+ consistency': _idea(views=True, consistency=1.),
     '+ aperture': _idea(aperture=.6), '+ residual': _idea(residual=True), '+ upsample_first': _idea(upsample_first=True),
     '+ all': _idea(views=True, consistency=1., aperture=.6, residual=True)}
 baselines = {'pca': ('canonical', 'rgb'), 'pca survey': ('survey', 'rgb')}
@@ -101,7 +101,7 @@ def survey_of(args, kind, framing, bands, like=None):
     "A packed survey of one kind of images, packed now or before."
     images = args.out/'images'/kind
     if not images.exists():
-        with whole(images, folder=True) as tmp:
+        with atomic_path(images, folder=True) as tmp:
             for name,data in files_of(args, kind): (tmp/name).write_bytes(data)
     out = args.out/'surveys'/f'{kind}-{framing}-{bands}'
     with redirect_stdout(io.StringIO()): return pack(images, out, args.size, framing, bands, like=like, n_workers=1)
@@ -115,7 +115,7 @@ def classes_of(args, survey):
 def measured_of(args, survey):
     "Shapes and companions of the same galaxies, as canonical framing measured them in their original frame."
     m = measure(survey if survey.packing['framing'] == 'canonical' else survey_of(args, 'all', 'canonical', 'rgb'))
-    need(len(m) == len(survey), 'the framings of the same images have different numbers of them; pack them into another folder.')
+    require(len(m) == len(survey), 'the framings of the same images have different numbers of them; pack them into another folder.')
     return m
 
 # Divisions
@@ -210,7 +210,7 @@ def without(found, measured, seed):
     leak = leakage(c, measured, seed=seed).set_index('name').mi
     return dict(silhouette=mean_silhouettes(found.z, c).attrs['mean'], overlap=overlap.max(),
         tv=total_variation(found.weights, np.bincount(c, minlength=len(found.weights))), tv_mean=total_variation(found.weights, found.p.sum(0)),
-        **{o: leak[o] for o in ('position_angle', 'companion_position', 'companion_direction', 'companion_share')})
+        **{o: leak[o] for o in ('orientation', 'companion_position', 'companion_direction', 'companion_share')})
 
 def scores(args, found, survey, seed):
     "Everything on one division."
@@ -312,7 +312,7 @@ def result(args, name, seed):
     print(f'{name}, seed {seed}: {said}; {time.time()-start:.0f} s', flush=True)
     return out
 
-columns = ['ami', 'balanced', 'accuracy', 'probe', 'information', 'entropy', 'ami_families', 'silhouette', 'overlap', 'tv', 'tv_mean', 'position_angle',
+columns = ['ami', 'balanced', 'accuracy', 'probe', 'information', 'entropy', 'ami_families', 'silhouette', 'overlap', 'tv', 'tv_mean', 'orientation',
     'companion_position', 'companion_direction', 'companion_share', 'ece', 'cpu_s']
 
 def summary(each):
@@ -326,7 +326,7 @@ def table(rows):
     def cell(o, digits):
         if o is None: return '-'
         return f'{o["mean"]:.{digits}f}' + ('' if o['sd'] is None else f'±{o["sd"]:.{digits}f}')
-    short = dict(position_angle='angle', companion_position='comp. at', companion_direction='comp. dir.', companion_share='comp. light', information='MI',
+    short = dict(orientation='angle', companion_position='comp. at', companion_direction='comp. dir.', companion_share='comp. light', information='MI',
         entropy='H', ami_families='3 fam.')
     return pd.DataFrame([dict(what=r['name']) | {short.get(c, c): cell(r[c], 0 if c == 'cpu_s' else 3) for c in columns} for r in rows]).to_string(index=False)
 
@@ -343,7 +343,7 @@ def figure(model, c, classes, path, n=9):
     for j,(name,colour) in enumerate(zip(shares, ('#b9682c', '#3b6fa5', '#7a9e4a'))):
         right.barh(k, shares.loc[order, name], left=ends[:,j-1] if j else 0, color=colour, label=name, height=.8)
     right.set(ylim=(len(order)-.5, -.5), xlim=(0, 1), yticks=k, xlabel='share of those that volunteers classed')
-    right.set_yticklabels([f'{(c == i).mean():.0%}' for i in order], fontsize=8)
+    right.set_yticklabels([f'{100*(c == i).mean():.2g}%' for i in order], fontsize=8)
     right.set_title('of all', fontsize=8, loc='left', x=-.14)
     right.legend(ncols=3, loc='lower center', bbox_to_anchor=(.5, 1.02), frameon=False, fontsize=8)
     fig.savefig(path, dpi=100)
@@ -354,7 +354,7 @@ def same_images(args):
     mine = dict(size=args.size, zips=[[Path(o).name, Path(o).stat().st_size] for o in zips])
     if not (args.out/'images.json').exists(): write_json(args.out/'images.json', mine)
     there = read_json(args.out/'images.json')
-    need(there == mine, f'{args.out} is of other images, or another size; choose another folder.')
+    require(there == mine, f'{args.out} is of other images, or another size; choose another folder.')
 
 def bench(args):
     args.out.mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_mutual_info_score,pairwise_distances,silhouette_samples
 from sklearn.mixture import GaussianMixture
-from astrovader.catalogue import catalogue
-from astrovader.learner import KeepHistory,vade_learner
-from astrovader.metrics import agreement,silhouette,silhouette_sample,simplified_silhouette
-from astrovader.mixture import fit_mixture
-from astrovader.ranks import launch
-from astrovader.survey import pack,pack_arrays
-from astrovader.synth import sky
+from astrovader.infer.catalogue import catalogue
+from astrovader.train.learner import KeepHistory,vade_learner
+from astrovader.analysis.metrics import agreement,silhouette,silhouette_sample,simplified_silhouette
+from astrovader.model.mixture import fit_mixture
+from astrovader.model.process_group import launch
+from astrovader.data.survey import pack,pack_arrays
+from astrovader.data.synth import sky
 from common import alternate,cores,finish,parser
 from survey import loop,write_folder
 

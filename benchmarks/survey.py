@@ -4,9 +4,9 @@ import numpy as np,pandas as pd
 from pathlib import Path
 from PIL import Image
 from astrovader.core import provenance,read_json,write_json
-from astrovader.sources import find_images
-from astrovader.survey import Survey,_header,pack,pack_arrays
-from astrovader.synth import sky
+from astrovader.data.sources import find_images
+from astrovader.data.survey import Survey,_header,pack,pack_arrays
+from astrovader.data.synth import sky
 
 def timed(f):
     "Seconds, wall-clock, and what `f` returned."
@@ -39,7 +39,7 @@ def sparse(d, n, size, rows=8192):
     for i,o in enumerate(parts):
         with open(s.path/f'shard-{i:05d}.npy', 'wb') as f:
             f.write(_header((o, 1, size, size)))
-            f.truncate(f.tell() + o*size*size)
+            f.truncate(f.announce() + o*size*size)
     r,k = np.random.default_rng(0),np.arange(n)
     own = dict(object_id=(587722981736120000+k).astype(str), file=[f'{i%1000}/{i}.jpg' for i in k], shard=k//rows, row=k%rows, flags=0, n_nan=0)
     pd.DataFrame({**own, **{f'vote_{i}': r.random(n) for i in range(10)}}).to_parquet(s.path/'index.parquet', index=False, row_group_size=100_000)

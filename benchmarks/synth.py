@@ -4,7 +4,7 @@ import numpy as np
 from astropy.convolution import Moffat2DKernel,convolve_fft
 from astropy.modeling.models import Sersic2D
 from astrovader.core import provenance,write_json
-from astrovader.synth import galaxies,render,sky,stretch
+from astrovader.data.synth import galaxies,render,sky,stretch
 
 def one_by_one(truth, size):
     "The baseline: bulge and disk of each galaxy from a model of its own on a grid twice as fine, blurred and averaged; no arms, stars or noise."
@@ -12,7 +12,7 @@ def one_by_one(truth, size):
     x,y = np.meshgrid(c, c)
     out = np.empty((len(truth), 1, size, size), np.float32)
     for im,o in zip(out, truth.itertuples()):
-        pa = np.radians(o.position_angle)
+        pa = np.radians(o.orientation)
         b = Sersic2D(1, o.bulge_r_eff, o.bulge_n, o.x_0, o.y_0, 1-o.bulge_axis_ratio, pa)(x, y)
         light = o.flux*o.bulge_fraction*b/b.sum()
         if o.kind != 'elliptical':

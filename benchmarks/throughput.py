@@ -2,10 +2,10 @@
 import json,os,subprocess,sys,time
 import pandas as pd,torch
 from pathlib import Path
-from astrovader.device import at_precision,settle
-from astrovader.losses import VaDELoss
-from astrovader.phases import get_preset
-from astrovader.vade import VaDE
+from astrovader.model.device import at_precision,set_precision
+from astrovader.model.losses import VaDELoss
+from astrovader.train.phases import get_preset
+from astrovader.model.vade import VaDE
 from common import ceiling,cores,finish,flops,parser
 
 # The baseline
@@ -90,7 +90,7 @@ def main():
         print("Keras is not installed here, so there is no baseline: pip install 'astrovader[bench]', or name another Python with --python.")
         a.python = None
     torch.set_num_threads(a.threads)
-    settle()
+    set_precision()
     top = ceiling('cpu')
     rows,versions = [],{}
     for o in a.presets:

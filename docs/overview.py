@@ -2,10 +2,10 @@
 import sys
 import matplotlib.pyplot as plt,numpy as np
 from pathlib import Path
-from astrovader.catalogue import catalogue,open_model,to_model
-from astrovader.generate import generate
-from astrovader.plots import montage,palette
-from astrovader.survey import Survey
+from astrovader.infer.catalogue import catalogue,open_model,to_model
+from astrovader.infer.generate import generate
+from astrovader.show.image_plots import montage,palette
+from astrovader.data.survey import Survey
 
 def panel(ax, rows, title, colours=None):
     "Rows of galaxies under a title, with the number of its component beside each"

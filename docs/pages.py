@@ -4,7 +4,7 @@ from base64 import b64decode
 from pathlib import Path
 from posixpath import dirname,join,normpath,relpath
 from sphinx.cmd.build import main as sphinx
-from astrovader.core import AstrovaderError,need,whole
+from astrovader.core import AstrovaderError,require,atomic_path
 
 root = Path(__file__).parents[1]
 
@@ -115,11 +115,11 @@ def source(out):
 
 def build(out):
     "Write the site to the folder `out`, whole or not at all; a warning is an error"
-    need(not out.exists() or (out/'objects.inv').exists(), f'{out} is there and is no site; name another folder, or remove it.')
-    with tempfile.TemporaryDirectory() as tmp, whole(out, folder=True) as new:
+    require(not out.exists() or (out/'objects.inv').exists(), f'{out} is there and is no site; name another folder, or remove it.')
+    with tempfile.TemporaryDirectory() as tmp, atomic_path(out, folder=True) as new:
         source(src := Path(tmp)/'src')
         cmd = ['-q', '-W', '--keep-going', '-b', 'html', '-c', root/'docs', '-d', Path(tmp)/'doctrees', src, new]
-        need(not sphinx([*map(str, cmd)]), 'The site is not written; mend what Sphinx names above, in the notebooks or in docs/.')
+        require(not sphinx([*map(str, cmd)]), 'The site is not written; mend what Sphinx names above, in the notebooks or in docs/.')
     return relpath(out/'index.html')
 
 if __name__ == '__main__':

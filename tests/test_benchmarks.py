@@ -4,7 +4,7 @@ from pathlib import Path
 from zipfile import ZipFile
 import numpy as np,pytest
 from PIL import Image
-from astrovader.synth import sky,votes
+from astrovader.data.synth import sky,votes
 
 folder = Path(__file__).parents[1]/'benchmarks'
 scripts = sorted(o.name for o in folder.glob('*.py') if o.name not in ('common.py', 'keras_baseline.py'))
@@ -56,18 +56,18 @@ def test_gpu_from_end_to_end_on_a_processor(run, tmp_path):
     text = run('gpu.py', '--device', 'cpu', '--preset', 'small', '--n', 200, '--size', 16, '--epochs', 2, '--rounds', 2, '--batch', 50, '--every', 2,
         '--profile', tmp_path/'profile.txt', '--json', tmp_path/'o.json')
     out = result(tmp_path/'o.json', 'gpu')
-    rows,whole,found = {o['what']: o for o in out['rows']},out['schedule'],out['stretch']
+    rows,schedule,found = {o['what']: o for o in out['rows']},out['schedule'],out['stretch']
     assert set(rows) == {'encode', 'generate', 'catalogue', 'generate, to bytes', 'train'}
     for o in rows.values(): assert o['percent_of_conv'] == pytest.approx(100*o['gflop']*o['images_per_s']/out['ceiling']['conv'])
-    assert whole['epochs'] == dict(alpha=24, anneal=16, static=8) and found['images'] == 180 and found['init_s'] > 0
-    s = sum(whole['epochs'][k]*v for k,v in whole['epoch_seconds'].items())
-    assert whole['seconds'] == pytest.approx(159_600/180*s + found['init_s'])
-    assert f'159,600/180 x (24 x' in text and f"= {whole['seconds']:,.0f} s" in text
+    assert schedule['epochs'] == dict(alpha=24, anneal=16, static=8) and found['images'] == 180 and found['init_s'] > 0
+    s = sum(schedule['epochs'][k]*v for k,v in schedule['epoch_seconds'].items())
+    assert schedule['seconds'] == pytest.approx(159_600/180*s + found['init_s'])
+    assert f'159,600/180 x (24 x' in text and f"= {schedule['seconds']:,.0f} s" in text
     assert out['memory_gb']['all'] > 0 and 'aten::' in (tmp_path/'profile.txt').read_text()
 
 def test_work_of_an_image_is_the_papers(run, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
-    from astrovader.networks import Architecture
+    from astrovader.model.networks import Architecture
     work = runpy.run_path(str(folder/'gpu.py'))['flops'](Architecture())
     assert (round(work['encode'], 2), round(work['generate'], 2), round(work['train'], 1)) == (2.97, 1.97, 14.8)
 

@@ -2,11 +2,11 @@
 import os,re,runpy,shutil,signal,subprocess,sys
 from pathlib import Path
 import h5py,numpy as np,pandas as pd,pytest
-from astrovader.catalogue import read_table
-from astrovader.keras import layout
-from astrovader.networks import Architecture
-from astrovader.survey import Survey,pack_arrays
-from astrovader.synth import sky,write_sky
+from astrovader.infer.catalogue import read_table
+from astrovader.share.keras import layout
+from astrovader.model.networks import Architecture
+from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.synth import sky,write_sky
 
 commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()

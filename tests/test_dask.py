@@ -3,13 +3,13 @@ import os,signal,threading,time
 from concurrent.futures import CancelledError
 import numpy as np,pandas as pd,pytest,torch
 from distributed import Client,KilledWorker,LocalCluster
-from astrovader import catalogue as cat
+from astrovader.infer import catalogue as cat
 from astrovader.core import AstrovaderError,BadInput,BadSurvey
-from astrovader.networks import Architecture
-from astrovader.survey import Survey,pack_arrays
-from astrovader.synth import sky
-from astrovader.tables import read_table
-from astrovader.vade import VaDE
+from astrovader.model.networks import Architecture
+from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.synth import sky
+from astrovader.infer.tables import read_table
+from astrovader.model.vade import VaDE
 
 n,rows = 1500,50
 

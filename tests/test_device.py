@@ -1,11 +1,11 @@
 "One training at three precisions, and what happens where nothing can be compiled."
 import os,subprocess,sys
 import numpy as np,pytest,torch
-from astrovader import device
-from astrovader.catalogue import catalogue
-from astrovader.learner import vade_learner
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
+from astrovader.model import device
+from astrovader.infer.catalogue import catalogue
+from astrovader.train.learner import vade_learner
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
 
 large = dict(encoder_filters=(64, 64), encoder_kernels=(3, 5), decoder_filters=(64, 64), decoder_kernels=(5, 5), n_latent=6, n_components=3, init_batches=4,
     batch_size=30, lr=1e-3, epochs_alpha=3, epochs_anneal=1, epochs_static=1, n_periods=1, valid=.2)
@@ -21,7 +21,7 @@ def trained(survey, monkeypatch, bf16, worth):
 @pytest.mark.skipif(not device.has_bf16('cpu'), reason='this processor has no bfloat16')
 def test_training_is_the_same_at_every_precision(survey, monkeypatch):
     (_, exact),(plain, auto),(fast, ours) = (trained(survey, monkeypatch, *o) for o in ((False, 0), (True, 10**9), (True, 0)))
-    assert not plain.model.ways and {type(o) for o in fast.model.ways.values()} == {device.FastNet}
+    assert not plain.model.fused and {type(o) for o in fast.model.fused.values()} == {device.FusedCPUNet}
     for part in 'train_rec','valid_rec','train_loss': # the first steps of Adam turn rounding into steps of full length
         np.testing.assert_allclose(auto[part][:3], exact[part][:3], rtol=.02)
         np.testing.assert_allclose(ours[part][:3], exact[part][:3], rtol=.05)
@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_numbers(survey, monkeypatch):
     assert (cats[0].component == cats[1].component).all() and np.allclose(cats[0].p_max, cats[1].p_max, atol=1e-6)
 
 def test_without_a_compiler_it_says_so_and_goes_on(survey, tmp_path):
-    code = ('import torch,warnings\nfrom astrovader import device\nfrom astrovader.networks import Architecture\nfrom astrovader.vade import VaDE\n'
+    code = ('import torch,warnings\nfrom astrovader import device\nfrom astrovader.model.networks import Architecture\nfrom astrovader.model.vade import VaDE\n'
         "device.has_bf16 = lambda o: True\nm = VaDE(Architecture(32, 1, (64, 64), (3, 5), (64, 64), (5, 5)))\n"
         'print(device.can_compile(), device.fast_nets(m), tuple(device.at_precision(m, True, 10**9).encode(torch.rand(2, 1, 32, 32))[0].shape))')
     env = os.environ | dict(CXX=str(tmp_path/'none'), TORCHINDUCTOR_CACHE_DIR=str(tmp_path/'cache'), TORCHINDUCTOR_FORCE_DISABLE_CACHES='1')
@@ -47,8 +47,8 @@ def test_without_a_compiler_it_says_so_and_goes_on(survey, tmp_path):
 
 @pytest.mark.skipif(not device.has_bf16('cpu'), reason='this processor has no bfloat16')
 def test_gradients_of_the_input_of_a_model_that_does_not_learn(monkeypatch):
-    from astrovader.networks import Architecture
-    from astrovader.vade import VaDE
+    from astrovader.model.networks import Architecture
+    from astrovader.model.vade import VaDE
     monkeypatch.setattr(device, 'worth_compiling', 0)
     torch.manual_seed(0)
     m,z = VaDE(Architecture(32, 1, (64, 64), (3, 5), (64, 64), (5, 5))).requires_grad_(False),torch.randn(4, 20, requires_grad=True)

@@ -3,12 +3,12 @@ import os,signal,subprocess,sys,time
 from pathlib import Path
 import pandas as pd,pytest,torch
 from safetensors.torch import load_file
-from astrovader import distributed
+from astrovader.train import distributed
 from astrovader.core import BadInput
-from astrovader.learner import begin
-from astrovader.ranks import launch
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
+from astrovader.train.learner import begin
+from astrovader.model.process_group import launch
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
 
 changes = dict(n_components=3, n_latent=4, batch_size=31, epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, lr=1e-3, valid=.1)
 pytestmark = pytest.mark.xdist_group('ranks')
@@ -98,8 +98,8 @@ def test_a_run_begun_in_one_process_ends_in_two_of_accelerate(place, tmp_path):
 script = '''
 import sys
 from astrovader.core import AstrovaderError
-from astrovader.distributed import Callback,joined
-from astrovader.learner import begin
+from astrovader.train.distributed import Callback,joined
+from astrovader.train.learner import begin
 class Break(Callback):
     def before_batch(self):
         if (self.epoch, self.iter) == (1, 2): exec(sys.argv[3])
@@ -130,7 +130,7 @@ def test_what_is_wrong_is_said_once(place, run, more, why):
 
 hang = """
 import torch
-from astrovader.ranks import Ranks,heeding
+from astrovader.model.process_group import Ranks,heeding
 x = torch.rand(6000, 6000)
 with heeding(.2, Ranks(again='start again').last_words):
     print('ready', flush=True)

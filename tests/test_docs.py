@@ -87,7 +87,7 @@ def test_site(tmp_path):
     assert 'whole(path, folder: bool = False)' in page('reference/core.html').text and 'The file or folder to write' in page('reference/core.html').text
     assert '00_core.html#code-astrovader-core-whole' in ' '.join(page('reference/core.html').links)
     assert 'reference/core.html#astrovader.core.whole' in page('00_core.html').links
-    assert 'astrovader.vade' in page('py-modindex.html').text and 'bhattacharyya' in (site/'searchindex.js').read_text(encoding='utf-8')
+    assert 'astrovader.model.vade' in page('py-modindex.html').text and 'bhattacharyya' in (site/'searchindex.js').read_text(encoding='utf-8')
 
 def tiny(folder, index):
     "A project with the front page alone"

@@ -5,10 +5,10 @@ from unittest import mock
 import numpy as np,pytest,torch
 from fastai.callback.core import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
-from astrovader.learner import vade_learner
-from astrovader.loaders import Courier,SurveyRows,ahead
-from astrovader.phases import get_preset,with_changes
-from astrovader.survey import pack_arrays
+from astrovader.train.learner import vade_learner
+from astrovader.data.loaders import Prefetcher,SurveyRows,prefetch
+from astrovader.train.phases import get_preset,with_changes
+from astrovader.data.survey import pack_arrays
 
 def noise(n, size=16): return np.random.default_rng(0).integers(0, 256, (n, 1, size, size), np.uint8)
 
@@ -94,7 +94,7 @@ def test_copies_are_made_beside_the_work_and_waited_for_on_the_device(cuda):
             cuda.log.append(('copy', non_blocking, *cuda.inside))
             return self
     def batch(idxs, pin): return tuple(torch.as_tensor(o).as_subclass(Host) for o in (idxs*10, idxs)) if pin else pytest.fail('not pinned')
-    way = Courier(SimpleNamespace(batch=batch), 'cuda')
+    way = Prefetcher(SimpleNamespace(batch=batch), 'cuda')
     sent = way.send(np.array([3, 1]))
     copy = ('copy', True, cuda.side)
     assert cuda.log == [copy, copy, ('event', cuda.side)] and cuda.inside == []
@@ -104,17 +104,17 @@ def test_copies_are_made_beside_the_work_and_waited_for_on_the_device(cuda):
 
 def test_what_is_ahead_is_dropped_when_the_epoch_ends_early():
     begun = []
-    for o in ahead(lambda i: begun.append(i) or i, range(100), n=4): break
+    for o in prefetch(lambda i: begun.append(i) or i, range(100), n=4): break
     assert o == 0 and len(begun) <= 6
-    with pytest.raises(OSError, match='shard'): list(ahead(mock.Mock(side_effect=OSError('shard')), range(3)))
+    with pytest.raises(OSError, match='shard'): list(prefetch(mock.Mock(side_effect=OSError('shard')), range(3)))
 
 # Memory
 
 memory = """
 import sys,numpy as np
 from pathlib import Path
-from astrovader.survey import Survey
-from astrovader.loaders import SurveyLoader,SurveyRows
+from astrovader.data.survey import Survey
+from astrovader.data.loaders import SurveyLoader,SurveyRows
 def anonymous(): return next(int(l.split()[1])/1e3 for l in Path('/proc/self/status').read_text().splitlines() if l.startswith('RssAnon'))
 dl = SurveyLoader(SurveyRows(Survey(sys.argv[1])), bs=64, shuffle=True, flips=True)
 it = iter(dl)

@@ -4,12 +4,12 @@ from pathlib import Path
 from zipfile import ZipFile
 from astropy.io import fits
 from PIL import Image
-from astrovader.canonical import canonical,columns
+from astrovader.data.canonical import canonical,columns
 from astrovader.cli import astrovader_pack
 from astrovader.core import BadInput,BadSurvey
-from astrovader.cutouts import Flag,Stretch,decode
-from astrovader.survey import Survey,pack
-from astrovader.synth import galaxies,render,stretch
+from astrovader.data.cutouts import Flag,Stretch,decode
+from astrovader.data.survey import Survey,pack
+from astrovader.data.synth import galaxies,render,stretch
 
 data = Path(__file__).parents[2]/'shared/data'
 needs_data = pytest.mark.skipif(not data.is_dir(), reason='needs the real images in ../shared/data')
@@ -45,7 +45,7 @@ def test_workers_change_nothing_and_broken_surveys_are_told(folder, tmp_path):
     assert np.array_equal(one.images(slice(None)), two.images(slice(None)))
     pd.testing.assert_frame_equal(one.index(), two.index())
     other = pack(folder, tmp_path/'wide', 24, 'canonical', radii=8, n_workers=0)
-    with pytest.raises(BadSurvey, match='radii 8.0 where the model needs 5.0'): other.need_like(one)
+    with pytest.raises(BadSurvey, match='radii 8.0 where the model needs 5.0'): other.require_like(one)
     with pytest.raises(BadInput, match='other framing'): pack(folder, tmp_path/'0', 24, shard_rows=40)
     for bad,text in (dict(framing='canonical', radii=-1.), 'not a width'), (dict(stretch='galaxy'), 'needs framing'), (dict(framing='canonical', stretch='log'), 'per_image'):
         with pytest.raises(BadInput, match=text): pack(folder, tmp_path/'bad', n_workers=0, **bad)
@@ -54,7 +54,7 @@ def test_workers_change_nothing_and_broken_surveys_are_told(folder, tmp_path):
 def test_a_survey_packed_before_there_was_a_frame_of_its_own(folder, tmp_path):
     "Records of four columns, and packings without radii, as earlier versions wrote them."
     from astrovader.core import read_json,write_json
-    from astrovader import survey
+    from astrovader.data import survey
     (tmp_path/'s/.packing').mkdir(parents=True)
     sources = survey.find_images(folder)
     recipe = survey._recipe(sources, 16, 'survey', 'grey', 'mean', 'survey', None, None)
@@ -80,7 +80,7 @@ def test_five_bands_of_fits_with_gaps(tmp_path):
     got = s.index().set_index('object_id')
     assert got.n_nan['03'] == 5*3*64 and has(got.loc[['03']], Flag.FILLED).all()
     truth = t.set_axis([f'{i:02d}' for i in range(24)]).drop('04')
-    off = ((got.angle-truth.position_angle+90)%180 - 90).abs()
+    off = ((got.angle-truth.orientation+90)%180 - 90).abs()
     assert (off[(truth.axis_ratio < .8) & (truth.kind != 'spiral')] < 3).all()
     assert s.images(slice(None)).std() > 15 and not s.images(slice(None)).max() == 0
 

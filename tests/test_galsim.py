@@ -2,7 +2,7 @@
 import sys,pytest
 import numpy as np,pandas as pd
 from astrovader.core import BadInput
-from astrovader.synth import galaxies,kinds,render,sky
+from astrovader.data.synth import galaxies,kinds,render,sky
 
 def moments(x):
     "Flux and second moments of images, within the frame."

@@ -3,9 +3,9 @@ import numpy as np,pandas as pd,pytest
 from pathlib import Path
 from astropy.table import Table
 from astrovader.core import BadInput
-from astrovader.gz2 import asked,classify,clean,join,paper_split,parents,question_of,questions,read_gz2,satisfied
-from astrovader.survey import Survey,pack
-from astrovader.synth import write_sky
+from astrovader.data.gz2 import asked,classify,clean,join,paper_split,parents,question_of,questions,read_gz2,satisfied
+from astrovader.data.survey import Survey,pack
+from astrovader.data.synth import write_sky
 
 data = Path(__file__).parents[2]/'shared/data'
 def needs(*names): return pytest.mark.skipif(not all((data/o).exists() for o in names), reason=f'needs {" and ".join(names)} in ../shared/data')

@@ -3,14 +3,14 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 import numpy as np,pytest,torch
-from astrovader.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue,numbered
 from astrovader.core import BadModel
-from astrovader.cutouts import Stretch
-from astrovader.generate import generate
-from astrovader.keras import import_keras,load_keras
-from astrovader.networks import Architecture
-from astrovader.survey import pack_arrays
-from astrovader.vade import VaDE
+from astrovader.data.cutouts import Stretch
+from astrovader.infer.generate import generate
+from astrovader.share.keras import import_keras,load_keras
+from astrovader.model.networks import Architecture
+from astrovader.data.survey import pack_arrays
+from astrovader.model.vade import VaDE
 
 data = Path(__file__).parents[2]/'shared/data/paper'
 pytestmark = pytest.mark.skipif(not data.is_dir(), reason='needs the published weights in ../shared/data/paper')

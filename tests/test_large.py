@@ -3,14 +3,14 @@ import os,resource,shlex,signal,subprocess,sys,time
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np,pandas as pd,pytest,torch
-from astrovader.catalogue import catalogue,write_catalogue
+from astrovader.infer.catalogue import catalogue,write_catalogue
 from astrovader.cli import astrovader_catalogue
 from astrovader.core import BadInput,BadSurvey
-from astrovader.generate import write_generated
-from astrovader.networks import Architecture
-from astrovader.survey import Survey,pack_arrays
-from astrovader.tables import read_table
-from astrovader.vade import VaDE
+from astrovader.infer.generate import write_generated
+from astrovader.model.networks import Architecture
+from astrovader.data.survey import Survey,pack_arrays
+from astrovader.infer.tables import read_table
+from astrovader.model.vade import VaDE
 
 n,rows = 2000,100
 env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
@@ -132,7 +132,7 @@ def test_hats_by_the_command(place, tmp_path, capsys):
 
 grow = '''
 import resource,sys
-from astrovader import catalogue as c,generate as g
+from astrovader.infer import catalogue as c,generate as g
 c._run = g._run = 5000
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 run,out = sys.argv[1:]

@@ -2,16 +2,16 @@
 import json
 import numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
-from astrovader.charts import plot_history
-from astrovader.catalogue import catalogue
+from astrovader.show.statistics_plots import plot_history
+from astrovader.infer.catalogue import catalogue
 from astrovader.core import BadInput
-from astrovader.findings import history_worries
-from astrovader.learner import begin,train,vade_learner
-from astrovader.onnx import to_onnx
-from astrovader.phases import presets
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
-from astrovader.vade import VaDE
+from astrovader.analysis.summary import history_cautions
+from astrovader.train.learner import begin,train,vade_learner
+from astrovader.share.onnx import to_onnx
+from astrovader.train.phases import presets
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
+from astrovader.model.vade import VaDE
 
 tiny = dict(encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
     epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=20, lr=3e-3, valid=.1, alpha=1., mixture_weight=1., clip=0.)
@@ -43,7 +43,7 @@ def test_figures_and_findings_of_negative_losses(trained):
     h = trained[0].history
     assert plot_history(h).axes[1].get_yscale() == 'linear'
     h.loc[h.index[-2], ['train_rec', 'valid_rec']] = 100.
-    assert not [o for o in history_worries(h) if 'reconstruction error fell' in o or 'worse than' in o]
+    assert not [o for o in history_cautions(h) if 'reconstruction error fell' in o or 'worse than' in o]
 
 def test_a_resumed_run_ends_at_the_same_noise(trained, survey, tmp_path):
     learn = begin(survey, tmp_path/'run', 'small', **tiny, **new).add_cb(StopAfterFour())

@@ -1,11 +1,11 @@
 "Components that are merged and seeded anew while a model trains: resumed, and in two processes"
 import numpy as np,pandas as pd,pytest,torch
 from safetensors.torch import load_file
-from astrovader import learner
-from astrovader.overlap import bhattacharyya,duplicates,vital_names
-from astrovader.ranks import launch
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
+from astrovader.train import learner
+from astrovader.model.diagnostics import bhattacharyya,duplicates,diagnostic_names
+from astrovader.model.process_group import launch
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
 
 changes = dict(n_components=4, n_latent=3, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32,
     epochs_alpha=12, epochs_anneal=2, epochs_static=1, n_periods=2, bf16=False, l2=1e-5, lr=1e-2, alpha=1e-6)
@@ -13,7 +13,7 @@ changes = dict(n_components=4, n_latent=3, encoder_filters=(4,), encoder_kernels
 script = '''
 import sys,torch
 from fastai.callback.core import Callback
-from astrovader import distributed,learner
+from astrovader.train import distributed,learner
 from test_mending import Spoil,changes
 whole = learner.VaDELearner.fit
 learner.VaDELearner.fit = lambda self, *args, cbs=(), **kwargs: whole(self, *args, cbs=[*cbs, Spoil()], **kwargs)
@@ -48,9 +48,9 @@ def test_a_spoilt_mixture_is_mended_and_the_history_says_so(survey, tmp_path, mo
     mended = spoilt(survey, tmp_path/'mended', monkeypatch)
     assert 'components mended: 1 merged into 0' in (said := capsys.readouterr().out) and '3 was empty' in said
     h = pd.read_csv(tmp_path/'mended/history.csv')
-    assert h.loc[:11, list(vital_names)].isna().all(axis=None) and h.loc[12:, list(vital_names)].notna().all(axis=None)
+    assert h.loc[:11, list(diagnostic_names)].isna().all(axis=None) and h.loc[12:, list(diagnostic_names)].notna().all(axis=None)
     assert not duplicates(bhattacharyya(mended.model.mixture)) and (h.empties[15:] == 0).all()
-    left = spoilt(survey, tmp_path/'left', monkeypatch, mend=0.)
+    left = spoilt(survey, tmp_path/'left', monkeypatch, split_merge=0.)
     assert 'mended' not in capsys.readouterr().out and left.history.empties.iloc[-1] >= 1
     assert h.duplicates.iloc[-1] == 0 < left.history.duplicates.iloc[15]
 
@@ -78,5 +78,5 @@ def test_two_processes_mend_what_one_mends(survey, tmp_path, monkeypatch):
     assert p.returncode == 0 and p.stdout.count('components mended: 1 merged into 0') == 1, p.stderr
     a,b = (load_file(tmp_path/o/'model/weights.safetensors') for o in ('one', 'two'))
     assert max((v - b[k]).abs().max().item() for k,v in a.items()) < 1e-3
-    a,b = (pd.read_csv(tmp_path/o/'history.csv')[['valid_loss', *vital_names]] for o in ('one', 'two'))
+    a,b = (pd.read_csv(tmp_path/o/'history.csv')[['valid_loss', *diagnostic_names]] for o in ('one', 'two'))
     np.testing.assert_allclose(a, b, rtol=1e-2, atol=.08)

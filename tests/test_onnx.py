@@ -2,12 +2,12 @@
 import json,subprocess,sys
 from pathlib import Path
 import numpy as np,pytest
-from astrovader.catalogue import catalogue,numbered
-from astrovader.networks import Architecture
-from astrovader.onnx import to_onnx
-from astrovader.survey import pack_arrays
-from astrovader.synth import sky
-from astrovader.vade import VaDE
+from astrovader.infer.catalogue import catalogue,numbered
+from astrovader.model.networks import Architecture
+from astrovader.share.onnx import to_onnx
+from astrovader.data.survey import pack_arrays
+from astrovader.data.synth import sky
+from astrovader.model.vade import VaDE
 
 def export(*args, cwd, hidden=()):
     "The command in a process that cannot import what is `hidden`"

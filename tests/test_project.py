@@ -147,7 +147,7 @@ def test_layout_in_contributing_is_true():
 
 def test_upstream_import_is_seen():
     way = dict(core='00', vade='32', plots='70')
-    bad = 'from astrovader.plots import loss\nfrom .core import need\ndef f(): from . import vade'
+    bad = 'from astrovader.show.image_plots import loss\nfrom .core import need\ndef f(): from . import vade'
     assert upstream('vade', bad, way) == ['plots', 'vade']
 
 def unsafe(source):

@@ -6,8 +6,8 @@ from zipfile import ZipFile
 from astropy.io import fits
 from PIL import Image
 from astrovader.core import AstrovaderError,BadInput,BadSurvey
-from astrovader.survey import Survey,pack,pack_arrays
-from astrovader.synth import sky
+from astrovader.data.survey import Survey,pack,pack_arrays
+from astrovader.data.synth import sky
 
 data = Path(__file__).parents[2]/'shared/data'
 needs_data = pytest.mark.skipif(not data.is_dir(), reason='needs the real images in ../shared/data')
@@ -54,9 +54,9 @@ def test_zip_list_and_table_give_the_same(folder, tmp_path):
 
 script = '''
 import sys
-from astrovader import survey
+from astrovader.data import survey
 from astrovader.core import progress
-from astrovader.survey import pack
+from astrovader.data.survey import pack
 def slow(items, what, total):
     import time
     for o in progress(items, what, total):
@@ -132,7 +132,7 @@ def test_workers_end_with_their_parent(folder, tmp_path):
     assert not alive()
 
 def test_a_script_without_a_main_guard_can_pack(folder, tmp_path):
-    (tmp_path/'s.py').write_text(f'print("begins")\nfrom astrovader.survey import pack\npack({str(folder)!r}, {str(tmp_path/"out")!r}, size=16, n_workers=2)\n')
+    (tmp_path/'s.py').write_text(f'print("begins")\nfrom astrovader.data.survey import pack\npack({str(folder)!r}, {str(tmp_path/"out")!r}, size=16, n_workers=2)\n')
     p = subprocess.run([sys.executable, str(tmp_path/'s.py')], capture_output=True, text=True, timeout=120)
     assert p.returncode == 0 and p.stdout.count('begins') == 1, p.stderr
     assert len(Survey(tmp_path/'out')) == 150
@@ -140,7 +140,7 @@ def test_a_script_without_a_main_guard_can_pack(folder, tmp_path):
 def die(srcs, recipe): os._exit(1)
 
 def test_a_dying_worker_is_told_in_one_sentence(folder, tmp_path, monkeypatch):
-    from astrovader import survey
+    from astrovader.data import survey
     monkeypatch.setattr(survey, 'prepare', die)
     (tmp_path/'.packing').mkdir()
     with pytest.raises(AstrovaderError, match='a worker died'):
@@ -162,9 +162,9 @@ def test_fits_fluxes(tmp_path):
     assert s.packing['stretch']['kind'] == 'asinh' and s.images(slice(None)).std() > 10
     other = pack(tmp_path/'src', tmp_path/'like', size=99, like=s, n_workers=0)
     assert other.packing == s.packing and shards(other.path) == shards(s.path)
-    other.need_like(s)
+    other.require_like(s)
     own = pack(tmp_path/'src', tmp_path/'own', size=20, stretch='per_image', n_workers=0)
-    with pytest.raises(BadSurvey, match='stretch .* pack it again with --like'): own.need_like(s.packing)
+    with pytest.raises(BadSurvey, match='stretch .* pack it again with --like'): own.require_like(s.packing)
     with pytest.raises(BadInput, match='none of the 20 images .* stretch of the survey is for uint8'):
         pack(tmp_path/'src', tmp_path/'bytes', like=pack_arrays(np.zeros((1, 1, 20, 20), np.uint8), tmp_path/'toy'), n_workers=0)
     assert not (tmp_path/'bytes').exists()
@@ -211,7 +211,7 @@ def test_opening_does_not_read(tmp_path):
     n,rows = 200_000,8192
     s = pack_arrays(np.zeros((2, 1, 8, 8), np.uint8), tmp_path/'s')
     meta = json.loads((s.path/'survey.json').read_text())
-    from astrovader.survey import _header
+    from astrovader.data.survey import _header
     sizes = [min(rows, n-i) for i in range(0, n, rows)]
     for i,o in enumerate(sizes):
         with open(s.path/f'shard-{i:05d}.npy', 'wb') as f:

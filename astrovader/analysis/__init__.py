@@ -1,0 +1,1 @@
+"Measurements of a catalogue: cluster quality, components, latent space, outliers, and agreement with Galaxy Zoo."

@@ -1,0 +1,1 @@
+"Models exchanged with other software: the authors' Keras weights in, ONNX out."

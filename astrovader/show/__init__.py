@@ -1,0 +1,1 @@
+"Figures of galaxies and of statistics, and the report that holds them all."

@@ -1,0 +1,1 @@
+"The phased schedule of AstroVaDEr, run by callbacks on a fastai Learner, on one device or several."
