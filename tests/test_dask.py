@@ -6,7 +6,8 @@ from distributed import Client,KilledWorker,LocalCluster
 from astrovader.infer import catalogue as cat
 from astrovader.core import AstrovaderError,BadInput,BadSurvey
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.tables import read_table
 from astrovader.model.vade import VaDE

@@ -8,7 +8,8 @@ from astrovader.cli import astrovader_catalogue
 from astrovader.core import BadInput,BadSurvey
 from astrovader.infer.generate import write_generated
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.tables import read_table
 from astrovader.model.vade import VaDE
 

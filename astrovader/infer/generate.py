@@ -14,7 +14,8 @@ from ..core import AstrovaderError,require,require_seed,progress,provenance,read
 from ..model.device import at_precision
 from ..data.cutouts import Flag
 from .parts import begin,here
-from ..data.survey import Survey,arrays_packing,has_shard,seal,unmeasured,write_shard
+from ..data.survey import Survey,has_shard,seal,write_shard
+from ..data.pack import arrays_packing,unmeasured
 from ..tables import write_table,write_tables
 
 # %% ../../nbs/infer/51_generate.ipynb #896633e7
