@@ -1,4 +1,4 @@
-"README.md from nbs/index.ipynb, without Quarto. Run it after a change of the notebook: `make readme`."
+"README.md from nbs/index.ipynb, without Quarto, and the docstring of each package from the README.md of its notebooks: `make readme`."
 import json,posixpath,re,sys
 from pathlib import Path
 
@@ -36,7 +36,13 @@ def readme(nb):
         elif p: parts.append(p)
     return head+'\n'+'\n\n'.join(parts)+'\n'
 
+def paragraph(md):
+    "The text under the title of a package's README.md"
+    return md.partition('\n\n')[2].strip()
+
 if __name__ == '__main__':
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
     nb = json.loads((root/'nbs/index.ipynb').read_text(encoding='utf-8'))
     (root/'README.md').write_text(readme(nb), encoding='utf-8')
+    for file in root.glob('nbs/*/README.md'):
+        (root/'astrovader'/file.parent.name/'__init__.py').write_text(f'"""{paragraph(file.read_text(encoding="utf-8"))}"""\n', encoding='utf-8')
