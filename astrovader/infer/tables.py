@@ -51,7 +51,7 @@ def _stream_csv(tables, path, meta, **_):
     plain = csv.WriteOptions(include_header=False)
     with open(path, 'wb') as f:
         for t in tables:
-            if not f.announce(): f.write((','.join(t.column_names) + '\n').encode())
+            if not f.tell(): f.write((','.join(t.column_names) + '\n').encode())
             csv.write_csv(t, f, plain)
 
 # %% ../../nbs/infer/48_tables.ipynb #5ff238b1
@@ -70,11 +70,11 @@ def _stream_fits(tables, path, meta, rows, width):
     with open(path, 'wb') as f:
         for t in tables:
             dtype = _fits_dtype(t.schema, width)
-            if not f.announce(): f.write(_fits_head(dtype, meta, rows))
+            if not f.tell(): f.write(_fits_head(dtype, meta, rows))
             a = np.empty(len(t), dtype.newbyteorder('>'))
             for o in t.column_names: a[o] = [s.encode() for s in t[o].to_pylist()] if dtype[o].kind == 'S' else t[o].to_numpy()
             f.write(a.tobytes())
-        f.write(bytes(-f.announce() % 2880))
+        f.write(bytes(-f.tell() % 2880))
 
 # %% ../../nbs/infer/48_tables.ipynb #5ccbda61
 formats = {'.parquet': (lambda df,path: df.to_parquet(path, index=False), _stream_parquet, pd.read_parquet), '.fits': (_to_fits, _stream_fits, _from_fits),
