@@ -17,7 +17,7 @@ from ..jobs import processes
 from ..data import canonical
 from ..model.inference import Inference,RunOptions,best_batch,best_device,latents,model_digest,open_model,precision_of,survey_rows,to_host,to_model
 from ..model.mixture import extremes,require_scaling,responsibilities
-from . import tables
+from .. import tables
 from .parts import Parts,begin,commit,finish,missing
 from ..tables import require_writable,write_table,write_tables
 
