@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fastai.callback.core import Callback
 from torch import nn
 from ..core import require
-from ..hardware import best_device,has_amx,has_bf16,require_device
+from ..hardware import has_amx,has_bf16
 from .convolve import (DirectConv,WinogradConv,adjoint_kernel,combining_weights,filter_transform,one_pass,pool_leaky_relu,upsample,
     upsample_conv,worth_winograd)
 from .networks import Corners,Decoder,Encoder
