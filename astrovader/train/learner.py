@@ -31,7 +31,7 @@ from ..model.device import ForDevice,has_bf16
 from ..data.loaders import survey_loaders,to_float
 from ..model.losses import VaDELoss
 from .split_merge import SplitMerge,RecordDiagnostics,refit_weights
-from ..model.mixture import RawMixture,fit_mixture,m_step
+from ..model.mixture import fit_mixture
 from .phases import Preset,get_preset,n_epochs,phase_at,weights,with_changes
 from ..model.process_group import ProcessGroup
 from ..data.survey import Survey
@@ -89,9 +89,8 @@ class InitMixture(Callback):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
             gm = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=self.preset.init_covariance)
-        found = m_step(gm.predict_proba(z_mean), z_mean, z_var)
-        self.model.mixture.set_(*found)
-        self.announce(f'mixture set from {len(z_mean)} embeddings: components with {found[0].min():.1%} to {found[0].max():.1%} of them')
+        weights,_,_ = self.model.mixture.maximise_(gm.predict_proba(z_mean), z_mean, z_var).moments()
+        self.announce(f'mixture set from {len(z_mean)} embeddings: components with {weights.min():.1%} to {weights.max():.1%} of them')
 
 # %% ../../nbs/train/41_learner.ipynb #897bf703
 class ClipValues(Callback):
@@ -108,8 +107,7 @@ class PublishedSteps(Callback):
     def before_epoch(self):
         if self.epoch == self.preset.epochs_alpha and not self.preset.keep_adam: self.opt.opt.state.clear()
 
-    def after_step(self):
-        if isinstance(self.model.mixture, RawMixture): self.model.mixture.hold()
+    def after_step(self): self.model.mixture.hold()
 
 # %% ../../nbs/train/41_learner.ipynb #1d30f08a
 class StopIfDiverged(Callback):
