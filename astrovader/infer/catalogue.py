@@ -24,8 +24,8 @@ from ..data.loaders import Prefetcher,prefetch,to_float
 from ..model.mixture import extremes,require_scaling,responsibilities
 from .parts import Parts,begin,commit,finish,here,missing
 from ..data.survey import Survey
-from . import tables
-from .tables import table_format,write_table,write_tables
+from .. import tables
+from ..tables import require_writable,write_table,write_tables
 from ..model.vade import VaDE
 
 # %% ../../nbs/infer/50_catalogue.ipynb #463ce268
@@ -241,7 +241,7 @@ def catalogue(
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, and one galaxy in 150 to 400, between two components, falls to the other
 ) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error, and what a canonical survey measured; in the survey's order
     "A row for each object of a survey: its component, probabilities, latents and reconstruction error."
-    if out is not None: table_format(out)
+    if out is not None: require_writable(out)
     inference = _inference(model, survey, scaling, temperature, batch, device, draw_seed, bf16)
     df = next(inference.tables([(0, len(inference.survey))])).to_pandas()
     df.attrs = inference.about()
@@ -259,7 +259,7 @@ def _width(survey):
 
 def _in_parts(out, n, part_rows):
     "Is it to be written in parts?"
-    table_format(out)
+    require_writable(out)
     require(part_rows is None or part_rows > 0, f'parts of {part_rows} rows cannot be written; ask for at least 1.')
     parquet, several = Path(out).suffix == '.parquet', here()[1] > 1
     require(parquet or not (several or part_rows), f'{out} cannot be written in parts, as several processes or --parts would; let it end in .parquet.')
