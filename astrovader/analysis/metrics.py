@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['occupancy', 'responsibility_matrix', 'extremes', 'named_after', 'chance_information', 'table_agreement', 'agreement',
-           'clustering_accuracy']
+           'clustering_accuracy', 'mean_silhouettes', 'silhouette', 'silhouette_sample', 'simplified_silhouette']
 
 # %% ../../nbs/analysis/60_metrics.ipynb #56caeb1e
 import numpy as np,pandas as pd
@@ -12,7 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
 from ..infer.catalogue import numbered
 from ..core import require
-from .silhouettes import component_numbers,mean_silhouettes,silhouette,silhouette_sample,simplified_silhouette,sums_by
+from .silhouettes import component_numbers,mean_silhouettes,sums_by
+from .silhouettes import silhouette,silhouette_sample,simplified_silhouette
+_all_ = ['mean_silhouettes', 'silhouette', 'silhouette_sample', 'simplified_silhouette']
 
 # %% ../../nbs/analysis/60_metrics.ipynb #ed97c558
 def _per_component(cat, z, c, k, means, thresholds, **kwargs):
@@ -30,7 +32,7 @@ def _mean_rows(sums, counts):
     "Sums divided by counts; NaN where the count is 0."
     return np.divide(sums, counts[:,None], out=np.full(sums.shape, np.nan), where=counts[:,None]>0)
 
-# %% ../../nbs/analysis/60_metrics.ipynb #ca71cfc6
+# %% ../../nbs/analysis/60_metrics.ipynb #15712014
 def occupancy(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture = None, # The model's, for weights and means; without it, weights are NaN and means are those of the objects

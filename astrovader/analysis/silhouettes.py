@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['silhouette', 'silhouette_sample', 'mean_silhouettes', 'component_numbers', 'sums_by', 'simplified_silhouette']
 
-# %% ../../nbs/analysis/59_silhouettes.ipynb #af506051
+# %% ../../nbs/analysis/59_silhouettes.ipynb #0862dfb4
 import numpy as np,pandas as pd,torch
 from contextlib import contextmanager
 from scipy.spatial.distance import cdist
@@ -155,7 +155,7 @@ def _sampled_sums(x, at, counts):
                 for cols in _tiles(low, high, step): _add_sampled(sums[c], left, right, buffer, rows, cols, at, low)
     return sums
 
-# %% ../../nbs/analysis/59_silhouettes.ipynb #fc33b30a
+# %% ../../nbs/analysis/59_silhouettes.ipynb #b7f167bb
 def _sample_rows(c, k, n, against, seed):
     "Rows to measure against, how many of each component, and which of them are measured."
     order = rng(seed, 'silhouette').permutation(len(c))
@@ -239,7 +239,7 @@ def _distances_to_means(z, c, means, block=2**15):
         pairs.append((a, d.min(1)))
     return (np.concatenate(distances) for distances in zip(*pairs))
 
-# %% ../../nbs/analysis/59_silhouettes.ipynb #748ca2a9
+# %% ../../nbs/analysis/59_silhouettes.ipynb #3801197e
 def simplified_silhouette(
     z, # (n, J) latent vectors, finite
     labels, # (n,) the component of each, from 0 to K-1
