@@ -8,7 +8,8 @@ from astrovader.data.canonical import canonical,columns
 from astrovader.cli import astrovader_pack
 from astrovader.core import BadInput,BadSurvey
 from astrovader.data.cutouts import Flag,Stretch,decode
-from astrovader.data.survey import Survey,pack
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack
 from astrovader.data.synth import galaxies,render,stretch
 
 data = Path(__file__).parents[2]/'shared/data'

@@ -18,7 +18,8 @@ from ..analysis.components import members
 from ..core import AstrovaderError,require_seed,progress,provenance,rng,atomic_path,write_json
 from ..data.cutouts import Flag
 from ..analysis.summary import gather,zoo_cuts
-from ..infer.generate import draw,require_ours,to_bytes
+from ..infer.generate import draw,to_bytes
+from ..jobs import require_free
 from ..analysis.metrics import extremes
 from ..model.diagnostics import diagnostic_names
 from .image_plots import palette,plot_components,plot_galaxies,plot_pairs,plot_reconstructions,plot_galaxy_rows,png
@@ -406,7 +407,7 @@ def report(
     device = None, # A GPU if there is one and None is given
 ) -> Path: # To index.html
     "Every figure and table of a run on a survey, and a page with all of them."
-    require_ours(out, 'report.json')
+    require_free(out, 'report.json')
     require_seed(seed)
     g = gather(run, survey, seed, device)
     with atomic_path(out, folder=True) as tmp:
