@@ -49,7 +49,8 @@ def _sky(y, levels):
     darkest = np.sort(median)[len(median)//10]
     used = median <= darkest + 1.5*np.median((median-low)[median <= darkest])
     level = float(median[used].mean())
-    below = level - float(np.partition(tiles[used], int(.16*tiles[used].size), axis=None)[int(.16*tiles[used].size)])
+    rank = int(.16*tiles[used].size)
+    below = level - float(np.partition(tiles[used], rank, axis=None)[rank])
     noise = max(below, float(np.median((high-median)[used])))
     return np.float32(level), max(noise, float(y.max()-level)/min(levels, 1e6)), centres[:,used]
 
