@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from ..core import BadInput,require
 from ..tables import read_table
-from .sources import as_ids,join as join_by_id
+from .sources import as_ids,rows_by_id
 from .survey import Survey
 
 # %% ../../nbs/data/14_gz2.ipynb #1f3eaa18
@@ -127,7 +127,7 @@ def join(
     require('object_id' in t and len(t), 'our table has no rows with an object_id; give a catalogue, a survey or a list of ids.')
     t,votes = read_table(t),read_table(votes) # in this machine's order of bytes
     ids = as_ids(t.object_id).fillna('').tolist()
-    more,n = _paired(ids, votes) if how == 'sorted' else join_by_id(ids, votes, 'object_id')
+    more,n = _paired(ids, votes) if how == 'sorted' else rows_by_id(ids, votes, 'object_id')
     print(f'{n["matched"]} of {len(t)} galaxies have votes, {n["unmatched"]} have none'
         + (f'; paired by position, {n["wrong"]} got those of another' if how == 'sorted' else ''))
     out = pd.concat([t.reset_index(drop=True), more[[o for o in more if o not in t]]], axis=1)

@@ -21,7 +21,7 @@ from ..core import AstrovaderError,BadInput,BadSurvey,require,progress,provenanc
 from .canonical import columns
 from .cutouts import Flag,Stretch
 from .framing import Recipe,measure,prepare,start_worker
-from .sources import as_ids,find_images,join
+from .sources import as_ids,find_images,rows_by_id
 from ..tables import read_table
 
 # %% ../../nbs/data/13_survey.ipynb #fbd254ec
@@ -464,7 +464,7 @@ def pack(
     sources = find_images(src, id_column if table is None else None, out)
     joined,joins = sources.table,[]
     if table is not None:
-        more,n = join(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
+        more,n = rows_by_id(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
         joined,joins = more if joined is None else pd.concat([joined, more[[o for o in more if o not in joined]]], axis=1),[n]
     what = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch or ('galaxy' if framing == 'canonical' else 'survey'), crop=crop, like=like)
     if radii or framing == 'canonical': what['radii'] = radii
