@@ -10,7 +10,8 @@ import warnings,numpy as np,pandas as pd,torch
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
-from ..infer.catalogue import numbered,open_model,survey_rows
+from ..tables import numbered
+from ..model.inference import open_model,survey_rows
 from ..model import diagnostics as overlap
 from ..core import require,require_seed,progress,rng
 from ..data.segment import companions
@@ -19,7 +20,7 @@ from ..data.segment import companions
 def _density(z, c, mixture):
     "Log-density of component `c` at the latents of its objects: the mixture's, or of the Gaussian of those objects."
     if mixture is not None:
-        with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z).to(mixture.means.device))[:,c].cpu().numpy()
+        with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z).to(mixture.device))[:,c].cpu().numpy()
     return -(((z-z.mean(0))/z.std(0).clip(1e-9))**2).sum(1)
 
 def members(
@@ -34,7 +35,7 @@ def members(
     require(by in ('probable', 'random') and n >= 1, f"{n} galaxies by {by!r} cannot be chosen; ask for at least one, by 'probable' or 'random'.")
     k = numbered(cat[:0], 'p').shape[1]
     require(0 <= component < k, f'there is no component {component}; they run from 0 to {k-1}.')
-    require(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
+    require(mixture is None or mixture.n_components == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
     rows = np.flatnonzero(cat.component.to_numpy() == component)
     if by == 'random': return rng(seed, 'members', component).permutation(rows)[:n]
     if not len(rows): return rows
@@ -92,11 +93,11 @@ def component_table(
 ) -> pd.DataFrame: # A row for each of the K components; `attrs` has the share that counts as crowded, and the sample's mean share
     "Companions and reconstruction errors of every component."
     model = open_model(model, device)
-    k, every = len(model.mixture.means), np.sort(cat.recon_error.to_numpy())
+    k, every = model.mixture.n_components, np.sort(cat.recon_error.to_numpy())
     require(numbered(cat, 'p').shape[1] == k, f'the model has {k} components and the catalogue another number; give the catalogue that this model made.')
     light = _measured(survey, cat, k, n, require_seed(seed))
     sample = _sample(light[light.found])
-    with torch.no_grad(): mean = companions(model.decode(model.mixture.means).cpu().numpy())
+    with torch.no_grad(): mean = companions(model.decode(torch.tensor(model.mixture.moments()[1], dtype=torch.float32)).cpu().numpy())
     per = [_summary(light[light.component==c], cat.recon_error[(cat.component==c).to_numpy()], every, sample['crowd']) for c in range(k)]
     objects = np.bincount(cat.component, minlength=k)
     out = pd.DataFrame(dict(component=range(k), objects=objects, share=objects/len(cat))).join(pd.DataFrame(per))
@@ -143,7 +144,7 @@ def second_labels(
     require(len(morph), 'no component is morphological, so there is none to give as a second label.')
     p = numbered(cat, 'p')[rows][:,morph].astype(np.float64)
     if mixture is not None:
-        with torch.no_grad(): p = softmax(mixture.log_joint(torch.as_tensor(numbered(cat, 'z')[rows]).to(mixture.means.device)).cpu().double().numpy()[:,morph], 1)
+        with torch.no_grad(): p = softmax(mixture.log_joint(torch.as_tensor(numbered(cat, 'z')[rows]).to(mixture.device)).cpu().double().numpy()[:,morph], 1)
     total = p.sum(1)
     best = np.divide(p.max(1), total, out=np.full(len(rows), np.nan), where=total>0)
     return pd.DataFrame(dict(row=rows, object_id=cat.object_id.to_numpy()[rows], component=cat.component.to_numpy()[rows],

@@ -17,9 +17,9 @@ from ..jobs import processes
 from ..data import canonical
 from ..model.inference import Inference,RunOptions,best_batch,best_device,latents,model_digest,open_model,precision_of,survey_rows,to_host,to_model
 from ..model.mixture import extremes,require_scaling,responsibilities
-from . import tables
+from .. import tables
 from .parts import Parts,begin,commit,finish,missing
-from .tables import table_format,write_table,write_tables
+from ..tables import require_writable,write_table,write_tables
 
 # %% ../../nbs/infer/50_catalogue.ipynb #463ce268
 numbered = tables.numbered
@@ -121,7 +121,7 @@ def catalogue(
     **kwargs,
 ) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error, and the shapes of a canonical survey; in the survey's order
     "The component, responsibilities, latents and reconstruction error of every object."
-    if out is not None: table_format(out)
+    if out is not None: require_writable(out)
     inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(**kwargs))
     table, = inference.tables([(0, len(inference.survey))])
     df = table.to_pandas()
@@ -142,7 +142,7 @@ def _id_width(survey):
 
 def _is_in_parts(out, n, part_rows):
     "Is a catalogue of `n` rows written in parts?"
-    table_format(out)
+    require_writable(out)
     require(part_rows is None or part_rows > 0, f'parts of {part_rows} rows are empty; ask for at least 1.')
     is_parquet = Path(out).suffix == '.parquet'
     _, world = processes()

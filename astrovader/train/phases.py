@@ -9,6 +9,8 @@ __all__ = ['choices', 'presets', 'Preset', 'with_changes', 'Phase', 'plan', 'pha
 import math,numpy as np
 from dataclasses import dataclass,field,fields,replace
 from ..core import require
+from ..model.losses import get_reconstruction,reconstructions,require_suited
+from ..model.mixture import scalings
 from ..model.networks import Architecture
 
 # %% ../../nbs/train/40_phases.ipynb #112626b5
@@ -65,17 +67,14 @@ def _check(p):
     every('split_merge', lambda v: number(v) and 0 <= v <= 1, 'a number from 0 to 1')
     every('sample_alpha flips bf16 set_mixture keep_adam always_draw refit_weights views', lambda v: isinstance(v, bool), 'True or False')
     every('aperture', lambda v: number(v) and 0 <= v < 1.5, 'a number from 0 to 1.5, in half-widths of the image')
-    require(_n_scales(p.reconstruction, p.arch.n_scales) == p.arch.n_scales,
-        f'n_scales is {p.arch.n_scales} and reconstruction {p.reconstruction}; give pyramid 2 or more, gaussian 1, and all others 0.')
     require(p.views or not p.consistency, f'consistency is {p.consistency} without views; it compares two views, so set views=True.')
     for name,known in choices.items(): every(name, lambda v: v in known, f'one of {", ".join(known)}')
+    require_suited(p.reconstruction, p.arch)
 
-choices = dict(init_covariance=('diag', 'full'), scaling=('exact', 'minmax', 'tempered'), reconstruction=('squared_error', 'cross_entropy', 'gaussian', 'pyramid'),
+choices = dict(init_covariance=('diag', 'full'), scaling=tuple(scalings), reconstruction=tuple(reconstructions),
     schedule=('paper', 'published'))
 
 # %% ../../nbs/train/40_phases.ipynb #a73a7d63
-def _n_scales(reconstruction, n=0): return dict(gaussian=1, pyramid=n if n > 1 else 4).get(reconstruction, 0)
-
 def with_changes(
     preset:Preset, # What to begin with
     **changes, # Fields of `Preset` or of `Architecture`; None leaves a field as it is
@@ -86,7 +85,7 @@ def with_changes(
     unknown = ', '.join(sorted(changes.keys() - own - inner))
     require(not unknown, f'a preset has no field {unknown}; see Preset and Architecture for those it has.')
     arch = changes.pop('arch', preset.arch)
-    if 'reconstruction' in changes: changes = dict(n_scales=_n_scales(changes['reconstruction'], arch.n_scales)) | changes
+    if 'reconstruction' in changes: changes = get_reconstruction(changes['reconstruction']).needs(arch) | changes
     arch = replace(arch, **{k: v for k,v in changes.items() if k in inner})
     return replace(preset, arch=arch, **{k: v for k,v in changes.items() if k in own})
 
