@@ -36,7 +36,8 @@ class VaDE(nn.Module):
         packing:dict = None, # `Survey.packing` of the images that it is trained on
     ):
         super().__init__()
-        self.arch, self.packing, self.bf16, self.fused, self.decode_mean, self.always_draw = arch, packing, False, {}, False, False
+        self.arch, self.packing, self.bf16, self.fused = arch, packing, False, {}
+        self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
         self.encoder, self.decoder = Encoder(arch), Decoder(arch)
         self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), math.log(.25**2)/self.pace))
@@ -53,7 +54,7 @@ class VaDE(nn.Module):
 
     def forward(self, x):
         z_mean, z_log_var = self._run(self.encoder, x)
-        draw = (self.training or self.always_draw) and not self.decode_mean
+        draw = self.training if self.draw is None else self.draw
         z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
