@@ -10,15 +10,10 @@ __all__ = ['silhouette', 'silhouette_sample', 'occupancy', 'responsibility_matri
 import numpy as np,pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
-<<<<<<< HEAD
 from ..tables import numbered
-from ..core import require,progress,rng
-=======
-from ..infer.catalogue import numbered
 from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by
->>>>>>> main
 
 # %% ../../nbs/analysis/60_metrics.ipynb #94c10b19
 silhouette = silhouettes.silhouette
