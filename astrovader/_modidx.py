@@ -339,7 +339,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'astrovader/analysis/votes.py'),
                                            'astrovader.analysis.votes.ranking': ( 'analysis/votes.html#ranking',
                                                                                   'astrovader/analysis/votes.py')},
-            'astrovader.cli': { 'astrovader.cli._line': ('cli.html#_line', 'astrovader/cli.py'),
+            'astrovader.cli': { 'astrovader.cli._one_line': ('cli.html#_one_line', 'astrovader/cli.py'),
                                 'astrovader.cli._require_hats': ('cli.html#_require_hats', 'astrovader/cli.py'),
                                 'astrovader.cli._write_hats': ('cli.html#_write_hats', 'astrovader/cli.py'),
                                 'astrovader.cli.astrovader_catalogue': ('cli.html#astrovader_catalogue', 'astrovader/cli.py'),
