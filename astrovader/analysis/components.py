@@ -10,7 +10,8 @@ import warnings,numpy as np,pandas as pd,torch
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
-from ..infer.catalogue import numbered,open_model,survey_rows
+from ..tables import numbered
+from ..model.inference import open_model,survey_rows
 from ..model import diagnostics as overlap
 from ..core import require,require_seed,progress,rng
 from ..data.segment import companions

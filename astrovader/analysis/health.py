@@ -11,7 +11,8 @@ import numpy as np,pandas as pd,torch
 from typing import NamedTuple
 from scipy.stats import random_table
 from ..data.canonical import canonical,columns
-from ..infer.catalogue import numbered,open_model,survey_rows,to_model
+from ..tables import numbered
+from ..model.inference import open_model,survey_rows,to_model
 from ..core import require,require_seed,progress,rng
 from .metrics import chance_information,named_after
 from ..model.diagnostics import active_above,between_share,bhattacharyya,duplicates,is_empty,latent_kl,total_variation

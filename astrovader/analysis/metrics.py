@@ -10,7 +10,7 @@ __all__ = ['silhouette', 'silhouette_sample', 'occupancy', 'responsibility_matri
 import numpy as np,pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
-from ..infer.catalogue import numbered
+from ..tables import numbered
 from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from scipy.sparse.csgraph import connected_components
-from ..infer.catalogue import catalogue,numbered,open_model
+from ..infer.catalogue import catalogue
+from ..tables import numbered
+from ..model.inference import open_model
 from .components import choose_k,component_table,second_labels,split
 from ..core import AstrovaderError,BadModel,require,rng
 from ..data.gz2 import asked,classify,question_of,questions,read_gz2,satisfied

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from matplotlib.figure import Figure
-from ..infer.catalogue import to_model,write_table
+from ..model.inference import to_model
+from ..tables import write_table
 from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_history,plot_leakage,plot_occupancy
 from .statistics_plots import plot_ranking,plot_responsibilities,plot_heat_map,plot_component_kinds,plot_diagnostics
 from ..analysis.components import members
