@@ -10,7 +10,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _module_of = dict(Survey='data.survey', pack='data.survey', pack_arrays='data.survey', sky='data.synth', VaDE='model.vade', vade_learner='train.learner',
-    open_model='infer.catalogue', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
+    open_model='model.inference', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
 __all__ = list(_module_of)
 
 def __getattr__(name):

@@ -8,7 +8,7 @@ from astrovader.core import AstrovaderError,BadInput,BadSurvey
 from astrovader.model.networks import Architecture
 from astrovader.data.survey import Survey,pack_arrays
 from astrovader.data.synth import sky
-from astrovader.infer.tables import read_table
+from astrovader.tables import read_table
 from astrovader.model.vade import VaDE
 
 n,rows = 1500,50

@@ -9,7 +9,7 @@ from astrovader.core import BadInput,BadSurvey
 from astrovader.infer.generate import write_generated
 from astrovader.model.networks import Architecture
 from astrovader.data.survey import Survey,pack_arrays
-from astrovader.infer.tables import read_table
+from astrovader.tables import read_table
 from astrovader.model.vade import VaDE
 
 n,rows = 2000,100

@@ -10,7 +10,8 @@ import warnings,numpy as np,pandas as pd,torch
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
-from ..infer.catalogue import numbered,open_model,survey_rows
+from ..model.inference import open_model,survey_rows
+from ..tables import numbered
 from ..model import diagnostics
 from ..core import require,require_seed,progress,rng
 from ..data.segment import companions
@@ -145,7 +146,7 @@ def _probabilities(cat, rows, columns, mixture):
     with torch.no_grad(): log_joint = mixture.log_joint(torch.as_tensor(numbered(cat, 'z')[rows]).to(mixture.means.device))
     return softmax(log_joint.cpu().double().numpy()[:,columns], 1)
 
-# %% ../../nbs/analysis/61_components.ipynb #575bbfe9
+# %% ../../nbs/analysis/61_components.ipynb #ccbd58c0
 def second_labels(
     cat:pd.DataFrame, # As `catalogue` makes it
     kinds, # The kind of every component, as `split` makes it; a Series is indexed by component, anything else is in order
@@ -181,7 +182,7 @@ def _check_choice(z, k_max, n_fits, batch, threshold, concentration, max_iter):
         f'threshold {threshold}, concentration {concentration} and max_iter {max_iter}: give a threshold from 0 to below 1, a positive concentration and at least one step.')
     require(1 <= k_max <= min(batch, len(z)) > 1 and n_fits >= 1, f'{k_max} components cannot be fitted to batches of {min(batch, len(z))}; offer fewer, and ask for at least one fit.')
 
-# %% ../../nbs/analysis/61_components.ipynb #522b1512
+# %% ../../nbs/analysis/61_components.ipynb #e6ec99e2
 def choose_k(
     z, # (n, J) embeddings, finite
     k_max:int = 30, # Components offered; if K comes near it, offer more

@@ -163,10 +163,10 @@ def component_health(
     mixture, # The model's
 ) -> pd.DataFrame: # A row for each component: component, objects, share, weight, nearest, overlap (with that one), empty
     "Size, weight, and nearest neighbour of every component."
-    k = len(mixture.means)
+    k = mixture.n_components
     require(len(cat) and numbered(cat[:0], 'p').shape[1] == k, f'the mixture has {k} components and the catalogue another number, or no rows; give the catalogue that its model made.')
     n, overlap = np.bincount(cat.component, minlength=k), bhattacharyya(mixture) - 2*np.eye(k)
-    weights = mixture.log_weights.detach().exp().cpu().numpy()
+    weights,_,_ = mixture.moments()
     return pd.DataFrame(dict(component=range(k), objects=n, share=n/len(cat), weight=weights, nearest=overlap.argmax(1) if k > 1 else -1,
         overlap=overlap.max(1) if k > 1 else np.nan, empty=is_empty(n)))
 

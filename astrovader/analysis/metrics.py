@@ -10,12 +10,12 @@ __all__ = ['silhouette', 'silhouette_sample', 'occupancy', 'responsibility_matri
 import numpy as np,pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
-from ..infer.catalogue import numbered
+from ..tables import numbered
 from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by
 
-# %% ../../nbs/analysis/60_metrics.ipynb #88109fbd
+# %% ../../nbs/analysis/60_metrics.ipynb #0a3f4942
 silhouette = silhouettes.silhouette
 silhouette_sample = silhouettes.silhouette_sample
 
@@ -35,7 +35,7 @@ def _mean_rows(sums, counts):
     "Sums divided by counts; NaN where the count is 0."
     return np.divide(sums, counts[:,None], out=np.full(sums.shape, np.nan), where=counts[:,None]>0)
 
-# %% ../../nbs/analysis/60_metrics.ipynb #c5e575cf
+# %% ../../nbs/analysis/60_metrics.ipynb #8639694a
 def occupancy(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture = None, # The model's, for weights and means; without it, weights are NaN and means are those of the objects

@@ -11,7 +11,8 @@ import re,numpy as np,pandas as pd
 from dataclasses import dataclass
 from pathlib import Path
 from ..core import BadInput,require
-from .sources import as_ids,join as join_by_id,read_table
+from ..tables import read_table
+from .sources import as_ids,join as join_by_id
 from .survey import Survey
 
 # %% ../../nbs/data/14_gz2.ipynb #1f3eaa18
@@ -86,7 +87,7 @@ def read_gz2(
 ) -> pd.DataFrame: # `object_id` as text first, the rest in lower case; `attrs` has schema, key, rows, duplicates and without_id
     "Read a table of Galaxy Zoo 2 in any of its schemas."
     where = str(path) if isinstance(path, (str, Path)) else 'the table'
-    t = read_table(path, id_column, first=False).rename(columns=lambda o: str(o).lower())
+    t = read_table(path, id_column).rename(columns=lambda o: str(o).lower())
     require(len(t), f'{where} has no rows; give one with galaxies in it.')
     require(t.columns.is_unique, f'{where} has two columns {t.columns[t.columns.duplicated()].tolist()[:1]}, be it in upper and lower case; rename one.')
     schema = _schema(t.columns, where)

@@ -11,9 +11,9 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from fastai.torch_core import default_device
 from fastcore.basics import patch
 from ..core import require,rng
+from ..hardware import require_device
 from .survey import Survey
 
 # %% ../../nbs/data/20_loaders.ipynb #7da3731e
@@ -183,10 +183,10 @@ def survey_loaders(
     valid = 0.1, # The share kept for validation, between 0 and 1; or the rows to keep, as `Survey.images` takes them
     flips:bool = True, # Flip at random in training?
     seed:int = 0, # Of the split and of the order
-    device = None, # Where batches go; fastai's default device if None
+    device = None, # Where batches go; a GPU where there is one if None
 ) -> DataLoaders: # `train` is shuffled, `valid` is not
     "Training and validation loaders of a survey."
-    device = torch.device(device or default_device())
+    device = require_device(device)
     require(len(survey) > 1, f'the survey has {len(survey)} image(s); training needs at least two, one of them to validate on.')
     hold = device if _fits(survey, device) else None
     train, valid = (SurveyRows(survey, o, hold) for o in _split(survey, valid, seed))

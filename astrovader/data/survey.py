@@ -21,7 +21,8 @@ from ..core import AstrovaderError,BadInput,BadSurvey,require,progress,provenanc
 from .canonical import columns
 from .cutouts import Flag,Stretch
 from .framing import Recipe,measure,prepare,start_worker
-from .sources import as_ids,find_images,join,read_table
+from .sources import as_ids,find_images,join
+from ..tables import read_table
 
 # %% ../../nbs/data/13_survey.ipynb #fbd254ec
 def _header(shape):
@@ -463,7 +464,7 @@ def pack(
     sources = find_images(src, id_column if table is None else None, out)
     joined,joins = sources.table,[]
     if table is not None:
-        more,n = join(sources.ids, read_table(table, id_column), id_column)
+        more,n = join(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
         joined,joins = more if joined is None else pd.concat([joined, more[[o for o in more if o not in joined]]], axis=1),[n]
     what = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch or ('galaxy' if framing == 'canonical' else 'survey'), crop=crop, like=like)
     if radii or framing == 'canonical': what['radii'] = radii

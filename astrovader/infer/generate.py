@@ -10,12 +10,12 @@ import copy,shutil,numpy as np,pandas as pd,pyarrow as pa,torch
 from itertools import groupby
 from pathlib import Path
 from .catalogue import best_batch,model_digest,open_model,precision_of,to_host
-from ..core import AstrovaderError,require,require_seed,progress,provenance,read_json,rng,atomic_path,write_json
+from ..core import AstrovaderError,require,require_seed,progress,provenance,read_json,rng,atomic_path,write_json,writing
 from ..model.device import at_precision
 from ..data.cutouts import Flag
 from .parts import begin,here
 from ..data.survey import Survey,arrays_packing,has_shard,seal,unmeasured,write_shard
-from .tables import write_table,write_tables,writing
+from ..tables import write_table,write_tables
 
 # %% ../../nbs/infer/51_generate.ipynb #896633e7
 _block = 1024

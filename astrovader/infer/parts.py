@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 from fastai.torch_core import num_distrib,rank_distrib
 import pyarrow.parquet as pq
-from ..core import BadInput,require,read_json,write_json
-from .tables import write_tables,writing
+from ..core import BadInput,require,read_json,write_json,writing
+from ..tables import write_tables
 
 # %% ../../nbs/infer/49_parts.ipynb #15c6ecc8
 def here() -> tuple: # Rank, from 0, and how many there are

@@ -17,7 +17,7 @@ from safetensors.torch import load_file,save_file
 from torch import nn
 from torch.nn import functional as F
 from ..core import AstrovaderError,BadModel,require,provenance,read_json,atomic_path,write_json
-from .mixture import Mixture,RawMixture
+from .mixture import prior_for
 from .networks import Architecture,Decoder,Encoder
 
 # %% ../../nbs/model/32_vade.ipynb #afe6be57
@@ -36,16 +36,17 @@ class VaDE(nn.Module):
         packing:dict = None, # `Survey.packing` of the images that it is trained on
     ):
         super().__init__()
-        self.arch, self.packing, self.bf16, self.fused, self.decode_mean, self.always_draw = arch, packing, False, {}, False, False
+        self.arch, self.packing, self.bf16, self.fused = arch, packing, False, {}
+        self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
         self.encoder, self.decoder = Encoder(arch), Decoder(arch)
-        self.mixture = (RawMixture if arch.raw_mixture else Mixture)(arch.n_components, arch.n_latent)
+        self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), math.log(.25**2)/self.pace))
 
     floor, pace = math.log(1/12/255**2), 50.
     @property
     def noise_log_vars(self): return self.floor + F.softplus(self.pace*self.log_noise - self.floor)
     @property
-    def device(self): return self.mixture.means.device
+    def device(self): return self.mixture.device
     def noise(self, z): return torch.randn_like(z)
     def _run(self, net, x):
         with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 and not self.fused else nullcontext(): out = self.fused.get(net, net)(x)
@@ -53,7 +54,7 @@ class VaDE(nn.Module):
 
     def forward(self, x):
         z_mean, z_log_var = self._run(self.encoder, x)
-        draw = (self.training or self.always_draw) and not self.decode_mean
+        draw = self.training if self.draw is None else self.draw
         z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
