@@ -10,7 +10,7 @@ import base64,numpy as np,pandas as pd
 from html import escape
 from pathlib import Path
 from ..core import require_seed,provenance,atomic_path,write_json
-from ..infer.catalogue import write_table
+from ..tables import write_table
 from ..jobs import require_free
 from ..analysis.summary import Summary,all_cautions
 from .image_plots import png
