@@ -160,6 +160,7 @@ def _reflected(c, n):
     "Coordinates reflected into 0 to n-1."
     return np.abs((c+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*c
 
+# %% ../../nbs/data/11b_canonical.ipynb #f41e697e
 @patch(as_prop=True)
 def scale(self:Frame):
     "Pixels of the cutout per pixel of the frame."

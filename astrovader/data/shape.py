@@ -223,8 +223,7 @@ def add_hidden_flux(
 # %% ../../nbs/data/11ab_shape.ipynb #6bea6139
 _plateau,_window = .8,3.5 # where the flux is clipped, and the width of the weight, in half-light radii
 
-def _ellipticity(ellipse):
-    return (1-ellipse.axis_ratio**2)/(1+ellipse.axis_ratio**2)*np.exp(2j*np.radians(ellipse.orientation))
+def _ellipticity(ellipse): return (1-ellipse.axis_ratio**2)/(1+ellipse.axis_ratio**2)*np.exp(2j*np.radians(ellipse.orientation))
 
 def _ellipse(x, y, ellipticity):
     "The ellipse with this centre and complex ellipticity."

@@ -23,8 +23,7 @@ class _Draws:
 # %% ../../nbs/data/09_truth.ipynb #848d16f2
 kinds = 'elliptical','spiral','edge-on'
 
-def _projected_axis_ratio(thickness, inclination):
-    return np.sqrt(thickness**2 + (1-thickness**2)*np.cos(np.radians(inclination))**2)
+def _projected_axis_ratio(thickness, inclination): return np.sqrt(thickness**2 + (1-thickness**2)*np.cos(np.radians(inclination))**2)
 
 def _shape(draws, mix):
     "Kind, orientation and axis ratio."
