@@ -28,7 +28,8 @@ def _sersic(x, y, flux, r_eff, n, x_0=0., y_0=0., q=1., angle=0.):
     return Sersic2D.evaluate(x, y, *map(_as_column, (amplitude, r_eff, n, x_0, y_0, 1-q, np.radians(angle))))
 
 # %% ../../nbs/data/10_synth.ipynb #a7f159fb
-_over,_fine = 2,7
+_over = 2 # grid points a pixel in each direction
+_fine = 7 # samples a grid cell in each direction, at the centre of a profile
 
 def _grid(size):
     "Coordinates in pixels from the centre of the frame, for columns and rows, margins included."
@@ -99,7 +100,8 @@ def _bar(size, truth):
 # %% ../../nbs/data/10_synth.ipynb #539d3830
 def _knots(r, row, size):
     "Positions, fluxes and colours of the knots on one galaxy's arms."
-    n,orientation = int(row.n_knots),np.radians(row.orientation)
+    n = int(row.n_knots)
+    orientation = np.radians(row.orientation)
     radius = np.clip(r.gamma(4., .3, n), .4, 3.)
     arm = 2*np.pi*r.integers(row.n_arms, size=n)/row.n_arms
     theta = (np.log(radius)/np.tan(np.radians(row.arm_pitch)) + np.radians(row.arm_phase) + arm)*row.arm_sense
@@ -114,7 +116,8 @@ def _knots(r, row, size):
 
 def _stars(r, row, size):
     "Positions, fluxes and colours of the foreground stars of one frame."
-    n,half = int(row.n_stars),size/2 + size//64
+    n = int(row.n_stars)
+    half = size/2 + size//64
     mag = 21.5 + np.log10(r.uniform(.005, 1., n))/.33
     return *r.uniform(-half, half, (2, n)), 10**(.4*(22.5-mag)), r.uniform(.2, 1.2, n)
 
@@ -144,7 +147,8 @@ def _add_points(image, i, x, y, flux):
 
 def _blur(image, fwhm, size):
     "Convolve images `(n, bands, s, s)` with Moffat profiles of `fwhm` pixels, crop the margin and average to pixels."
-    width,margin = image.shape[-1],_over*(size//16)
+    width = image.shape[-1]
+    margin = _over*(size//16)
     c = (fft.fftfreq(width)*width/_over).astype(np.float32)
     core = np.asarray(fwhm/2/np.sqrt(2**(1/_moffat_index)-1), np.float32)[:, None, None]
     psf = Moffat2D.evaluate(c[None, None], c[None, :, None], np.float32(1), 0, 0, core, np.float32(_moffat_index))
@@ -235,7 +239,8 @@ def _add_artifact(image, kind, r, fwhm):
     else: image += r.uniform(.4, 2.5)*(1+.5*across/size)
 
 # %% ../../nbs/data/10_synth.ipynb #9cda6abb
-_native_scale,_sky_brightness = .396,4.4
+_native_scale = .396 # arcsec a pixel
+_sky_brightness = 4.4 # nanomaggies per square arcsecond
 
 def _add_noise(images, truth):
     "Add sky background and noise to surface brightnesses `(n, bands, size, size)`, in place."
@@ -270,7 +275,8 @@ def render(
     draw = engines[engine]()
     images = np.empty((len(truth), bands, size, size), np.float32)
     for part in _chunks(len(truth), size):
-        rows,image = truth[part],images[part]
+        rows = truth[part]
+        image = images[part]
         image[:] = draw(rows, size, bands)/rows.arcsec_per_px.to_numpy(np.float32)[:, None, None, None]**2
         if not noise: continue
         for i in np.flatnonzero(rows.artifact):
@@ -280,7 +286,9 @@ def render(
     return images
 
 # %% ../../nbs/data/10_synth.ipynb #0f5bf2c4
-_soft,_white,_black = .8,300.,.06
+_soft = .8 # surface brightness of the transition from linear to logarithmic
+_white = 300. # surface brightness shown as white, above the black point
+_black = .06 # depth of the black point below the sky background
 
 def stretch(
     x:np.ndarray, # Surface brightness, nanomaggies per square arcsecond
