@@ -53,7 +53,8 @@ def _companions(cutout):
 
 def _is_plausible(fit, shape):
     h,w = shape
-    ellipse,r_h = fit.ellipse,fit.half_light_radius
+    ellipse = fit.ellipse
+    r_h = fit.half_light_radius
     finite = np.isfinite([r_h, fit.concentration, ellipse.x, ellipse.y, ellipse.axis_ratio]).all()
     return bool(finite and .7 < r_h < max(shape) and abs(ellipse.x) < w/3 and abs(ellipse.y) < h/3)
 
@@ -108,7 +109,7 @@ class Frame:
 
     @cached_property
     def radius(self): return self.shape.ellipse.radius(*centred_grid(self.cutout.shape))
-    @cached_property
+    @property
     def hidden(self): return self.cutout.hidden
     @cached_property
     def edge(self): return max(4*self.shape.half_light_radius, float(self.radius[self.cutout.labels == 1].max()))
@@ -141,7 +142,8 @@ def isolated(
     profiles:list, # Of each band
 ) -> np.ndarray: # (bands, height, width)
     "The cutout without companions."
-    pixels,hidden = self.cutout.pixels,self.hidden
+    pixels = self.cutout.pixels
+    hidden = self.hidden
     if not hidden.any(): return pixels
     sky = self.sky_of(pixels)
     pixels,left = fill_by_symmetry(pixels, hidden & (self.radius < self.edge), self.shape.ellipse)
@@ -160,6 +162,7 @@ def _reflected(c, n):
     "Coordinates reflected into 0 to n-1."
     return np.abs((c+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*c
 
+# %% ../../nbs/data/11b_canonical.ipynb #f41e697e
 @patch(as_prop=True)
 def scale(self:Frame):
     "Pixels of the cutout per pixel of the frame."
@@ -185,12 +188,12 @@ def resample(
 ) -> np.ndarray: # (bands, size, size)
     "The frame's pixels, before its axes are mirrored."
     if self.scale > 1.1: pixels = np.stack([gaussian_filter(band, .5*np.sqrt(self.scale**2-1), truncate=3) for band in pixels])
-    (h,w),ellipse = self.cutout.shape,self.shape.ellipse
+    h,w = self.cutout.shape
     def is_beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
     u,v,radius = self.coordinates()
     beyond = is_beyond(u, v)
     if not beyond.any(): return _interpolate(pixels, v, u)
-    opposite_u,opposite_v = 2*ellipse.x+w-1-u,2*ellipse.y+h-1-v
+    opposite_u,opposite_v = 2*self.shape.x+w-1-u,2*self.shape.y+h-1-v
     symmetric = beyond & ~is_beyond(opposite_u, opposite_v) & (radius < self.edge)
     u,v = np.where(symmetric, opposite_u, u),np.where(symmetric, opposite_v, v)
     image = _interpolate(pixels, v, u)
@@ -215,7 +218,8 @@ def mirror(self:Frame, image):
 @patch(as_prop=True)
 def flags(self:Frame):
     "Peculiarities of the galaxy."
-    shape,r_h = self.shape,self.shape.half_light_radius
+    shape = self.shape
+    r_h = shape.half_light_radius
     near = self.radius < 2*r_h
     inside = near.sum()/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
     crowded = near.any() and (self.cutout.labels[near] > 1).mean() > .01
@@ -243,7 +247,8 @@ def render(self:Frame) -> Canonical:
 # %% ../../nbs/data/11b_canonical.ipynb #5fc78ece
 def _fallback(cutout, size, crop):
     "The centred square, with the median outside all sources as the sky background."
-    pixels,outside = cutout.pixels,cutout.labels == 0
+    pixels = cutout.pixels
+    outside = cutout.labels == 0
     sky = np.median(pixels[:,outside] if outside.any() else pixels.reshape(len(pixels), -1), 1)
     square = centre_crop(pixels, crop)
     h,w = cutout.shape

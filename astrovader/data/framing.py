@@ -154,7 +154,8 @@ def _file_name(src): return os.path.basename(src[1] if isinstance(src, tuple) el
 # %% ../../nbs/data/12_framing.ipynb #3a718676
 def _sample(srcs, recipe, k):
     "Samples of `k` usable images, or of as many as there are."
-    samples,first_reason = [],''
+    samples = []
+    first_reason = ''
     for i in _evenly_first(len(srcs), k):
         src = srcs[i:i+1][0]
         try: samples.append(_sample_image(src, i, recipe))
@@ -174,7 +175,8 @@ def measure(
 ) -> Recipe:
     "The recipe with the stretch and the number of bands of these images."
     samples = _sample(srcs, recipe, k)
-    kind,n_bands = (Counter(values).most_common(1)[0][0] for values in list(zip(*samples))[:2])
+    kind = Counter(name for name,_,_ in samples).most_common(1)[0][0]
+    n_bands = Counter(n for _,n,_ in samples).most_common(1)[0][0]
     if stretch == 'survey': stretch = Stretch.fit(np.concatenate([flux for name,_,flux in samples if name == kind]), kind)
     elif stretch == 'per_image': stretch = Stretch('per_image')
     elif stretch == 'galaxy': stretch = Stretch.galaxy(kind)

@@ -31,7 +31,8 @@ def _enlarged(labels, k, shape):
 # %% ../../nbs/data/11a_segment.ipynb #642dc21e
 def _edge_tiles(y, n=8):
     "Pixels of the tiles along the edge of an image, one row a tile, and the positions of their centres from its middle."
-    (h,w),(tall,wide) = y.shape,(max(1, side//n) for side in y.shape)
+    h,w = y.shape
+    tall,wide = max(1, h//n),max(1, w//n)
     tiles = y[:h//tall*tall,:w//wide*wide].reshape(h//tall, tall, w//wide, wide).swapaxes(1, 2)
     edge = np.ones(tiles.shape[:2], bool)
     edge[1:-1,1:-1] = False
@@ -98,7 +99,8 @@ def _merge(y, labels, central, rise, dip):
 
 def _renumbered(flux, labels, central):
     "Labels renumbered: 1 for the central source, then by decreasing flux; all 0 without a central source."
-    n_pixels,total = (np.bincount(labels.ravel(), weights) for weights in (None, flux.ravel()))
+    n_pixels = np.bincount(labels.ravel())
+    total = np.bincount(labels.ravel(), flux.ravel())
     total[central] = np.inf
     order = [i for i in (-total).argsort() if i and n_pixels[i]] if central else []
     number = np.zeros(len(total), np.int32)
@@ -144,10 +146,11 @@ def _measure(flux, labels):
     def mean(values): return total(positive*values)/total(positive)
     x,y = mean(u),mean(v)
     xx,yy,xy = mean(u*u)-x*x,mean(v*v)-y*y,mean(u*v)-x*y
-    half,d = (xx+yy)/2,np.hypot((xx-yy)/2, xy)
+    mean_variance = (xx+yy)/2
+    difference = np.hypot((xx-yy)/2, xy)
     orientation = np.degrees(np.arctan2(2*xy, xx-yy)/2)%180
-    return pd.DataFrame(dict(flux=total(flux), area=total(1).astype(int), x=x, y=y, a=np.sqrt(half+d), b=np.sqrt((half-d).clip(0)),
-        orientation=orientation), index=pd.RangeIndex(1, len(x)+1, name='label'))
+    return pd.DataFrame(dict(flux=total(flux), area=total(1).astype(int), x=x, y=y, a=np.sqrt(mean_variance+difference),
+        b=np.sqrt((mean_variance-difference).clip(0)), orientation=orientation), index=pd.RangeIndex(1, len(x)+1, name='label'))
 
 # %% ../../nbs/data/11a_segment.ipynb #4ee48f1d
 class Segments(NamedTuple):
@@ -168,14 +171,16 @@ def segment(
     x = np.asarray(image)
     require(x.ndim == 3 and min(x.shape) > 0, f'an image is (bands, height, width), and this one is {x.shape}.')
     grey = to_grey(x)[0]
-    labels,level,noise,_ = find_sources(grey, **kwargs)
-    return Segments(bool(labels.any()), labels, _measure(grey-level, labels), grey-level, float(level), noise)
+    found = find_sources(grey, **kwargs)
+    flux = grey-found.sky
+    return Segments(bool(found.labels.any()), found.labels, _measure(flux, found.labels), flux, float(found.sky), found.noise)
 
 # %% ../../nbs/data/11a_segment.ipynb #e2713a6d
 def _summary(segments):
     "A row of `companions`."
     if not segments.found: return dict(found=False, n_companions=0)
-    flux,brightest = segments.sources.flux.to_numpy(),segments.sources.iloc[1:2]
+    flux = segments.sources.flux.to_numpy()
+    brightest = segments.sources.iloc[1:2]
     position = dict(companion_x=brightest.x.iloc[0], companion_y=brightest.y.iloc[0]) if len(brightest) else {}
     return dict(found=True, central_flux=flux[0], companion_flux=flux[1:].sum(), companion_share=flux[1:].sum()/flux.sum(),
         n_companions=len(flux)-1, **position)

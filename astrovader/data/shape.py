@@ -46,11 +46,16 @@ class Ellipse:
         a,b = self.axes(u, v)
         return np.sqrt(a*a + (b/np.float32(self.axis_ratio))**2)
 
-# %% ../../nbs/data/11ab_shape.ipynb #a48d8255
+# %% ../../nbs/data/11ab_shape.ipynb #527ad21b
+def _grow(mask, within, n):
+    "The mask and the pixels up to `n` steps from it."
+    return binary_dilation(mask, iterations=n, mask=within) if n and mask.any() else mask
+
 @dataclass(frozen=True)
 class Cutout:
     "A cutout and the sources in it."
     pixels:np.ndarray # (bands, height, width) float32, without NaN
+    grey:np.ndarray # (height, width) float32, mean of the bands
     labels:np.ndarray # (height, width): 0 is the sky, 1 the galaxy in the middle, 2 and above are other sources, brightest first
     sky:np.float32 # Sky background of the grey image
     noise:float # Of the sky: standard deviation of a grey pixel
@@ -61,20 +66,15 @@ class Cutout:
     @property
     def shape(self): return self.labels.shape
     @cached_property
-    def flux(self): return to_grey(self.pixels)[0] - self.sky
+    def flux(self): return self.grey - self.sky
     @property
     def galaxy(self): return (self.labels == 1) & ~self.unseen
+    @cached_property
+    def hidden(self):
+        "Pixels of other sources, those next to them, and pixels without a value."
+        return _grow(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
 
-# %% ../../nbs/data/11ab_shape.ipynb #34e7294a
-def _grow(mask, within, n):
-    "The mask and the pixels up to `n` steps from it."
-    return binary_dilation(mask, iterations=n, mask=within) if n and mask.any() else mask
-
-@patch(as_prop=True)
-def hidden(self:Cutout):
-    "Pixels of other sources or without a value."
-    return _grow(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
-
+# %% ../../nbs/data/11ab_shape.ipynb #a41cf8ca
 @patch(cls_method=True)
 def from_pixels(
     cls:Cutout,
@@ -85,9 +85,10 @@ def from_pixels(
     unseen = ~np.isfinite(x).all(0) if x.dtype.kind == 'f' else np.zeros(x.shape[1:], bool)
     filled,n_nan = fill_nan(x)
     filled = np.asarray(filled, np.float32)
-    found = find_sources(to_grey(filled)[0], levels=255 if stretched else np.inf)
+    grey = to_grey(filled)[0]
+    found = find_sources(grey, levels=255 if stretched else np.inf)
     noise = found.noise*(np.sqrt(4*np.pi)*.03*min(unseen.shape)/2.355)
-    return cls(filled, found.labels, found.sky, noise, found.at[:,:0] if stretched else found.at, unseen, n_nan)
+    return cls(filled, grey, found.labels, found.sky, noise, found.at[:,:0] if stretched else found.at, unseen, n_nan)
 
 # %% ../../nbs/data/11ab_shape.ipynb #e30f7a50
 def fill_by_symmetry(
@@ -142,7 +143,8 @@ def radial_profiles(
     n_pixels = np.bincount(ring, minlength=len(_edges))[:-1]
     seen = np.flatnonzero(n_pixels)
     last = seen[-1]+1
-    edges,n_pixels = _edges[:last+1],n_pixels[:last]
+    edges = _edges[:last+1]
+    n_pixels = n_pixels[:last]
     areas = np.pi*axis_ratio*np.diff(edges**2)
     def one(band):
         mean = np.interp(np.arange(last), seen, np.bincount(ring, band.ravel(), len(_edges))[seen]/n_pixels[seen])
@@ -163,9 +165,9 @@ def half_light(
     start:float, # First guess of the radius, pixels
 ): # Half-light radius along the major axis, total flux, and concentration; NaN if the total flux is not positive
     "Radius, flux and concentration from a growth curve."
-    r_h,square = start,profile.edges**2
+    r_h = start
     for _ in range(20):
-        total = np.interp((_n_radii*r_h)**2, square, profile.growth)
+        total = np.interp((_n_radii*r_h)**2, profile.edges**2, profile.growth)
         if not total > 0: return np.nan, np.nan, np.nan
         previous = r_h
         r_h = radius_containing(profile, total/2)
@@ -195,11 +197,13 @@ def _outskirts(profile, r_h, edge, noise, sky_radii):
     "The galaxy's own flux in a sky pixel, and its flux outside the elliptical radius `edge`."
     use = (profile.middles > .8*r_h) & (profile.middles < edge) & (profile.pixels > 0)
     if use.sum() < 4 or not len(sky_radii): return 0., 0.
-    mean,n_pixels = profile.mean[use],profile.pixels[use]
+    mean = profile.mean[use]
+    n_pixels = profile.pixels[use]
     weight = n_pixels/(noise**2 + n_pixels*(.05*mean)**2 + 1e-30)
     wing = _sersic(sky_radii, r_h).mean(1)
     best,amplitude = _best_sersic(mean, _sersic(profile.middles[use], r_h) - wing[:,None], weight)
-    n,b,r_e = _sersic_n[best],_sersic_b[best],_relative_r_e[best]*r_h
+    n,b = _sersic_n[best],_sersic_b[best]
+    r_e = _relative_r_e[best]*r_h
     total = 2*np.pi*n*r_e**2*profile.axis_ratio*amplitude*np.exp(b)*b**(-2*n)*gamma(2*n)
     outside = total*gammaincc(2*n, b*(edge/r_e)**(1/n))
     return max(0., float(amplitude*wing[best])), max(0., float(outside))
@@ -221,10 +225,10 @@ def add_hidden_flux(
     return profile, radius_containing(profile, total/2), total
 
 # %% ../../nbs/data/11ab_shape.ipynb #6bea6139
-_plateau,_window = .8,3.5 # where the flux is clipped, and the width of the weight, in half-light radii
+_plateau = .8 # half-light radii at which the flux is clipped
+_window = 3.5 # width of the weight in half-light radii
 
-def _ellipticity(ellipse):
-    return (1-ellipse.axis_ratio**2)/(1+ellipse.axis_ratio**2)*np.exp(2j*np.radians(ellipse.orientation))
+def _ellipticity(ellipse): return (1-ellipse.axis_ratio**2)/(1+ellipse.axis_ratio**2)*np.exp(2j*np.radians(ellipse.orientation))
 
 def _ellipse(x, y, ellipticity):
     "The ellipse with this centre and complex ellipticity."
@@ -237,7 +241,8 @@ def moments(flux, u, v):
     total = float(flux.sum())
     if not total > 0: return 0, 0, 0, 0
     columns,rows = flux.sum(0),flux.sum(1)
-    x,y = float(columns@u[0])/total,float(rows@v[:,0])/total
+    x = float(columns@u[0])/total
+    y = float(rows@v[:,0])/total
     xx = float(columns@u[0]**2)/total - x*x
     yy = float(rows@v[:,0]**2)/total - y*y
     xy = float(v[:,0]@flux@u[0])/total - x*y
@@ -322,11 +327,10 @@ def fit_shape(
 ) -> Fit: # None if nothing is found in the middle or the fit fails
     "Centre, orientation, axis ratio, radius, flux and concentration of the galaxy in the middle."
     if not cutout.labels.any(): return None
-    flux,hidden = cutout.flux,cutout.hidden
-    result = _fit_ellipse(flux, cutout.galaxy, hidden)
+    result = _fit_ellipse(cutout.flux, cutout.galaxy, cutout.hidden)
     if result is None: return None
     ellipse,r_h = result
-    profile = _filled_profile(flux, hidden, ellipse)[2]
+    profile = _filled_profile(cutout.flux, cutout.hidden, ellipse)[2]
     r_h,_,concentration = half_light(profile, r_h)
     if not np.isfinite(r_h): return None
     profile,r_h,total = add_hidden_flux(profile, r_h, cutout.noise, ellipse.radius(*np.float32(cutout.sky_at)))

@@ -23,15 +23,14 @@ class _Draws:
 # %% ../../nbs/data/09_truth.ipynb #848d16f2
 kinds = 'elliptical','spiral','edge-on'
 
-def _projected_axis_ratio(thickness, inclination):
-    return np.sqrt(thickness**2 + (1-thickness**2)*np.cos(np.radians(inclination))**2)
+def _projected_axis_ratio(thickness, inclination): return np.sqrt(thickness**2 + (1-thickness**2)*np.cos(np.radians(inclination))**2)
 
 def _shape(draws, mix):
     "Kind, orientation and axis ratio."
     kind = draws.choice(mix)
-    elliptical,edge = kind==0,kind==2
+    elliptical = kind==0
     cos_edge = draws.uniform(0., .19)
-    cos_inclination = np.where(edge, cos_edge, draws.uniform(.26, 1.))
+    cos_inclination = np.where(kind==2, cos_edge, draws.uniform(.26, 1.))
     inclination = np.where(elliptical, np.nan, np.degrees(np.arccos(cos_inclination)))
     thickness = np.where(elliptical, np.nan, np.clip(draws.normal(.16, .04), .08, .3))
     q_elliptical = 1 - .65*draws.uniform()**1.3
@@ -42,11 +41,11 @@ def _shape(draws, mix):
 # %% ../../nbs/data/09_truth.ipynb #e976f73b
 def _flux(draws, t, size):
     "Scale of the frame, radius and flux."
-    elliptical,edge = t['kind']=='elliptical',t['kind']=='edge-on'
+    elliptical = t['kind']=='elliptical'
     r90 = np.clip(draws.lognormal(8.5, .35), 4., 30.)
     scale = 3.84*r90/size
     r_eff = size/3.84/np.where(elliptical, 2.4, 1.85)*t['axis_ratio']**-.2*np.clip(draws.lognormal(1., .14), .65, 1.5)
-    mu = draws.normal(0., .5) + np.where(elliptical, 19.75, np.where(edge, 19.75, 19.9))
+    mu = draws.normal(0., .5) + np.where(t['kind']=='spiral', 19.9, 19.75)
     flux = 2*np.pi*(r_eff*scale)**2*t['axis_ratio']*10**(.4*(22.5-mu))
     return dict(arcsec_per_px=scale, r90=r90, mag=22.5-2.5*np.log10(flux), flux=flux, r_eff=r_eff)
 
@@ -67,7 +66,8 @@ def _bulge(draws, t, size):
 # %% ../../nbs/data/09_truth.ipynb #d0183947
 def _arms(draws, t, size):
     "Arms, knots and bar of the spirals."
-    spiral,sense = t['kind']=='spiral',np.where(draws.chance(.5), 1, -1)
+    spiral = t['kind']=='spiral'
+    sense = np.where(draws.chance(.5), 1, -1)
     bar = spiral & draws.chance(.3)
     n_arms = np.where(spiral, 2+draws.choice((.62, .2, .12, .06)), 0)
     strength = np.where(spiral, draws.uniform()**1.1, 0.)
@@ -89,7 +89,8 @@ artifact_kinds = 'trail','saturated star','dead columns','cut edge','bright sky'
 def _companion(draws, t, size, companions):
     "A companion within the frame, or none; columns that do not apply are NaN."
     companion = draws.chance(companions)
-    distance,direction = size*draws.uniform(.14, .48),draws.uniform(0., 2*np.pi)
+    distance = size*draws.uniform(.14, .48)
+    direction = draws.uniform(0., 2*np.pi)
     r_eff = size*np.clip(draws.lognormal(.045, .4), .015, .12)
     flux = 10**draws.uniform(-1.6, 0.)*t['flux']*np.minimum(1., (r_eff/t['r_eff'])**1.2)
     def or_nan(x): return np.where(companion, x, np.nan)
@@ -100,7 +101,8 @@ def _surroundings(draws, t, size, companions, stars, artifacts):
     "Companion, stars, seeing, noise and artifact."
     companion = _companion(draws, t, size, companions)
     def or_nan(x): return np.where(companion['companion'], x, np.nan)
-    star_quantile,corrupt = draws.uniform(),draws.chance(artifacts)
+    star_quantile = draws.uniform()
+    corrupt = draws.chance(artifacts)
     artifact = np.array(artifact_kinds)[draws.choice((.3, .3, .15, .15, .1))]
     n_stars = (star_quantile[:, None] > pdtr(np.arange(12), stars)).sum(1)
     return dict(**companion, companion_n=or_nan(draws.uniform(1., 4.)), companion_axis_ratio=or_nan(draws.uniform(.3, 1.)),
@@ -142,13 +144,13 @@ _parent = dict(t02_edgeon='a02_features_or_disk', t03_bar='a05_no', t04_spiral='
 def _log_odds(truth):
     "Log-odds of the answers to each question, in the order of `_answers`, without the effect of the seeing."
     elliptical,spiral,edge = (truth.kind.eq(kind).to_numpy() for kind in kinds)
-    zero,q,arm = np.zeros(len(truth)),truth.axis_ratio.to_numpy(),truth.arm_strength.to_numpy()
+    q,arm = truth.axis_ratio.to_numpy(),truth.arm_strength.to_numpy()
     smooth = np.where(elliptical, 2.4, np.where(edge, -1.6, 1.8 - 5.5*arm - 1.2*truth.bar))
     artifact = np.where(truth.artifact, 3.5, -2.7) + np.maximum(smooth, 0)
     def near(x, at, width): return -.5*((x[:, None]-np.array(at))/width)**2
-    def yes_or_no(x): return np.stack([x, zero], 1)
+    def yes_or_no(x): return np.stack([x, np.zeros(len(truth))], 1)
     bulge = near(np.sqrt(truth.bulge_fraction.to_numpy()), (.1, .3, .55, .9), .12)
-    return (np.stack([smooth, zero, artifact], 1), yes_or_no((.3-q)/.045), yes_or_no(14*truth.bar_fraction-2.5),
+    return (np.stack([smooth, np.zeros(len(truth)), artifact], 1), yes_or_no((.3-q)/.045), yes_or_no(14*truth.bar_fraction-2.5),
         yes_or_no(np.where(spiral, 7*arm-1.6, -2.5)), bulge, near(q, (.95, .62, .25), .15))
 
 # %% ../../nbs/data/09_truth.ipynb #899fe229
@@ -169,7 +171,8 @@ def votes(
     require(n_voters >= 1, f'n_voters={n_voters} must be at least 1.')
     blur = np.clip(2.5*(truth.psf_fwhm/truth.r_eff-.3), 0, 2).to_numpy()
     effect = dict(t01_smooth_or_features=(1, 0, 0), t03_bar=(-1, 0), t04_spiral=(-1, 0)) # of the blur on the log-odds
-    table,counts = dict(object_id=truth.object_id.to_numpy()),{}
+    table = dict(object_id=truth.object_id.to_numpy())
+    counts = {}
     for (question,answers),odds in zip(_answers.items(), _log_odds(truth)):
         reached = counts[_parent[question]] if question in _parent else np.full(len(truth), n_voters)
         results = _ask(seed, question, odds, blur[:, None]*np.array(effect.get(question, np.zeros(len(answers)))), reached)
