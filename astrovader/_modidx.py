@@ -1169,8 +1169,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'astrovader/model/inference.py'),
                                             'astrovader.model.inference.best_batch': ( 'model/inference.html#best_batch',
                                                                                        'astrovader/model/inference.py'),
-                                            'astrovader.model.inference.best_device': ( 'model/inference.html#best_device',
-                                                                                        'astrovader/model/inference.py'),
                                             'astrovader.model.inference.embeddings': ( 'model/inference.html#embeddings',
                                                                                        'astrovader/model/inference.py'),
                                             'astrovader.model.inference.latents': ( 'model/inference.html#latents',

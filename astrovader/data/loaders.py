@@ -133,7 +133,9 @@ def share(
 # %% ../../nbs/data/20_loaders.ipynb #6591f09b
 class SurveyLoader(DataLoader):
     "Batches `(x, target, rows)`, with x and target float32 (n, bands, size, size) in [0, 1]."
-    n_inp, epoch, rank, world = 1, 0, 0, 1
+    n_inp = 1
+    epoch = 0
+    rank, world = 0, 1
     def __init__(self, dataset, bs=128, shuffle=False, flips=False, seed=0, **kwargs):
         super().__init__(dataset, bs=bs, shuffle=shuffle, **kwargs)
         self.flips = flips

@@ -15,7 +15,7 @@ from fastcore.meta import delegates
 from ..core import BadModel,require,provenance,read_json
 from ..jobs import processes
 from ..data import canonical
-from ..model.inference import Inference,RunOptions,best_batch,best_device,latents,model_digest,open_model,precision_of,survey_rows,to_host,to_model
+from ..model.inference import Inference,RunOptions,best_batch,latents,model_digest,open_model,precision_of,survey_rows,to_host,to_model
 from ..model.mixture import extremes,require_scaling,responsibilities
 from .. import tables
 from .parts import Parts

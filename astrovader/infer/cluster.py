@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Lock
 from fastcore.meta import delegates
 from ..core import AstrovaderError,require,progress
-from ..model.device import has_bf16
-from ..model.inference import RunOptions,best_device,model_digest
+from ..hardware import best_device,has_bf16
+from ..model.inference import RunOptions,model_digest
 from ..model.vade import VaDE
 from .catalogue import CatalogueInference,begin_parts,open_catalogue
 from .parts import Parts
