@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench docs readme export style clean
+.PHONY: help demo test bench docs outputs readme export style clean
 
 # The Python that makes .venv; left empty: the first of python3, python3.13, python3.12, python3.11 that is new enough
 PYTHON ?=
@@ -10,6 +10,8 @@ PYTHON ?=
 IMAGES ?=
 # Tests at a time
 JOBS ?= 2
+# CPU=avx2: test as on a processor without AVX-512, bfloat16 and AMX; left empty: with all that this one has
+CPU ?=
 
 BIN  := .venv/bin
 DONE := .venv/.installed
@@ -30,7 +32,12 @@ $(DONE): settings.ini setup.py pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: $(DONE) ## every notebook and tests/; the last line says 'N passed, N failed'
+# torch and oneDNN read these
+ifneq ($(CPU),)
+test: export ATEN_CPU_CAPABILITY = $(CPU)
+test: export ONEDNN_MAX_CPU_ISA = $(shell echo $(CPU) | tr a-z A-Z)
+endif
+test: $(DONE) ## every notebook and tests/, ending with 'N passed, N failed'; CPU=avx2 for an older processor
 	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 # A changed source or size starts the demo anew; otherwise every step goes on from what is there
@@ -60,7 +67,7 @@ bench: $(TENSORFLOW) ## how fast it is on this processor, in under ten minutes, 
 	    read -r name flags <<< "$$o"; echo; echo "benchmarks/$$name.py $$flags"; \
 	    CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/$$name.py $$flags --json benchmarks/results/$$name.json; done
 
-export: $(DONE) ## notebooks -> modules and README.md
+export: $(DONE) ## notebooks -> modules, README.md and the docstrings of packages
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
 	$(BIN)/python docs/readme.py
@@ -68,7 +75,10 @@ export: $(DONE) ## notebooks -> modules and README.md
 docs: $(DONE) ## the site from the notebooks, into _docs/
 	@$(BIN)/python docs/pages.py
 
-readme: $(DONE) ## nbs/index.ipynb -> README.md
+outputs: $(DONE) ## run every notebook and store its outputs; look at them before you commit
+	@set -e; for nb in $$(find nbs -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' | sort); do $(BIN)/python docs/outputs.py $$nb; done
+
+readme: $(DONE) ## nbs/index.ipynb -> README.md, and the docstrings of packages
 	$(BIN)/python docs/readme.py
 
 style: $(DONE) ## the style check that the tests make

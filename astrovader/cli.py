@@ -52,7 +52,7 @@ def astrovader_pack(
     radii:float = None, # Canonical framing: how many half-light radii the image is wide; 5 by default
 ):
     "Pack images into a survey; the same command goes on where it was interrupted."
-    from astrovader.data.survey import pack
+    from astrovader.data.pack import pack
     return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii)
 
 # %% ../nbs/90_cli.ipynb #4a22751e
@@ -129,7 +129,7 @@ def astrovader_generate(
 ):
     "Draw synthetic galaxies from a trained model; the same command goes on where it was interrupted."
     from astrovader.infer.generate import write_generated
-    made = write_generated(run, out, n, component, temperature, seed, batch_size, bf16=bf16)
+    made = write_generated(run, out, n, component, temperature, seed, batch=batch_size, bf16=bf16)
     if made: print(f'{len(made):,} synthetic galaxies: {out}')
     return made
 

@@ -1,6 +1,5 @@
 "The site, from the notebooks: `python docs/pages.py` writes _docs, and _docs/index.html opens in any browser. Nothing is executed, and no network is needed."
 import ast,json,re,shutil,sys,tempfile
-from base64 import b64decode
 from pathlib import Path
 from posixpath import dirname,join,normpath,relpath
 from sphinx.cmd.build import main as sphinx
@@ -30,12 +29,6 @@ def defined(src):
 
 def markdown(src): return dict(cell_type='markdown', metadata={}, source=src)
 
-def size(outputs):
-    "Figures are saved with two pixels for one, as screens with a high resolution want them; here they are shown a tenth larger than half"
-    pngs = [''.join(o['data']['image/png']) for o in outputs if 'image/png' in o.get('data', {})]
-    widths = [int.from_bytes(b64decode(o[:32])[16:20]) for o in pngs]
-    return dict(mystnb=dict(image=dict(width=f'{max(widths)*.55:.0f}px'))) if widths else {}
-
 def shown(nb):
     "The cells that a reader sees, without nbdev's directives; exported code is tagged, and what it defines can be linked to"
     module,seen = exports(nb),set()
@@ -46,7 +39,7 @@ def shown(nb):
         names = {f'code-astrovader.{module}.{o}'.lower() for o in defined(src)} if 'export' in d else set()
         yield from (markdown(f'({o})=') for o in sorted(names-seen))
         seen |= names
-        yield {**c, 'metadata': dict(tags=['export']*('export' in d), **size(c['outputs'])), 'source': re.sub(r'^#\|.*\n?', '', src, flags=re.M)}
+        yield {**c, 'metadata': dict(tags=['export']*('export' in d)), 'source': re.sub(r'^#\|.*\n?', '', src, flags=re.M)}
 
 # nbs/ and the repository's root become one folder of pages
 
@@ -102,15 +95,24 @@ def reference(modules, out):
     head = '# Reference\n\nWhat every module offers, in the order in which data passes through them.'
     write(out/'reference/index.md', '\n\n'.join([head, *listed, tree('Modules', pages)]))
 
+packages = 'data', 'model', 'train', 'infer', 'analysis', 'show', 'share'
+
 def source(out):
     "Everything that Sphinx reads"
-    first,tutorials,paper,modules = map(notebooks, ('index.ipynb', 'tutorials/*.ipynb', 'paper/*.ipynb', '[0-9]*.ipynb'))
-    beside = 'CONTRIBUTING.md','CHANGELOG.md','benchmarks/README.md'
-    parts = {'Tutorials': tutorials, 'The paper': paper, 'Modules': modules}
-    trees = [tree(k, map(place, v)) for k,v in parts.items() if v]
+    first,tutorials,paper,ends = map(notebooks, ('index.ipynb', 'tutorials/*.ipynb', 'paper/*.ipynb', '[0-9]*.ipynb'))
+    inside = {package: notebooks(f'{package}/[0-9]*.ipynb') for package in packages}
+    modules = {page: nb for group in (ends, *inside.values()) for page,nb in group.items()}
+    modules = dict(sorted(modules.items(), key=lambda item: Path(item[0]).name))
+    trees = [tree(caption, map(place, pages)) for caption,pages in (('Tutorials', tutorials), ('The paper', paper)) if pages]
+    beside = ['CONTRIBUTING.md', 'CHANGELOG.md', 'benchmarks/README.md']
+    overviews = [f'nbs/{package}/README.md' for package,pages in inside.items() if pages]
+    if modules: trees.append(tree('Modules', [*map(place, ends), *(f'{o.split("/")[1]} <{place(o)[:-3]}>' for o in overviews)]))
     trees += [tree('Reference', ['reference/index']), tree('The project', ['Benchmarks <benchmarks/README>', *beside[:2]])]
     for page,nb in (first|tutorials|paper|modules).items(): stage(page, out, [*shown(nb), *map(markdown, trees if page in first else [])])
     for page in beside: stage(page, out, [markdown((root/page).read_text(encoding='utf-8'))])
+    for page in overviews:
+        listed = tree('', [Path(o).name for o in inside[page.split('/')[1]]]).replace(':hidden:\n:caption: \n', ':maxdepth: 1\n')
+        stage(page, out, [markdown((root/page).read_text(encoding='utf-8') + '\n' + listed + '\n')])
     reference({k: v for k,v in modules.items() if exports(v)}, out)
 
 def build(out):

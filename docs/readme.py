@@ -1,4 +1,4 @@
-"README.md from nbs/index.ipynb, without Quarto. Run it after a change of the notebook: `make readme`."
+"README.md from nbs/index.ipynb, without Quarto, and the docstring of each package from the README.md of its notebooks: `make readme`."
 import json,posixpath,re,sys
 from pathlib import Path
 
@@ -11,19 +11,18 @@ def relink(md):
         return m[1]+posixpath.normpath('nbs/'+m[2])+m[3]
     return re.sub(r'(<img [^>]*src=")([^"]+)(")', _f, re.sub(r'(\]\()([^)\s]+)(\))', _f, md))
 
-def said(o):
-    "What a cell's output `o` says in words"
-    if o['output_type'] == 'stream': return ''.join(o['text'])
-    data = o.get('data', {})
-    if 'image/png' in data: raise SystemExit('nbs/index.ipynb has a picture in an output; save it under nbs/images/ and link it in markdown.')
-    return ''.join(data.get('text/plain', []))
+def text(output):
+    "The text of an output of a cell; README.md leaves its pictures out"
+    if output['output_type'] == 'stream': return ''.join(output['text'])
+    data = output.get('data', {})
+    return '' if 'image/png' in data else ''.join(data.get('text/plain', []))
 
 def code(cell):
     "A code cell as fenced Python without nbdev's directives, its output as fenced text"
     src = ''.join(cell['source'])
     if re.search(r'^#\|\s*(hide|default_exp|export)', src, flags=re.M): return ''
     src = re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip()
-    out = ''.join(map(said, cell['outputs'])).strip()
+    out = ''.join(map(text, cell['outputs'])).strip()
     return '\n\n'.join([f'```python\n{src}\n```'] + ([f'```\n{out}\n```'] if out else []))
 
 def readme(nb):
@@ -36,7 +35,13 @@ def readme(nb):
         elif p: parts.append(p)
     return head+'\n'+'\n\n'.join(parts)+'\n'
 
+def paragraph(md):
+    "The text under the title of a package's README.md"
+    return md.partition('\n\n')[2].strip()
+
 if __name__ == '__main__':
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
     nb = json.loads((root/'nbs/index.ipynb').read_text(encoding='utf-8'))
     (root/'README.md').write_text(readme(nb), encoding='utf-8')
+    for file in root.glob('nbs/*/README.md'):
+        (root/'astrovader'/file.parent.name/'__init__.py').write_text(f'"""{paragraph(file.read_text(encoding="utf-8"))}"""\n', encoding='utf-8')

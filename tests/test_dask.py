@@ -6,9 +6,10 @@ from distributed import Client,KilledWorker,LocalCluster
 from astrovader.infer import catalogue as cat
 from astrovader.core import AstrovaderError,BadInput,BadSurvey
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
-from astrovader.infer.tables import read_table
+from astrovader.tables import read_table
 from astrovader.model.vade import VaDE
 
 n,rows = 1500,50
@@ -69,7 +70,7 @@ def test_goes_on_at_what_is_missing(place, client, tmp_path, capsys):
     with pytest.raises(BadInput, match='not a readable table'): read_table(out)
     cat.dask(place/'survey', place/'run', client, out)
     said = capsys.readouterr().out
-    assert '3 of 5 parts are there already' in said and 'part-00003.parquet is damaged, and made again' in said
+    assert '3 of 5 parts exist already' in said and 'part-00003.parquet is damaged, and is made again' in said
     after = times(out)
     assert {o for o in before if after[o] != before[o]} == {'part-00001.parquet', 'part-00003.parquet'} and is_whole(place, out)
 

@@ -81,12 +81,12 @@ def test_site(tmp_path):
     assert [o for path,cells in nbs.items() for o in unlike(path, page(path), cells)] == []
     assert not [path for path in nbs if '#|' in page(path).text or 'nbdev_export()' in page(path).text]
     assert {k: figures(v) for k,v in nbs.items()} == {k: len([o for o in page(k).loads if re.search(r'_images/[0-9a-f]{64}\.png', o)]) for k in nbs}
-    assert '<math display="block"><mtable' in (site/'40_phases.html').read_text(encoding='utf-8')
+    assert '<math display="block"><mtable' in (site/'train/40_phases.html').read_text(encoding='utf-8')
     assert not [p.name for p,o in pages.items() if re.search(r'\$\$|\\(frac|mathcal|mathrm|sum|tilde)\b', o.prose)]
-    assert {'astrovader.core.whole', 'astrovader.core.BadImage'} <= page('reference/core.html').ids
-    assert 'whole(path, folder: bool = False)' in page('reference/core.html').text and 'The file or folder to write' in page('reference/core.html').text
-    assert '00_core.html#code-astrovader-core-whole' in ' '.join(page('reference/core.html').links)
-    assert 'reference/core.html#astrovader.core.whole' in page('00_core.html').links
+    assert {'astrovader.core.atomic_path', 'astrovader.core.BadImage'} <= page('reference/core.html').ids
+    assert 'atomic_path(path, folder: bool = False)' in page('reference/core.html').text and 'The file or folder to write' in page('reference/core.html').text
+    assert '00_core.html#code-astrovader-core-atomic-path' in ' '.join(page('reference/core.html').links)
+    assert 'reference/core.html#astrovader.core.atomic_path' in page('00_core.html').links
     assert 'astrovader.model.vade' in page('py-modindex.html').text and 'bhattacharyya' in (site/'searchindex.js').read_text(encoding='utf-8')
 
 def tiny(folder, index):
@@ -125,7 +125,7 @@ def test_checks_see_what_they_are_for(tmp_path):
 
 @pytest.mark.parametrize('page, md, there', [('nbs/index.ipynb', '[a](../CONTRIBUTING.md#figures)', '[a](CONTRIBUTING.md#figures)'),
     ('CONTRIBUTING.md', '[a](nbs/00_core.ipynb)', '[a](00_core.ipynb)'), ('nbs/paper/a.ipynb', '[a](../../LICENSE)', '[a](../LICENSE)'),
-    ('benchmarks/README.md', '[a](../nbs/33_losses.ipynb)', '[a](../33_losses.ipynb)'), ('nbs/a.ipynb', '[a](https://a.org/b.md)', '[a](https://a.org/b.md)')])
+    ('benchmarks/README.md', '[a](../nbs/model/33_losses.ipynb)', '[a](../model/33_losses.ipynb)'), ('nbs/a.ipynb', '[a](https://a.org/b.md)', '[a](https://a.org/b.md)')])
 def test_links_lead_from_the_new_place(page, md, there): assert loaded('pages').relink(md, page)[0] == there
 
 def test_comments_of_parameters_are_plain_text(): assert loaded('names').rst('2**8 of `x`') == r'2\*\*8 of \ ``x``\ '

@@ -9,7 +9,7 @@ from astrovader.data.cutouts import Stretch
 from astrovader.infer.generate import generate
 from astrovader.share.keras import import_keras,load_keras
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.model.vade import VaDE
 
 data = Path(__file__).parents[2]/'shared/data/paper'

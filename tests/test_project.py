@@ -114,41 +114,73 @@ def canonical(name): return re.sub(r'[-_.]+', '-', name).lower()
 
 # Modules
 
+packages = 'data', 'model', 'train', 'infer', 'analysis', 'show', 'share'
+
+def dotted(path):
+    "The name of a module without the package's, such as data.survey"
+    return path.relative_to(root/'astrovader').with_suffix('').as_posix().replace('/', '.')
+
 def exported_by(nb):
-    m = re.search(r'^#\|\s*default_exp\s+(\S+)', '\n'.join(''.join(c['source']) for c in json.loads(read(nb))['cells']), flags=re.M)
-    return m and m[1]
+    match = re.search(r'^#\|\s*default_exp\s+(\S+)', '\n'.join(''.join(c['source']) for c in json.loads(read(nb))['cells']), flags=re.M)
+    return match and match[1]
 
-def numbers():
-    "The number on the way of the data of every module: that of its notebook"
-    return {exported_by(nb): nb.name.split('_')[0] for nb in notebooks if exported_by(nb)}
+def number(nb): return nb.name.split('_')[0]
 
-def ours(tree):
-    "The modules of this package that `tree` imports, anywhere in it"
-    for o in ast.walk(tree):
-        if isinstance(o, ast.Import): yield from (a.name.removeprefix('astrovader.') for a in o.names if a.name.startswith('astrovader.'))
-        if isinstance(o, ast.ImportFrom):
-            full = ('astrovader.' if o.level else '') + (o.module or '')
-            if full.rstrip('.') == 'astrovader': yield from (a.name for a in o.names)
-            elif full.startswith('astrovader.'): yield full.removeprefix('astrovader.')
+def places():
+    "The place of every module on the way of the data: that of its package (core is below all, cli above), and the number of its notebook"
+    def package(nb): return packages.index(nb.parent.name) if nb.parent.name in packages else len(packages) if number(nb) >= '90' else -1
+    return {name: (package(nb), number(nb)) for nb in notebooks if (name := exported_by(nb))}
 
-def upstream(name, source, way):
-    "What module `name` imports although it doesn't stand before it on the `way`"
-    return sorted({o for o in ours(ast.parse(source)) if o in way and way[o] >= way[name]} | ({'*'} if 'import *' in source else set()))
+def ours(tree, module):
+    "The modules of this package that `tree`, the code of `module`, imports anywhere in it"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import): yield from (alias.name.removeprefix('astrovader.') for alias in node.names if alias.name.startswith('astrovader.'))
+        if not isinstance(node, ast.ImportFrom): continue
+        above = ['astrovader', *module.split('.')][:-node.level] if node.level else []
+        full = '.'.join([*above, *([node.module] if node.module else [])])
+        if full.split('.')[0] != 'astrovader': continue
+        yield from ('.'.join([full, alias.name]).removeprefix('astrovader.') for alias in node.names)
+        yield full.removeprefix('astrovader').removeprefix('.')
+
+def upstream(module, source, way):
+    "What `module` imports although it doesn't stand before it on the `way`, or by one of the flat names of version 0.1"
+    found = set(ours(ast.parse(source), module))
+    flat = {name.split('.')[-1] for name in way if '.' in name} - set(way)
+    late = {name for name in found if name in way and not (way[name][0] <= way[module][0] and way[name][1] < way[module][1])}
+    return sorted(late | found & flat | ({'*'} if 'import *' in source else set()))
 
 def test_modules_import_only_what_stands_before_them():
-    way = numbers()
-    assert {p.stem for p in modules} == set(way)
-    assert not {p.stem: o for p in modules if (o := upstream(p.stem, read(p), way))}
+    way = places()
+    assert {dotted(p) for p in modules} == set(way)
+    assert not {dotted(p): found for p in modules if (found := upstream(dotted(p), read(p), way))}
+
+def test_packages_follow_the_numbers():
+    order = sorted(places().values(), key=lambda place: place[1])
+    assert order == sorted(order), 'sorted by number, the modules of each package stand together, in the order of the packages'
+    folders = {p.parent.name for p in (root/'nbs').glob('*/[0-9]*.ipynb')} - {'paper'}
+    assert folders == set(packages)
+
+@pytest.mark.parametrize('package', packages)
+def test_a_paragraph_opens_each_package(package):
+    title,_,paragraph = read(root/f'nbs/{package}/README.md').partition('\n\n')
+    assert title == f'# {package}' and len(paragraph.split()) > 20 and '\n\n' not in paragraph.strip()
+    doc = ast.get_docstring(ast.parse(read(root/f'astrovader/{package}/__init__.py')))
+    assert doc == paragraph.strip(), 'run make readme and commit what it changes'
 
 def test_layout_in_contributing_is_true():
-    drawn = re.findall(r'^(?:nbs/)? +(\d\d[a-z]?_\w+) ', read(root/'CONTRIBUTING.md'), flags=re.M)
-    there = [p.stem for p in sorted((root/'nbs').glob('[0-9]*.ipynb'))]
-    assert drawn == there, 'the picture of the layout in CONTRIBUTING.md and nbs/ differ'
+    picture = re.search(r'^```\nnbs/.*?^```', read(root/'CONTRIBUTING.md'), flags=re.M|re.S)[0]
+    drawn,folder = [],''
+    for line in picture.splitlines():
+        if match := re.match(r'  (\w+)/', line): folder = match[1]+'/'
+        if match := re.match(r'  (  )?(\d\d[a-z]*_\w+) ', line): drawn.append((folder if match[1] else '') + match[2])
+    there = [p.relative_to(root/'nbs').with_suffix('').as_posix() for p in (root/'nbs').rglob('[0-9]*.ipynb') if p.parent.name != 'paper']
+    assert drawn == sorted(there, key=lambda o: o.split('/')[-1]), 'the picture of the layout in CONTRIBUTING.md and nbs/ differ'
 
 def test_upstream_import_is_seen():
-    way = dict(core='00', vade='32', plots='70')
-    bad = 'from astrovader.show.image_plots import loss\nfrom .core import need\ndef f(): from . import vade'
-    assert upstream('vade', bad, way) == ['plots', 'vade']
+    way = {'core': (-1, '00'), 'model.networks': (1, '30'), 'model.vade': (1, '32'), 'show.plots': (5, '70'), 'data.late': (0, '20')}
+    bad = 'from astrovader.show.plots import loss\nfrom ..core import require\nfrom .networks import Encoder\ndef f():\n  from . import vade\n  from ..plots import g'
+    assert upstream('model.vade', bad, way) == ['model.vade', 'plots', 'show.plots']
+    assert upstream('data.late', 'from ..model import networks\nimport astrovader.core', way) == ['model.networks']
 
 def unsafe(source):
     "What in `source` would run code from a file, or load torchvision"
@@ -163,14 +195,14 @@ def unsafe(source):
             out.append('allow_pickle')
     return out
 
-def test_nothing_is_unpickled(): assert not {p.name: o for p in modules if (o := unsafe(read(p)))}
+def test_nothing_is_unpickled(): assert not {dotted(p): o for p in modules if (o := unsafe(read(p)))}
 
 @pytest.mark.parametrize('source', ['import pickle', 'from fastai.vision.all import *', 'np.load(f, allow_pickle=True)', 'torch.load(f)',
     'np.load(f, allow_pickle=ok)', 'import joblib.numpy_pickle as j', 'learn = load_learner(f)'])
 def test_unpickling_is_seen(source): assert unsafe(source)
 
 def test_sizes():
-    n = {p.name: sum(1 for l in read(p).splitlines() if l.strip() and not l.startswith('# %%')) for p in modules}
+    n = {dotted(p): sum(1 for l in read(p).splitlines() if l.strip() and not l.startswith('# %%')) for p in modules}
     assert not {k: v for k,v in n.items() if v > 400}, 'a module that grows past 400 lines has become two'
     heavy = {p.name: p.stat().st_size for p in notebooks if p.stat().st_size > 2**20}
     assert not heavy, 'a notebook above a megabyte holds too many pictures'

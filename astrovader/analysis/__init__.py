@@ -1,1 +1,1 @@
-"Measurements of a catalogue: cluster quality, components, latent space, outliers, and agreement with Galaxy Zoo."
+"""Measurements of a catalogue. The notebooks evaluate clusters and components, search for look-alikes and outliers, travel through the latent space, compare components with the Galaxy Zoo votes, and summarise a run."""

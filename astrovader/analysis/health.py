@@ -30,8 +30,8 @@ def nuisances(
     dx, dy = m.companion_x-m.x, m.companion_y-m.y
     long, beside = m.axis_ratio < round_above, share >= least
     direction = np.degrees(np.arctan2(dy, dx))
-    turned = (direction-m.angle)%180
-    return pd.DataFrame(dict(orientation=(m.angle%180).where(long), companion_direction=(direction%360).where(beside),
+    turned = (direction-m.orientation)%180
+    return pd.DataFrame(dict(orientation=(m.orientation%180).where(long), companion_direction=(direction%360).where(beside),
         companion_distance=np.hypot(dx, dy).where(beside), companion_axis=np.minimum(turned, 180-turned).where(beside & long), companion_share=share))
 
 # %% ../../nbs/analysis/61b_health.ipynb #07ad2f67

@@ -1,1 +1,1 @@
-"Images on disk, or a simulated sky, become a packed survey of framed galaxies, which is read in batches."
+"""Images become a packed survey. The notebooks simulate galaxies with known truth, read cutouts from any source, isolate and normalise the central galaxy, pack the results into memory-mapped files with an index table, and serve mini-batches of them."""

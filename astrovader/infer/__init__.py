@@ -1,1 +1,1 @@
-"A trained model applied to a survey, which gives a catalogue, and sampled, which gives a synthetic survey."
+"""A trained model at work. The notebooks write a catalogue with one row per galaxy, split it over processes or a Dask cluster, store it by sky position, and draw synthetic surveys from the mixture."""

@@ -1,1 +1,1 @@
-"The variational autoencoder, its Gaussian-mixture prior, the losses, and what runs them fast on any device and in several processes."
+"""The variational autoencoder. The notebooks define the encoder and decoder, the Gaussian-mixture prior over the latent space, the losses, the arithmetic that each device runs best, the processes that share the work, and how a saved model is applied to the rows of a survey."""

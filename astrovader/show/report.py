@@ -13,15 +13,17 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from ..infer.catalogue import to_model,write_table
 from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_history,plot_leakage,plot_occupancy
-from .statistics_plots import plot_ranking,plot_responsibilities,plot_shares,plot_split,plot_diagnostics
+from .statistics_plots import plot_ranking,plot_responsibilities,plot_heat_map,plot_component_kinds,plot_diagnostics
 from ..analysis.components import members
 from ..core import AstrovaderError,require_seed,progress,provenance,rng,atomic_path,write_json
 from ..data.cutouts import Flag
 from ..analysis.summary import gather,zoo_cuts
-from ..infer.generate import draw,require_ours,to_bytes
+from ..infer.generate import draw,to_bytes
+from ..jobs import require_free
 from ..analysis.metrics import extremes
 from ..model.diagnostics import diagnostic_names
-from .image_plots import palette,plot_components,plot_deblending,plot_galaxies,plot_pairs,plot_reconstructions,plot_rows,plot_tour,plot_traversal,png
+from .image_plots import palette,plot_components,plot_galaxies,plot_pairs,plot_reconstructions,plot_galaxy_rows,png
+from .latent_plots import plot_deblending,plot_tour,plot_traversal
 
 # %% ../../nbs/show/72_report.ipynb #4b61ad0a
 class Page:
@@ -194,7 +196,7 @@ def _in_words(g):
 
 def _unhealthy(g, page):
     h = g.health
-    overlap = plot_shares(pd.DataFrame(h.overlap).rename_axis('component', axis=0).rename_axis('component', axis=1), 'Bhattacharyya coefficient')
+    overlap = plot_heat_map(pd.DataFrame(h.overlap).rename_axis('component', axis=0).rename_axis('component', axis=1), 'Bhattacharyya coefficient')
     leaks = ('What the component tells of things that are not the galaxy in the middle: mutual information in nats, less that of shuffled labels, whose scatter (two standard deviations) is grey. '
         f'Of up to {h.leakage.objects.max():,} galaxies; angles of those whose axis ratio is below 0.8, and places of companions with at least 2% of the light.')
     page.table('health', h.totals, '')
@@ -213,7 +215,7 @@ def _healthy(g, page): return '<h2>Health of the components</h2>' + _part(g, pag
 def _alikes(g, page):
     t = g.alike
     rows, n = t.of.unique(), t['rank'].max()
-    fig = plot_rows(g.survey.images(t.row.to_numpy()).reshape(len(rows), n, *g.survey.shape), g.survey.images(rows),
+    fig = plot_galaxy_rows(g.survey.images(t.row.to_numpy()).reshape(len(rows), n, *g.survey.shape), g.survey.images(rows),
         names=[f'{g.labels[o]}' for o in rows], texts=t.distance.map('{:.1f}'.format).to_numpy().reshape(len(rows), n))
     page.table('alike', t.drop(columns=['of', 'row']).assign(query=g.cat.object_id.to_numpy()[t.of]), '')
     return page.figure('alike', fig, f'Galaxies drawn at random (seed {g.seed}), with the number of their component, and the {n} nearest to each in the latent space. The number above is the distance, '
@@ -233,7 +235,7 @@ def _oddest(g, page, n=24):
     texts = [[f'{g.odd.tail_share[i]:.4f}' if j < len(rows)/2 else f'{g.odd.recon_error[i]:.0f}' for i in o] for j,o in enumerate(rows)]
     names = [o if i == 0 else '' for o in ('low density', 'large error') for i in range(len(rows)//2)]
     page.table('outliers', g.odd, '')
-    return page.figure('outliers', plot_rows([g.survey.images(o) for o in rows], names=names, texts=texts),
+    return page.figure('outliers', plot_galaxy_rows([g.survey.images(o) for o in rows], names=names, texts=texts),
         f'The oddest galaxies by two scores. Above, where the mixture is thin: the number is the share of the mixture’s own draws with a lower density still. '
         'Below, where the reconstruction fails: the number is its squared error. Artifacts and odd galaxies come first, and so do very large and very bright ones. '
         f'{len(np.intersect1d(*first.values()))} galaxies are among the first {len(first["error_rank"])} by both.{_overflowing(g.odd, rows)}', 110)
@@ -244,7 +246,7 @@ def _odd_and_alike(g, page): return '<h2>Look-alikes and outliers</h2>' + _part(
 _of_kinds = 'component', 'kind', 'objects', 'companion_share', 'crowded', 'direction', 'angle', 'mean_galaxy', 'recon_error', 'error_rank'
 
 def _split(g, page):
-    fig = plot_split(g.kinds, g.kinds.kind, y='direction')
+    fig = plot_component_kinds(g.kinds, g.kinds.kind, y='direction')
     text = ('What each component is set by: the share of the light in its images that is companions’, and how far the companions lie in one direction from the centre, '
         'from 0 for all around to 1 for one angle. Companion components have much such light (at least 2%), on one side or in most of their galaxies; corrupt ones have much of it '
         'and poor reconstructions; the rest are morphological.')
@@ -317,7 +319,7 @@ def _crosstab(g, c, name, page):
     v = g.known[c]
     counts = pd.crosstab(v[v.notna()].rename(c), pd.Series(g.labels, name='component')[v.notna()]).reindex(columns=range(g.k), fill_value=0)
     page.table(f'class-{name}', counts.reset_index(), '')
-    return page.figure(f'class-{name}', plot_shares(counts/counts.sum().where(lambda o: o>0), 'share of the component'),
+    return page.figure(f'class-{name}', plot_heat_map(counts/counts.sum().where(lambda o: o>0), 'share of the component'),
         f'What each component holds by “{escape(c)}”: a column sums to 1, over the objects that have a class.')
 
 def _agreement(g, page):
@@ -346,7 +348,7 @@ def _ranking(g, page):
         'is that finds so many, and how many of the others it takes in. Dotted lines are by chance.')
 
 def _shares(g, page):
-    return page.figure('votes', plot_shares(g.shares.rename_axis(columns='component'), 'share of votes'),
+    return page.figure('votes', plot_heat_map(g.shares.rename_axis(columns='component'), 'share of votes'),
         'Galaxy Zoo 2 votes in each component: of all votes on a question by volunteers, the share that each answer got.')
 
 # %% ../../nbs/show/72_report.ipynb #b32ce4f3
@@ -405,7 +407,7 @@ def report(
     device = None, # A GPU if there is one and None is given
 ) -> Path: # To index.html
     "Every figure and table of a run on a survey, and a page with all of them."
-    require_ours(out, 'report.json')
+    require_free(out, 'report.json')
     require_seed(seed)
     g = gather(run, survey, seed, device)
     with atomic_path(out, folder=True) as tmp:

@@ -1,1 +1,1 @@
-"The phased schedule of AstroVaDEr, run by callbacks on a fastai Learner, on one device or several."
+"""The phased training of AstroVaDEr. The notebooks define the schedule as data, keep the mixture components distinct and populated, and run the phases with callbacks on a fastai Learner, on one device or several, with checkpoints that resume exactly."""
