@@ -5,7 +5,8 @@ from fastai.callback.core import Callback
 from pathlib import Path
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from astrovader.infer.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue
+from astrovader.tables import numbered
 from astrovader.core import provenance,write_json
 from astrovader.train.learner import vade_learner
 from astrovader.analysis.metrics import agreement,clustering_accuracy

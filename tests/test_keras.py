@@ -3,7 +3,8 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 import numpy as np,pytest,torch
-from astrovader.infer.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue
+from astrovader.tables import numbered
 from astrovader.core import BadModel
 from astrovader.data.cutouts import Stretch
 from astrovader.infer.generate import generate

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from scipy.ndimage import binary_dilation
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
-from ..infer.catalogue import numbered,open_model,survey_rows,to_model
+from ..tables import numbered
+from ..model.inference import open_model,survey_rows,to_model
 from .components import kinds as kind_names,members
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
