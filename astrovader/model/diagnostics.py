@@ -10,7 +10,6 @@ __all__ = ['active_above', 'empty_below', 'diagnostic_names', 'bhattacharyya', '
 import numpy as np,torch
 from torch.nn import functional as F
 from ..core import require
-from .mixture import overlap_of
 
 # %% ../../nbs/model/37_diagnostics.ipynb #a660b152
 def bhattacharyya(

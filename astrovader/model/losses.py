@@ -109,11 +109,8 @@ class Reconstruction:
         n_scales = arch.n_scales if arch.n_scales in self.scales else self.default_scales
         return dict(n_scales=n_scales, output=self.output or arch.output)
 
-reconstructions = dict(
-    squared_error=Reconstruction(squared_error),
-    cross_entropy=Reconstruction(cross_entropy, output='sigmoid'),
-    gaussian=Reconstruction(noise_likelihood, range(1, 2), 1),
-    pyramid=Reconstruction(noise_likelihood, range(2, 64), 4))
+reconstructions = dict(squared_error=Reconstruction(squared_error), cross_entropy=Reconstruction(cross_entropy, output='sigmoid'),
+    gaussian=Reconstruction(noise_likelihood, range(1, 2), 1), pyramid=Reconstruction(noise_likelihood, range(2, 64), 4))
 
 # %% ../../nbs/model/33_losses.ipynb #c8ade717
 def get_reconstruction(

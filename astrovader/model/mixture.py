@@ -30,6 +30,10 @@ class Mixture(nn.Module):
         self.raw_log_vars = nn.Parameter(torch.zeros(n_components, n_latent))
 
     @property
+    def n_components(self): return self.means.shape[0]
+    @property
+    def n_latent(self): return self.means.shape[1]
+    @property
     def log_weights(self): return F.log_softmax(self.logits, 0)
     @property
     def log_vars(self): return self.floor + F.softplus(self.raw_log_vars - self.floor)
@@ -40,12 +44,6 @@ def _initial_means(k, j):
     return (6/j)**0.5*(2*torch.rand(k, j, generator=torch.Generator().manual_seed(0)) - 1)
 
 # %% ../../nbs/model/31_mixture.ipynb #e7cd0ed0
-@patch(as_prop=True)
-def n_components(self:Mixture): return self.means.shape[0]
-
-@patch(as_prop=True)
-def n_latent(self:Mixture): return self.means.shape[1]
-
 @patch(as_prop=True)
 def device(self:Mixture): return self.means.device
 
@@ -128,9 +126,7 @@ def minmax(
     least, most = extremes(p)
     return low*(p - least)/(most - least + 1e-12)
 
-scalings = dict(
-    exact=lambda log_p, temperature, extremes: log_p,
-    minmax=lambda log_p, temperature, extremes: minmax(log_p, extremes=extremes),
+scalings = dict(exact=lambda log_p, temperature, extremes: log_p, minmax=lambda log_p, temperature, extremes: minmax(log_p, extremes=extremes),
     tempered=lambda log_p, temperature, extremes: log_p/temperature)
 
 # %% ../../nbs/model/31_mixture.ipynb #bf12ff22
