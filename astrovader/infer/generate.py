@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from ..core import AstrovaderError,atomic_path,json_form,progress,provenance,read_json,require,require_seed,rng,write_json,writing
-from ..jobs import processes,require_free
+from ..jobs import RowJob,processes,require_free
 from ..tables import write_table,write_tables
 from ..data.cutouts import Flag
 from ..data.survey import Packing,Survey,has_shard,write_shard
@@ -76,16 +76,12 @@ def generate(
     return np.concatenate(list(_images(model, batches))), table
 
 # %% ../../nbs/infer/51_generate.ipynb #d5104f5c
-class SyntheticSurvey(Packing):
+class SyntheticSurvey(RowJob,Packing):
     "A synthetic survey that is being written."
+    n_key = 'n'
+    part_key = 'shard_rows'
     @cached_property
     def draws(self): return [self.request[name] for name in ('component', 'temperature', 'seed')]
-    @cached_property
-    def n(self): return self.request['n']
-    @cached_property
-    def rows(self): return self.request['shard_rows']
-    def __len__(self): return -(-self.n//self.rows)
-    def span(self, i): return i*self.rows, min((i+1)*self.rows, self.n)
     def holds(self, i, shape):
         "Does shard `i` exist, with its record?"
         start, stop = self.span(i)

@@ -7,23 +7,15 @@ __all__ = ['Parts']
 
 # %% ../../nbs/infer/49_parts.ipynb #d44b3553
 import pyarrow.parquet as pq
-from functools import cached_property
 from fastcore.basics import patch
 from ..core import BadInput,require
-from ..jobs import Job
+from ..jobs import RowJob
 from ..tables import write_tables
 
 # %% ../../nbs/infer/49_parts.ipynb #f958bd37
-class Parts(Job):
+class Parts(RowJob):
     "A table that is written in parts."
     scratch = '.part-*',
-    @cached_property
-    def n(self): return self.request['rows']
-    @cached_property
-    def rows(self): return self.request['part_rows']
-    def __len__(self): return -(-self.n//self.rows)
-    def __repr__(self): return f'Parts({str(self.folder)!r}): {self.n} rows in {len(self)} parts'
-    def span(self, i): return i*self.rows, min((i+1)*self.rows, self.n)
     def file(self, i): return self.folder/f'part-{i:05d}.parquet'
     def holds(self, i):
         "Does part `i` exist, with all of its rows?"
