@@ -30,6 +30,10 @@ class Mixture(nn.Module):
         self.raw_log_vars = nn.Parameter(torch.zeros(n_components, n_latent))
 
     @property
+    def n_components(self): return self.means.shape[0]
+    @property
+    def n_latent(self): return self.means.shape[1]
+    @property
     def log_weights(self): return F.log_softmax(self.logits, 0)
     @property
     def log_vars(self): return self.floor + F.softplus(self.raw_log_vars - self.floor)
@@ -39,13 +43,7 @@ def _initial_means(k, j):
     "Initial means from He's uniform distribution, as in the published code; always the same draw."
     return (6/j)**0.5*(2*torch.rand(k, j, generator=torch.Generator().manual_seed(0)) - 1)
 
-# %% ../../nbs/model/31_mixture.ipynb #ca887b7f
-@patch(as_prop=True)
-def n_components(self:Mixture): return self.means.shape[0]
-
-@patch(as_prop=True)
-def n_latent(self:Mixture): return self.means.shape[1]
-
+# %% ../../nbs/model/31_mixture.ipynb #e7cd0ed0
 @patch(as_prop=True)
 def device(self:Mixture): return self.means.device
 
@@ -70,7 +68,7 @@ def _require_valid(self:Mixture, weights, means, variances):
     require(finite and (weights > 0).all() and (variances > 0).all(),
         'the weights and variances of a mixture must be positive and finite; leave empty components out.')
 
-# %% ../../nbs/model/31_mixture.ipynb #cf234dad
+# %% ../../nbs/model/31_mixture.ipynb #77020653
 @patch
 @torch.no_grad()
 def set_(self:Mixture,
@@ -90,7 +88,7 @@ def set_(self:Mixture,
             if p.ndim > 1: p[others] = old[others]
     return self
 
-# %% ../../nbs/model/31_mixture.ipynb #6bab2eb1
+# %% ../../nbs/model/31_mixture.ipynb #23dfe3a8
 @patch
 @torch.no_grad()
 def moments(self:Mixture) -> tuple: # (K,), (K, J) and (K, J), NumPy arrays of float64
@@ -128,9 +126,7 @@ def minmax(
     least, most = extremes(p)
     return low*(p - least)/(most - least + 1e-12)
 
-scalings = dict(
-    exact=lambda log_p, temperature, extremes: log_p,
-    minmax=lambda log_p, temperature, extremes: minmax(log_p, extremes=extremes),
+scalings = dict(exact=lambda log_p, temperature, extremes: log_p, minmax=lambda log_p, temperature, extremes: minmax(log_p, extremes=extremes),
     tempered=lambda log_p, temperature, extremes: log_p/temperature)
 
 # %% ../../nbs/model/31_mixture.ipynb #bf12ff22
@@ -233,7 +229,7 @@ class RawMixture(Mixture):
     def _put(self, *values):
         for p,value in zip((self.theta, self.means, self.variances), values): p.copy_(value)
 
-# %% ../../nbs/model/31_mixture.ipynb #5d0f1741
+# %% ../../nbs/model/31_mixture.ipynb #f41c6c7f
 @patch
 def hold(self:Mixture): "Restore the bounds of the parameters after an optimiser step; a `Mixture` keeps them by construction."
 
@@ -261,7 +257,7 @@ def sample(self:Mixture,
 ) -> tuple: # z (n, J) and c (n,)
     "Latent vectors drawn from the prior, and the component of each."
     k = self.n_components
-    require(component is None or 0 <= component < k, f'there is no component {component}; components are numbered from 0 to {k-1}.')
+    require(component is None or 0 <= component < k, f'there is no component {component}; they run from 0 to {k-1}.')
     require(n > 0, f'{n} samples were requested; ask for at least one.')
     require(0 <= temperature < math.inf, f'the temperature is {temperature}; give 0, for the means of the components, or a positive number.')
     weights = self.log_weights.exp() if component is None else F.one_hot(torch.tensor(component, device=self.device), k).float()
@@ -289,7 +285,7 @@ def fit_mixture(
     if len(z) <= sample: return best
     return _em(z, n_components, covariance, weights_init=best.weights_, means_init=best.means_, precisions_init=best.precisions_)
 
-# %% ../../nbs/model/31_mixture.ipynb #be9c8820
+# %% ../../nbs/model/31_mixture.ipynb #1633b7f5
 def _em(z, k, covariance, **start):
     "Expectation-maximisation, from k-means unless a start is given."
     return GaussianMixture(k, covariance_type=covariance, reg_covar=1e-4, max_iter=300, **start).fit(z)

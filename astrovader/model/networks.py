@@ -69,7 +69,7 @@ def _check_types(arch):
     require(isinstance(arch.slope, (int, float)), f'slope is {arch.slope!r}; give a number.')
     require(arch.slope >= 0, f'slope is {arch.slope}; give a slope of 0 or more.')
 
-# %% ../../nbs/model/30_networks.ipynb #b3c9438e
+# %% ../../nbs/model/30_networks.ipynb #dd6b47ca
 def _check_blocks(arch):
     for net in 'encoder','decoder':
         filters, kernels = getattr(arch, f'{net}_filters'), getattr(arch, f'{net}_kernels')
@@ -141,7 +141,8 @@ class Encoder(nn.Module):
     "Maps images to the mean and log-variance of $q(z|x)$."
     def __init__(self, arch:Architecture):
         super().__init__()
-        ni, layers = arch.bands, []
+        layers = []
+        ni = arch.bands
         for nf,ks in zip(arch.encoder_filters, arch.encoder_kernels):
             layers += [*arch_block(arch, ni, nf, ks), nn.MaxPool2d(2)]
             ni = nf
@@ -160,9 +161,11 @@ class Decoder(nn.Module):
     def __init__(self, arch:Architecture):
         super().__init__()
         first = ni = arch.decoder_filters[0]
-        side, layers = arch.size >> len(arch.decoder_filters), []
+        side = arch.size >> len(arch.decoder_filters)
+        layers = []
         for nf,ks in zip(arch.decoder_filters, arch.decoder_kernels):
-            inside, up = arch_block(arch, ni, nf, ks), upsamplings[arch.upsample]()
+            inside = arch_block(arch, ni, nf, ks)
+            up = upsamplings[arch.upsample]()
             layers += [up, *inside] if arch.upsample_first else [*inside, up]
             ni = nf
         self.start = nn.Sequential(glorot(nn.Linear(arch.n_latent, first*side*side)), nn.LeakyReLU(arch.slope, inplace=True),

@@ -36,10 +36,13 @@ class VaDE(nn.Module):
         packing:dict = None, # `Survey.packing` of the images that it is trained on
     ):
         super().__init__()
-        self.arch, self.packing = arch, packing
-        self.bf16, self.fused = False, {}
+        self.arch = arch
+        self.packing = packing
+        self.bf16 = False # Compute the networks in bfloat16?
+        self.fused = {} # Compiled versions of the networks
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
-        self.encoder, self.decoder = Encoder(arch), Decoder(arch)
+        self.encoder = Encoder(arch)
+        self.decoder = Decoder(arch)
         self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), self.initial_log_var/self.pace))
 
@@ -50,7 +53,7 @@ class VaDE(nn.Module):
         z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
         return Output(self._run(self.decoder, z), z, z_mean, z_log_var)
 
-# %% ../../nbs/model/32_vade.ipynb #36ceee8d
+# %% ../../nbs/model/32_vade.ipynb #cdb78a9d
 @patch(as_prop=True)
 def device(self:VaDE): return self.mixture.device
 
@@ -61,7 +64,7 @@ def _run(self:VaDE, net, x):
     with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext(): out = self.fused.get(net, net)(x)
     return tuple(part.float() for part in out) if isinstance(out, tuple) else out.float()
 
-# %% ../../nbs/model/32_vade.ipynb #1b255b35
+# %% ../../nbs/model/32_vade.ipynb #de2988f8
 VaDE.initial_log_var = math.log(.25**2)
 VaDE.floor = math.log(1/12/255**2)
 VaDE.pace = 50.
@@ -131,7 +134,7 @@ def _described(cls, path):
         why = f'{error} is missing' if isinstance(error, KeyError) else str(error).rstrip('.')
         raise BadModel(f'{path}/model.json does not describe a model ({why}); copy it again, or use the version that wrote it.') from None
 
-# %% ../../nbs/model/32_vade.ipynb #6a3c496d
+# %% ../../nbs/model/32_vade.ipynb #52940b77
 def _shapes(tensors): return {name: tuple(tensor.shape) for name,tensor in tensors.items()}
 
 @patch(cls_method=True)
