@@ -14,7 +14,7 @@ from astrovader.train.learner import KeepHistory,vade_learner
 from astrovader.analysis.metrics import agreement,silhouette,silhouette_sample,simplified_silhouette
 from astrovader.model.mixture import fit_mixture
 from astrovader.model.process_group import launch
-from astrovader.data.survey import pack,pack_arrays
+from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.synth import sky
 from common import alternate,cores,finish,parser
 from survey import loop,write_folder

@@ -7,7 +7,7 @@ from astrovader.train import distributed
 from astrovader.core import BadInput
 from astrovader.train.learner import begin
 from astrovader.model.process_group import launch
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
 changes = dict(n_components=3, n_latent=4, batch_size=31, epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, lr=1e-3, valid=.1)

@@ -8,7 +8,8 @@ __all__ = ['outliers']
 # %% ../../nbs/analysis/62a_outliers.ipynb #a2e4230a
 import numpy as np,pandas as pd,torch
 from scipy.stats import rankdata
-from ..infer.catalogue import numbered,open_model
+from ..tables import numbered
+from ..model.inference import open_model
 from ..core import require,require_seed
 
 # %% ../../nbs/analysis/62a_outliers.ipynb #6808d0cc

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from torch import nn
-from ..infer.catalogue import open_model
+from ..model.inference import open_model
 from ..core import BadInput,BadModel,require,provenance,atomic_path,write_json
 from ..model.vade import VaDE
 
