@@ -1748,6 +1748,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'astrovader/train/checkpoint.py'),
                                              'astrovader.train.checkpoint._arithmetic': ( 'train/checkpoint.html#_arithmetic',
                                                                                           'astrovader/train/checkpoint.py'),
+                                             'astrovader.train.checkpoint._laid_out_as': ( 'train/checkpoint.html#_laid_out_as',
+                                                                                           'astrovader/train/checkpoint.py'),
                                              'astrovader.train.checkpoint._set_optimizer_tensors': ( 'train/checkpoint.html#_set_optimizer_tensors',
                                                                                                      'astrovader/train/checkpoint.py'),
                                              'astrovader.train.checkpoint.last_checkpoint': ( 'train/checkpoint.html#last_checkpoint',

@@ -55,6 +55,13 @@ def start(n, *args):
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', n, Path(sys.executable).with_name('astrovader-train'), *args]
     return subprocess.Popen(list(map(str, command)), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
+def finish(process, timeout=180):
+    "What a command prints to stderr until it ends; all its processes are killed after `timeout` seconds"
+    try: return process.communicate(timeout=timeout)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
 def children(pid):
     listed = subprocess.run(['ps', '-A', '-o', 'pid=,ppid='], capture_output=True, text=True, check=True).stdout
     pairs = [map(int, line.split()) for line in listed.splitlines()]
@@ -67,13 +74,13 @@ def interrupt(folder, run, stop):
         if 'epoch 3/' in line: break
     began = time.time()
     stop(process)
-    _,err = process.communicate(timeout=60)
+    err = finish(process)
     unfinished = [path for path in files(run) if '/.' in f'/{path}']
     assert process.returncode != 0 and not (run/'model').exists() and not unfinished, err
     return [line for line in err.splitlines() if line.startswith('astrovader: ')], time.time() - began
 
 def test_two_processes_train_what_one_trains(folder):
-    done = launch(2, 'astrovader-train', folder/'survey', folder/'two', '--preset', 'paper', *options(), timeout=120)
+    done = launch(2, 'astrovader-train', folder/'survey', folder/'two', '--preset', 'paper', *options(), timeout=240)
     assert done.returncode == 0 and done.stdout.count('epoch 5/5') == 1, done.stderr
     assert done.stdout.count('mixture fitted to') == 1
     assert_same(folder/'one', folder/'two', 1e-4)
@@ -104,7 +111,7 @@ def test_a_run_begun_in_one_process_ends_in_two_of_accelerate(folder, tmp_path):
     commands = Path(sys.executable).parent
     command = [commands/'accelerate', 'launch', '--multi_gpu', '--num_processes', '2', '--main_process_port', '0',
         commands/'astrovader-train', folder/'survey', tmp_path/'run', '--resume']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0 and 'continuing after epoch 2 of 5' in done.stdout and 'another number of processes' in done.stdout, done.stderr
     assert_same(folder/'one', tmp_path/'run', 1e-4)
 
@@ -128,7 +135,7 @@ except AstrovaderError as e: sys.exit('' if getattr(e, 'silent', 0) else str(e))
 
 def test_an_error_in_one_process_ends_both_and_the_run_resumes(folder, tmp_path):
     (tmp_path/'script.py').write_text(script)
-    done = launch(2, tmp_path/'script.py', folder/'survey', tmp_path/'run', "raise OSError(28, 'No space left on device')", informative, timeout=120)
+    done = launch(2, tmp_path/'script.py', folder/'survey', tmp_path/'run', "raise OSError(28, 'No space left on device')", informative, timeout=240)
     assert done.returncode != 0 and done.stderr.count('No space left on device') >= 1 and 'another of the 2' not in done.stderr, done.stderr
     distributed.train(folder/'survey', tmp_path/'run', resume=True, device='cpu')
     assert_same(folder/'informative', tmp_path/'run', 1e-3)
@@ -137,7 +144,7 @@ def test_an_error_in_one_process_ends_both_and_the_run_resumes(folder, tmp_path)
 def test_an_error_is_reported_once(folder, run, more, why):
     before = files(folder)
     process = start(2, folder/'survey', folder/run, '--preset', 'paper', *options(), *more)
-    _,err = process.communicate(timeout=60)
+    err = finish(process)
     assert process.returncode != 0 and err.count(why) == 1 and err.count('astrovader: ') == 1, err
     assert [path for path in files(folder) if not path.startswith('new')] == [path for path in before if not path.startswith('new')]
 

@@ -74,13 +74,15 @@ def optimizer_tensors(learn) -> dict: # Name to tensor
     state = learn.opt.opt.state
     return {f'{name}.{key}': value for name,parameter in learn.model.named_parameters() for key,value in state[parameter].items()}
 
+def _laid_out_as(parameter, value):
+    "A value on the device of a parameter, and in its memory layout if it has its shape."
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device)
+
 def _set_optimizer_tensors(learn, tensors):
-    "Set the state of a learner's optimiser, with the memory layout of the parameters."
+    "Set the state of a learner's optimiser."
     for name,parameter in learn.model.named_parameters():
         own = {key.removeprefix(name+'.'): value for key,value in tensors.items() if key.startswith(name+'.')}
-        learn.opt.opt.state[parameter] = {
-            key: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device)
-            for key,value in own.items()}
+        learn.opt.opt.state[parameter] = {key: _laid_out_as(parameter, value) for key,value in own.items()}
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #c7fe2d32
 def _arithmetic(learn):

@@ -210,6 +210,7 @@ def fit(self:VaDELearner, n_epoch, *args, start_epoch=0, **kwargs):
 def _do_fit(self:VaDELearner):
     for self.epoch in range(self.from_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
+# %% ../../nbs/train/41_learner.ipynb #b67c2d79
 @patch(as_prop=True)
 def smooth_loss(self:VaDELearner): return self.recorder.smoothed()
 
