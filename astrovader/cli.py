@@ -134,7 +134,7 @@ def astrovader_generate(
 ):
     "Draw synthetic galaxies from a trained model; the same command resumes an interrupted one."
     from astrovader.infer.generate import write_generated
-    made = write_generated(run, out, n, component, temperature, seed, batch_size, bf16=bf16)
+    made = write_generated(run, out, n, component, temperature, seed, batch=batch_size, bf16=bf16)
     if made: print(f'{len(made):,} synthetic galaxies: {out}')
     return made
 

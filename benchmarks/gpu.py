@@ -9,7 +9,7 @@ from astrovader.model.device import at_precision
 from astrovader.infer.generate import generate
 from astrovader.train.learner import vade_learner
 from astrovader.train.phases import get_preset,plan
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from common import alternate,ceiling,finish,flops,parser,rates,wait,working_dtype
 

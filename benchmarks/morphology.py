@@ -34,7 +34,7 @@ from astrovader.analysis.metrics import agreement,mean_silhouettes
 from astrovader.model.diagnostics import overlap_of,total_variation
 from astrovader.train.phases import Preset,n_epochs,presets,with_changes
 from astrovader.show.image_plots import montage
-from astrovader.data.survey import pack
+from astrovader.data.pack import pack
 from astrovader.model.vade import VaDE
 
 small, best = presets['small'], presets['morphology']

@@ -5,7 +5,8 @@ import h5py,numpy as np,pandas as pd,pytest
 from astrovader.tables import read_table
 from astrovader.share.keras import layout
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
 commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export'

@@ -6,7 +6,7 @@ from astrovader.data.loaders import survey_loaders
 from astrovader.model import device
 from astrovader.infer.catalogue import catalogue
 from astrovader.train.learner import vade_learner
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
 large = dict(encoder_filters=(64, 64), encoder_kernels=(3, 5), decoder_filters=(64, 64), decoder_kernels=(5, 5), n_latent=6, n_components=3, init_batches=4,

@@ -4,7 +4,8 @@ from pathlib import Path
 from astropy.table import Table
 from astrovader.core import BadInput
 from astrovader.data.gz2 import asked,classify,clean,join,paper_split,parents,question_of,questions,read_gz2,satisfied
-from astrovader.data.survey import Survey,pack
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack
 from astrovader.data.synth import write_sky
 
 data = Path(__file__).parents[2]/'shared/data'

@@ -6,7 +6,7 @@ from astrovader.infer.catalogue import catalogue
 from astrovader.tables import numbered
 from astrovader.model.networks import Architecture
 from astrovader.share.onnx import to_onnx
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.vade import VaDE
 

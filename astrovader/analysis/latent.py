@@ -241,7 +241,7 @@ def _light(images):
     "The light of the sources in decoded images, against the first."
     parts = [segment(o) for o in images]
     own, place = parts[0].labels == 1, parts[0].labels > 1
-    light = np.array([o.light for o in parts])
+    light = np.array([o.flux for o in parts])
     flux = np.array([(o.sources.flux.iloc[0], o.sources.flux.iloc[1:].sum()) if o.found else (np.nan, np.nan) for o in parts])
     ratio = lambda a, b: a/b if b > 0 else np.full(np.shape(a), np.nan)
     return pd.DataFrame(dict(central_flux=flux[:,0], companion_flux=flux[:,1], companion_share=flux[:,1]/flux.sum(1),

@@ -15,7 +15,7 @@ from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by
 
-# %% ../../nbs/analysis/60_metrics.ipynb #94c10b19
+# %% ../../nbs/analysis/60_metrics.ipynb #0a3f4942
 silhouette = silhouettes.silhouette
 silhouette_sample = silhouettes.silhouette_sample
 
@@ -25,17 +25,17 @@ def _per_component(cat, z, c, k, means, thresholds, **kwargs):
     p = cat.p_max.to_numpy()
     above = {f'p > {t}': np.bincount(c[p > t], minlength=k) for t in thresholds}
     full = mean_silhouettes(z, c, **kwargs)
-    silhouettes = full.reindex(range(k))
+    per_label = full.reindex(range(k))
     sums = sums_by(np.stack([p, simplified_silhouette(z, c, means)], 1), c, k)
     mean = _mean_rows(sums, np.bincount(c, minlength=k))
-    out = pd.DataFrame(above).assign(p_max=mean[:,0], silhouette=silhouettes.silhouette, silhouette_error=silhouettes.error, simplified=mean[:,1])
+    out = pd.DataFrame(above).assign(p_max=mean[:,0], silhouette=per_label.silhouette, silhouette_error=per_label.error, simplified=mean[:,1])
     return out, full.attrs['measured']
 
 def _mean_rows(sums, counts):
     "Sums divided by counts; NaN where the count is 0."
     return np.divide(sums, counts[:,None], out=np.full(sums.shape, np.nan), where=counts[:,None]>0)
 
-# %% ../../nbs/analysis/60_metrics.ipynb #aa8ffd93
+# %% ../../nbs/analysis/60_metrics.ipynb #8639694a
 def occupancy(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture = None, # The model's, for weights and means; without it, weights are NaN and means are those of the objects
@@ -49,8 +49,8 @@ def occupancy(
     require(len(cat), 'the catalogue has no rows; give one of at least one object.')
     z, k = numbered(cat, 'z'), numbered(cat[:0], 'p').shape[1]
     c = component_numbers(cat.component, k, 'components')
-    require(mixture is None or mixture.n_components == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
-    weights, means, _ = (np.full(k, np.nan), None, None) if mixture is None else mixture.moments()
+    require(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
+    means, weights = (None, np.full(k, np.nan)) if mixture is None else (p.detach().cpu().numpy() for p in (mixture.means, mixture.log_weights.exp()))
     per, measured = _per_component(cat, z, c, k, means, thresholds, limit=limit, sample=sample, seed=seed, device=device)
     objects = np.bincount(c, minlength=k)
     out = pd.DataFrame(dict(component=range(k), objects=objects, share=objects/len(cat), weight=weights)).join(per)
