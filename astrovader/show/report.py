@@ -10,8 +10,8 @@ import base64,numpy as np,pandas as pd
 from html import escape
 from pathlib import Path
 from ..core import require_seed,provenance,atomic_path,write_json
-from ..infer.catalogue import write_table
-from ..infer.generate import require_ours
+from ..tables import write_table
+from ..jobs import require_free
 from ..analysis.summary import Summary,all_cautions
 from .image_plots import png
 from .sections import Figure,Omission,Table,keras_value,sections
@@ -159,7 +159,7 @@ def report(
     device = None, # A GPU if there is one and None is given
 ) -> Path: # Of index.html
     "Write a page with every figure and table of a run on a survey."
-    require_ours(out, 'report.json')
+    require_free(out, 'report.json')
     require_seed(seed)
     summary = Summary(run, survey, seed, device)
     with atomic_path(out, folder=True) as tmp:
