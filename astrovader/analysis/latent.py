@@ -115,7 +115,7 @@ def _queries(cat, z, objects):
     rows = _rows_of(cat, wanted)
     return z[rows], rows
 
-# %% ../../nbs/analysis/62_latent.ipynb #168b549b
+# %% ../../nbs/analysis/62_latent.ipynb #9fb832c6
 def _neighbours(z, at, n):
     "Distances and rows (m, n+9) of the nearest objects, sorted by distance, then by row."
     search = NearestNeighbors(n_neighbors=min(n+9, len(z)), algorithm='brute' if len(at) < 1000 else 'auto').fit(z)
@@ -233,6 +233,7 @@ def _masked(model, images, z, rows, to, seed, block=512):
         squares.append(w @ (y*y).T - 2*x @ y.T + (x*x).sum(1, keepdims=True))
     return np.sqrt(np.concatenate(squares, 1).clip(0)/w.sum(1, keepdims=True))
 
+# %% ../../nbs/analysis/62_latent.ipynb #1875f22b
 def _painted(model, images, z, rows, to, seed): return cdist(_encoded(model, painted(images(rows))[0]), z[to])
 def _latent(model, images, z, rows, to, seed): return cdist(z[rows], z[to])
 def _random(model, images, z, rows, to, seed): return rng(seed, 'look').random((len(rows), len(to)))
@@ -303,7 +304,7 @@ def _with_companion(images, rows, n, min_share):
     require(len(rows), f'no galaxy of the companion components has {min_share:.0%} of its flux in companions; ask for less with min_share.')
     return rows
 
-# %% ../../nbs/analysis/62_latent.ipynb #e08e066e
+# %% ../../nbs/analysis/62_latent.ipynb #8e312041
 class Deblending(NamedTuple):
     "The path from a galaxy with a companion to one without."
     ends:pd.DataFrame # Two rows, the galaxy and the target: object_id, component, row
@@ -348,8 +349,7 @@ def deblend(
     return Deblending(cat.iloc[both][['object_id', 'component']].assign(row=both).reset_index(drop=True), _photometry(x), path, x, inputs)
 
 # %% ../../nbs/analysis/62_latent.ipynb #11e3ee1c
-def _described(cat, rows, prefix=''):
-    return {f'{prefix}{name}': cat[name].to_numpy()[rows] for name in ('object_id', 'component')}
+def _described(cat, rows, prefix=''): return {f'{prefix}{name}': cat[name].to_numpy()[rows] for name in ('object_id', 'component')}
 
 def deblend_many(
     model, # A `VaDE`, or the folder of a run
@@ -374,7 +374,7 @@ def deblend_many(
     columns = dict(by=np.tile(by, len(rows))) | _described(cat, begin) | _described(cat, end, 'to_') | dict(row=begin, to_row=end)
     return pd.concat([pd.DataFrame(columns), fluxes], axis=1)
 
-# %% ../../nbs/analysis/62_latent.ipynb #bf079393
+# %% ../../nbs/analysis/62_latent.ipynb #7e6409b9
 def deblending_quantiles(
     table:pd.DataFrame, # As `deblend_many` makes it
     levels = (.16, .5, .84), # Quantiles
