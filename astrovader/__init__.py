@@ -10,7 +10,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _module_of = dict(Survey='data.survey', pack='data.survey', pack_arrays='data.survey', sky='data.synth', VaDE='model.vade', vade_learner='train.learner',
-    open_model='infer.catalogue', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
+    open_model='model.inference', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
 __all__ = list(_module_of)
 
 def __getattr__(name):
@@ -19,11 +19,15 @@ def __getattr__(name):
 
 def __dir__(): return sorted({*globals(), *__all__})
 
+_moved_to = {'catalogue.dask': 'infer.cluster'} # names of version 0.1 that left their module
+
 class _FlatName(ModuleType):
     "The name that a module had in version 0.1, such as `astrovader.vade` for `astrovader.model.vade`; called, it is the function of its own name."
     def __getattr__(self, name):
         if '_module' not in vars(self): raise AttributeError(name)
-        return getattr(self._module, name)
+        flat_name = self.__name__.removeprefix(f'{__name__}.')
+        moved = _moved_to.get(f'{flat_name}.{name}')
+        return getattr(import_module(f'{__name__}.{moved}') if moved else self._module, name)
 
     def __dir__(self): return dir(self._module)
     def __call__(self, *args, **kwargs): return getattr(self._module, self.__name__.rpartition('.')[2])(*args, **kwargs)

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from astrovader.core import provenance,write_json
+from astrovader.hardware import has_bf16
 from astrovader.model.losses import VaDELoss
 from astrovader.model.vade import VaDE
 
@@ -13,6 +14,7 @@ def parser(doc, device=True):
     p = argparse.ArgumentParser(description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument('--rounds', type=int, default=5, help='repetitions of each run, all in turn; the median counts')
     p.add_argument('--json', help='write the result to this file')
+    p.add_argument('--ceiling-scale', type=float, default=1., help='size of the products that measure the ceiling, as a share of the usual; less than 1 for tests')
     if device: p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='where to compute')
     return p
 
@@ -67,13 +69,20 @@ def best(f, flop, device, budget=1.):
     while len(took) < 3 or time.perf_counter() < until: took.append(seconds(f, device))
     return flop/min(took)
 
-def ceiling(device='cpu', dtype=torch.bfloat16):
-    "Measured GFLOP/s of a square matrix product, and of a 5x5 convolution of 64 planes to 64 at 128 px, channels last."
+def working_dtype(device='cpu', bf16=True):
+    "bfloat16 if it is wanted and the device computes in it without emulation, otherwise float32."
+    return torch.bfloat16 if bf16 and has_bf16(device) else torch.float32
+
+def ceiling(device='cpu', dtype=None, scale=1.):
+    "Measured GFLOP/s of a square matrix product, and of a 5x5 convolution of 64 planes to 64 at 128 px, channels last; their sides and times multiplied by `scale`."
+    dtype = dtype or working_dtype(device)
     m,n = (8192, 128) if torch.device(device).type == 'cuda' else (2048, 8)
+    m,side = max(1, round(m*scale)),max(1, round(128*scale))
     a,b = (torch.randn(m, m, device=device, dtype=dtype) for _ in range(2))
-    x,w = (torch.randn(*o, device=device, dtype=dtype).to(memory_format=torch.channels_last) for o in ((n, 64, 128, 128), (64, 64, 5, 5)))
+    x,w = (torch.randn(*shape, device=device, dtype=dtype).to(memory_format=torch.channels_last) for shape in ((n, 64, side, side), (64, 64, 5, 5)))
     with torch.no_grad():
-        return dict(matmul=best(lambda: a@b, 2*m**3, device)/1e9, conv=best(lambda: F.conv2d(x, w, padding=2), 2*n*128**2*64**2*25, device)/1e9)
+        return dict(matmul=best(lambda: a@b, 2*m**3, device, scale)/1e9,
+            conv=best(lambda: F.conv2d(x, w, padding=2), 2*n*side**2*64**2*25, device, scale)/1e9)
 
 def flops(arch):
     "GFLOP of an image in encoding, decoding and a training step."

@@ -9,9 +9,9 @@ from astrovader.model.device import at_precision
 from astrovader.infer.generate import generate
 from astrovader.train.learner import vade_learner
 from astrovader.train.phases import get_preset,plan
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
-from common import alternate,ceiling,finish,flops,parser,rates,wait
+from common import alternate,ceiling,finish,flops,parser,rates,wait,working_dtype
 
 def survey_of(d, n, size):
     "A survey of `n` images: some simulated galaxies, over and over."
@@ -135,14 +135,14 @@ def main():
     p.add_argument('--compile', action='store_true', help='encode and generate with networks through torch.compile too')
     p.add_argument('--profile', help='write what some training steps spend their time on to this file')
     a = p.parse_args()
-    dtype = torch.bfloat16 if get_preset(a.preset).bf16 else torch.float32
+    dtype = working_dtype(a.device, get_preset(a.preset).bf16)
     with tempfile.TemporaryDirectory() as d:
         survey = survey_of(d, a.n, a.size)
         model,t,found,train = stretch(survey, a, d)
         memory,table = dict(training=peak(a.device)), inference(model, survey, a)
         if a.profile: profiled(vade_learner(pack_arrays(survey.images(slice(0, 4000)), Path(d)/'few'), a.preset, device=a.device), a.profile)
     table.loc['train'] = train
-    top,work = ceiling(a.device, dtype),flops(model.arch)
+    top,work = ceiling(a.device, dtype, a.ceiling_scale),flops(model.arch)
     print(f"{found['images']:,} images to train on, {'on the device' if found['on_device'] else 'read as they are needed'}; "
         f"ceilings: matmul {top['matmul']:,.0f} GFLOP/s, convolution {top['conv']:,.0f} GFLOP/s")
     whole = extrapolate(t, found, a)

@@ -34,7 +34,7 @@ from astrovader.analysis.metrics import agreement,mean_silhouettes
 from astrovader.model.diagnostics import overlap_of,total_variation
 from astrovader.train.phases import Preset,n_epochs,presets,with_changes
 from astrovader.show.image_plots import montage
-from astrovader.data.survey import pack
+from astrovader.data.pack import pack
 from astrovader.model.vade import VaDE
 
 small, best = presets['small'], presets['morphology']
@@ -139,7 +139,7 @@ def by_model(model, survey):
     "What a model says of images, whether they are framed as its own were or not."
     zs = torch.cat([model.encode(to_float(survey.images(slice(i, i+256))))[0] for i in range(0, len(survey), 256)])
     m = model.mixture
-    return Found(*(o.double().numpy() for o in (zs, m.posterior(zs), m.log_weights.exp(), m.means, m.log_vars.exp())))
+    return Found(*(o.double().numpy() for o in (zs, m.posterior(zs))), *m.moments())
 
 class FirstPhase(Callback):
     "Ends a training with its first phase."

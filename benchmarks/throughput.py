@@ -2,11 +2,12 @@
 import json,os,subprocess,sys,time
 import pandas as pd,torch
 from pathlib import Path
+from astrovader.hardware import has_bf16
 from astrovader.model.device import at_precision,set_precision
 from astrovader.model.losses import VaDELoss
 from astrovader.train.phases import get_preset
 from astrovader.model.vade import VaDE
-from common import ceiling,cores,finish,flops,parser
+from common import ceiling,cores,finish,flops,parser,working_dtype
 
 # The baseline
 
@@ -58,9 +59,11 @@ def measure(preset, a, top):
     arch = get_preset(preset).arch
     scale = 1 if arch.size >= 128 else 8
     batch,train_batch,work = a.batch*scale,a.train_batch*scale,flops(arch)
-    who = {f'torch {o}' if o != 'astrovader' else o: Torch(arch, o, batch, train_batch) for o in ('float32', 'autocast', 'astrovader')}
+    precisions = ('float32', 'autocast', 'astrovader') if has_bf16('cpu') else ('float32',)
+    who = {f'torch {o}' if o != 'astrovader' else o: Torch(arch, o, batch, train_batch) for o in precisions}
+    policies = ('float32', 'mixed_bfloat16') if has_bf16('cpu') else ('float32',)
     plain = json.loads(json.dumps(vars(arch)))
-    if a.python: who |= {f'keras {o}': Keras(a.python, arch=plain, batch=batch, train_batch=train_batch, threads=a.threads, policy=o) for o in ('float32', 'mixed_bfloat16')}
+    if a.python: who |= {f'keras {o}': Keras(a.python, arch=plain, batch=batch, train_batch=train_batch, threads=a.threads, policy=o) for o in policies}
     rows = []
     for what in a.what:
         for f in who.values(): f(what), f(what)
@@ -91,12 +94,13 @@ def main():
         a.python = None
     torch.set_num_threads(a.threads)
     set_precision()
-    top = ceiling('cpu')
+    if not has_bf16('cpu'): print('This processor does not compute in bfloat16, so only float32 is measured.')
+    top = ceiling('cpu', scale=a.ceiling_scale)
     rows,versions = [],{}
     for o in a.presets:
         more,versions = measure(o, a, top['conv'])
         rows += more
-    print(f"ceiling in bfloat16: {top['matmul']:,.0f} GFLOP/s in a matrix product, {top['conv']:,.0f} in a convolution")
+    print(f"ceiling in {str(working_dtype()).removeprefix('torch.')}: {top['matmul']:,.0f} GFLOP/s in a matrix product, {top['conv']:,.0f} in a convolution")
     finish(rows, a, 'throughput', ceiling=top, baseline=versions)
 
 if __name__ == '__main__': main()

@@ -2,10 +2,11 @@
 import os,re,runpy,shutil,signal,subprocess,sys
 from pathlib import Path
 import h5py,numpy as np,pandas as pd,pytest
-from astrovader.infer.catalogue import read_table
+from astrovader.tables import read_table
 from astrovader.share.keras import layout
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
 commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export'

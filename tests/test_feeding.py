@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from astrovader.train.learner import vade_learner
 from astrovader.data.loaders import Prefetcher,SurveyRows,prefetch
 from astrovader.train.phases import get_preset,with_changes
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 
 def noise(n, size=16): return np.random.default_rng(0).integers(0, 256, (n, 1, size, size), np.uint8)
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from astropy.table import Table
 from astrovader.core import BadInput
 from astrovader.data.gz2 import asked,classify,clean,join,paper_split,parents,question_of,questions,read_gz2,satisfied
-from astrovader.data.survey import Survey,pack
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack
 from astrovader.data.synth import write_sky
 
 data = Path(__file__).parents[2]/'shared/data'
@@ -59,7 +60,7 @@ def test_damaged_files_get_a_sentence(tmp_path):
     Table.from_pandas(made_up(200)).write(tmp_path/'a.fits')
     for name,n in (('a.csv.gz', 300), ('a.fits', 3000)):
         (tmp_path/f'cut-{name}').write_bytes((tmp_path/name).read_bytes()[:n])
-        with pytest.raises(BadInput, match='cannot be read as a table'): read_gz2(tmp_path/f'cut-{name}')
+        with pytest.raises(BadInput, match='is not a readable table'): read_gz2(tmp_path/f'cut-{name}')
 
 def test_a_simulated_survey_has_its_votes(tmp_path):
     "The votes of a simulated sky come along when it is packed, and every function takes its index."

@@ -3,13 +3,14 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 import numpy as np,pytest,torch
-from astrovader.infer.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue
+from astrovader.tables import numbered
 from astrovader.core import BadModel
 from astrovader.data.cutouts import Stretch
 from astrovader.infer.generate import generate
 from astrovader.share.keras import import_keras,load_keras
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.model.vade import VaDE
 
 data = Path(__file__).parents[2]/'shared/data/paper'

@@ -9,7 +9,7 @@ from astrovader.analysis.summary import history_cautions
 from astrovader.train.learner import begin,train,vade_learner
 from astrovader.share.onnx import to_onnx
 from astrovader.train.phases import presets
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.vade import VaDE
 

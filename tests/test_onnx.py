@@ -2,10 +2,11 @@
 import json,subprocess,sys
 from pathlib import Path
 import numpy as np,pytest
-from astrovader.infer.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue
+from astrovader.tables import numbered
 from astrovader.model.networks import Architecture
 from astrovader.share.onnx import to_onnx
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.vade import VaDE
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from scipy.ndimage import binary_dilation
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
-from ..infer.catalogue import numbered,open_model,survey_rows,to_model
+from ..tables import numbered
+from ..model.inference import open_model,survey_rows,to_model
 from .components import kinds as kind_names,members
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
@@ -86,7 +87,7 @@ def _scale(cat, z, metric, mixture):
     require(metric in ('mahalanobis', 'euclidean'), f"metric={metric!r} is not known; use 'mahalanobis' or 'euclidean'.")
     if metric == 'euclidean': return np.ones(z.shape[1])
     if mixture is not None:
-        w, v = (o.detach().cpu().double().exp().numpy() for o in (mixture.log_weights, mixture.log_vars))
+        w, _, v = mixture.moments()
         require(v.shape[1] == z.shape[1], f'the catalogue has {z.shape[1]} latents and the mixture {v.shape[1]}; give the mixture of the same model.')
         return np.sqrt(w @ v)
     between, every = variances(tally(torch.from_numpy(z-z.mean(0)), torch.tensor(cat.component.to_numpy(np.int64)), cat.component.max()+1), z.shape[1])
@@ -240,7 +241,7 @@ def _light(images):
     "The light of the sources in decoded images, against the first."
     parts = [segment(o) for o in images]
     own, place = parts[0].labels == 1, parts[0].labels > 1
-    light = np.array([o.light for o in parts])
+    light = np.array([o.flux for o in parts])
     flux = np.array([(o.sources.flux.iloc[0], o.sources.flux.iloc[1:].sum()) if o.found else (np.nan, np.nan) for o in parts])
     ratio = lambda a, b: a/b if b > 0 else np.full(np.shape(a), np.nan)
     return pd.DataFrame(dict(central_flux=flux[:,0], companion_flux=flux[:,1], companion_share=flux[:,1]/flux.sum(1),

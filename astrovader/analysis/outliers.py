@@ -8,14 +8,15 @@ __all__ = ['outliers']
 # %% ../../nbs/analysis/62a_outliers.ipynb #a2e4230a
 import numpy as np,pandas as pd,torch
 from scipy.stats import rankdata
-from ..infer.catalogue import numbered,open_model
+from ..tables import numbered
+from ..model.inference import open_model
 from ..core import require,require_seed
 
 # %% ../../nbs/analysis/62a_outliers.ipynb #6808d0cc
 def _share_below(x): return (rankdata(x)-.5)/len(x)
 
 def _density(mixture, z, block=100_000):
-    return np.concatenate([mixture.log_density(o.to(mixture.means.device)).cpu().numpy() for o in z.split(block)])
+    return np.concatenate([mixture.log_density(o.to(mixture.device)).cpu().numpy() for o in z.split(block)])
 
 @torch.no_grad()
 def outliers(
@@ -30,8 +31,8 @@ def outliers(
     mixture = open_model(model, device).mixture
     z = numbered(cat, 'z')
     require(len(z), 'the catalogue has no rows; give one of at least one object.')
-    require(z.shape[1] == mixture.means.shape[1], f'the model has {mixture.means.shape[1]} latents and the catalogue {z.shape[1]}; give the catalogue that this model made.')
-    drawn = mixture.sample(n, generator=torch.Generator(mixture.means.device).manual_seed(require_seed(seed)))[0]
+    require(z.shape[1] == mixture.n_latent, f'the model has {mixture.n_latent} latents and the catalogue {z.shape[1]}; give the catalogue that this model made.')
+    drawn = mixture.sample(n, generator=torch.Generator(mixture.device).manual_seed(require_seed(seed)))[0]
     density, own = _density(mixture, torch.tensor(z)), np.sort(_density(mixture, drawn.cpu()))
     error = cat.recon_error.to_numpy()
     require(np.isfinite(density).all() and np.isfinite(error).all(), 'some latents or errors are NaN or infinite; leave those rows out.')

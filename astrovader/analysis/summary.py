@@ -15,7 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from scipy.sparse.csgraph import connected_components
-from ..infer.catalogue import catalogue,numbered,open_model
+from ..tables import numbered
+from ..model.inference import open_model
+from ..infer.catalogue import catalogue
 from .components import choose_k,component_table,second_labels,split
 from ..core import AstrovaderError,BadModel,require,rng
 from ..data.gz2 import asked,classify,question_of,questions,read_gz2,satisfied
@@ -57,7 +59,7 @@ def _best_kind(table):
     complete = lambda kind: all(f'{question_of[answer]}_{answer}_{kind}' in table for answer in answers)
     return next(filter(complete, ('debiased', 'weighted_fraction', 'fraction')), None)
 
-# %% ../../nbs/analysis/65_summary.ipynb #8ddae401
+# %% ../../nbs/analysis/65_summary.ipynb #3ebb366a
 def votes_of(
     index:pd.DataFrame, # `Survey.index()`
 ) -> Votes: # `BadInput` where there are none
@@ -102,7 +104,7 @@ def _mean_share(table, question, column, members):
     total = weight @ members
     return np.divide((np.nan_to_num(share)*weight) @ members, total, out=np.full(len(total), np.nan), where=total>0)
 
-# %% ../../nbs/analysis/65_summary.ipynb #63fee28d
+# %% ../../nbs/analysis/65_summary.ipynb #cbaac310
 def vote_shares(
     table:pd.DataFrame, # `Votes.table`
     labels, # (n,) the component of each object
@@ -161,7 +163,7 @@ def _leakage_caution(leakage, above=1/30):
     listed = '; '.join(f'{_nuisances[row.name]} ({row.mi:.2f} nats, {row.of_entropy:.0%} of the entropy of the component)' for row in followed.itertuples(index=False))
     return [f'Components follow properties that are not the galaxy’s own: {listed}.'] if listed else []
 
-# %% ../../nbs/analysis/65_summary.ipynb #82ed844d
+# %% ../../nbs/analysis/65_summary.ipynb #d78d99b0
 def health_cautions(
     measured, # As `health.health` makes it
 ) -> list: # Of sentences

@@ -8,7 +8,7 @@ __all__ = ['class_counts', 'component_names', 'agreement_table', 'over_represent
 # %% ../../nbs/analysis/63_votes.ipynb #7f374787
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
-from ..infer.catalogue import numbered
+from ..tables import numbered
 from ..core import BadInput,require,rng
 from .metrics import chance_information,named_after,table_agreement
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..core import require,read_json,atomic_path
 from ..train.learner import train
 from ..train.phases import get_preset,with_changes
-from ..data.survey import Survey,pack_arrays
+from ..data.survey import Survey
+from ..data.pack import pack_arrays
 from ..data.synth import sky,votes
 
 # %% ../../nbs/infer/52_example.ipynb #0cc6d378

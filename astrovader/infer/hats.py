@@ -9,8 +9,8 @@ __all__ = ['sky_columns', 'require_hats', 'write_hats']
 import numpy as np,pyarrow as pa,pyarrow.compute as pc,pyarrow.parquet as pq
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from ..core import BadInput,require,progress,atomic_path
-from .tables import part_files,writing
+from ..core import BadInput,require,progress,atomic_path,writing
+from ..tables import part_files
 
 # %% ../../nbs/infer/50a_hats.ipynb #48c8ff78
 def _extra():

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from torch import nn
-from ..infer.catalogue import open_model
+from ..model.inference import open_model
 from ..core import BadInput,BadModel,require,provenance,atomic_path,write_json
 from ..model.vade import VaDE
 
@@ -120,7 +120,7 @@ def _about(model, diff):
     "What `export.json` says."
     a, m = model.arch, model.mixture
     shape = f'(n, {a.bands}, {a.size}, {a.size})'
-    mixture = dict(weights=m.log_weights.exp().numpy(), means=m.means.numpy(), variances=m.log_vars.exp().numpy())
+    mixture = dict(zip(('weights', 'means', 'variances'), m.moments()))
     made = provenance(runtimes={o: metadata.version(o) for o in ('onnx', 'onnxscript', 'onnxruntime')})
     return dict(format=_format, images=f'float32 {shape} in [0, 1]: the bytes of a survey with this packing, divided by 255', packing=model.packing,
         latents=[f'z_{i}' for i in range(a.n_latent)], components=[f'p_{i}' for i in range(a.n_components)], architecture=asdict(a), mixture=mixture,

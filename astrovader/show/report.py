@@ -10,8 +10,8 @@ import base64,numpy as np
 from html import escape
 from pathlib import Path
 from ..core import require_seed,provenance,atomic_path,write_json
-from ..infer.catalogue import write_table
-from ..infer.generate import require_ours
+from ..tables import write_table
+from ..jobs import require_free
 from ..analysis.summary import Summary,all_cautions
 from .image_plots import png
 from .sections import Figure,Omission,Table,keras_value,sections
@@ -98,7 +98,7 @@ def _finished(meta):
     software = ', '.join(f'{name} {escape(str(versions[name]))}' for name in ('astrovader', 'torch', 'fastai') if name in versions)
     return f'on {escape(str(meta["created"])[:10])}' + (f' by {software}' if software else '')
 
-# %% ../../nbs/show/72_report.ipynb #bcfe54fc
+# %% ../../nbs/show/72_report.ipynb #57e06521
 def _origin(summary):
     "The origin of the weights, in a sentence or two."
     meta = summary.meta
@@ -144,7 +144,7 @@ def render_opening(summary):
     boxes = ''.join(f'<div><b>{value}</b><span>{name}</span></div>' for name,value in facts.items())
     return f'<h1>{len(table):,} galaxies in {summary.k} components</h1>{_description(summary)}<div class="facts">{boxes}</div>{_cautions_box(all_cautions(summary))}'
 
-# %% ../../nbs/show/72_report.ipynb #f41d0c6e
+# %% ../../nbs/show/72_report.ipynb #5c49bb1b
 def _page_html(summary, page):
     title = f'<title>{escape(Path(summary.run).name)}: {len(summary.catalogue):,} galaxies in {summary.k} components</title>'
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -166,7 +166,7 @@ def report(
     device = None, # A GPU if there is one and None is given
 ) -> Path: # Of index.html
     "Write a page with every figure and table of a run on a survey."
-    require_ours(out, 'report.json')
+    require_free(out, 'report.json')
     require_seed(seed)
     summary = Summary(run, survey, seed, device)
     with atomic_path(out, folder=True) as tmp:
