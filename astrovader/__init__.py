@@ -9,7 +9,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_module_of = dict(Survey='data.survey', pack='data.survey', pack_arrays='data.survey', sky='data.synth', VaDE='model.vade', vade_learner='train.learner',
+_module_of = dict(Survey='data.survey', pack='data.pack', pack_arrays='data.pack', sky='data.synth', VaDE='model.vade', vade_learner='train.learner',
     open_model='model.inference', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
 __all__ = list(_module_of)
 
@@ -19,15 +19,17 @@ def __getattr__(name):
 
 def __dir__(): return sorted({*globals(), *__all__})
 
-_moved_to = {'catalogue.dask': 'infer.cluster'} # names of version 0.1 that left their module
+# Modules of version 0.1, and those that took some of their names
+_divided = dict(survey=['data.pack'], catalogue=['model.inference', 'infer.cluster'], learner=['train.checkpoint', 'model.inference'])
 
 class _FlatName(ModuleType):
     "The name that a module had in version 0.1, such as `astrovader.vade` for `astrovader.model.vade`; called, it is the function of its own name."
     def __getattr__(self, name):
         if '_module' not in vars(self): raise AttributeError(name)
-        flat_name = self.__name__.removeprefix(f'{__name__}.')
-        moved = _moved_to.get(f'{flat_name}.{name}')
-        return getattr(import_module(f'{__name__}.{moved}') if moved else self._module, name)
+        if not hasattr(self._module, name):
+            for place in _divided.get(self.__name__.rpartition('.')[2], []):
+                if hasattr(module := import_module(f'{__name__}.{place}'), name): return getattr(module, name)
+        return getattr(self._module, name)
 
     def __dir__(self): return dir(self._module)
     def __call__(self, *args, **kwargs): return getattr(self._module, self.__name__.rpartition('.')[2])(*args, **kwargs)

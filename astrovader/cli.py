@@ -55,7 +55,7 @@ def astrovader_pack(
     radii:float = None, # Canonical framing: width of the image in half-light radii; 5 by default
 ):
     "Pack images into a survey; the same command resumes an interrupted one."
-    from astrovader.data.survey import pack
+    from astrovader.data.pack import pack
     return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii)
 
 # %% ../nbs/90_cli.ipynb #4a22751e

@@ -4,7 +4,7 @@ from safetensors.torch import load_file
 from astrovader.train import learner
 from astrovader.model.diagnostics import bhattacharyya,duplicates,diagnostic_names
 from astrovader.model.process_group import launch
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
 changes = dict(n_components=4, n_latent=3, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32,

@@ -20,7 +20,7 @@ from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
 from .framing import Recipe,measure,prepare,start_worker
-from .sources import as_ids,find_images,join
+from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,sha256_of,shard_name
 from ..jobs import require_free
 from ..tables import read_table,renamed_columns
@@ -273,7 +273,7 @@ def _request(sources, catalogue, stretch, like, **options):
 def _catalogue_rows(sources, table, id_column):
     "A row of a catalogue for each image, or None; and counts of how they matched."
     if table is None: return sources.table, []
-    found,counts = join(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
+    found,counts = rows_by_id(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
     if sources.table is None: return found, [counts]
     new = [name for name in found if name not in sources.table]
     return pd.concat([sources.table, found[new]], axis=1), [counts]
