@@ -22,7 +22,7 @@ from .components import choose_k,component_table,second_labels,split
 from ..core import AstrovaderError,BadModel,require,rng
 from ..data.gz2 import asked,classify,question_of,questions,read_gz2,satisfied
 from .health import health
-from .latent import deblend,deblend_many,similar,spread,tour,traversal
+from .latent import deblend,deblend_many,deblending_quantiles,similar,tour,traversal
 from .metrics import occupancy,responsibility_matrix
 from .outliers import outliers
 from ..model.diagnostics import bhattacharyya
@@ -59,7 +59,7 @@ def _best_kind(table):
     complete = lambda kind: all(f'{question_of[answer]}_{answer}_{kind}' in table for answer in answers)
     return next(filter(complete, ('debiased', 'weighted_fraction', 'fraction')), None)
 
-# %% ../../nbs/analysis/65_summary.ipynb #3ebb366a
+# %% ../../nbs/analysis/65_summary.ipynb #dd053340
 def votes_of(
     index:pd.DataFrame, # `Survey.index()`
 ) -> Votes: # `BadInput` where there are none
@@ -104,7 +104,7 @@ def _mean_share(table, question, column, members):
     total = weight @ members
     return np.divide((np.nan_to_num(share)*weight) @ members, total, out=np.full(len(total), np.nan), where=total>0)
 
-# %% ../../nbs/analysis/65_summary.ipynb #cbaac310
+# %% ../../nbs/analysis/65_summary.ipynb #bdf6662f
 def vote_shares(
     table:pd.DataFrame, # `Votes.table`
     labels, # (n,) the component of each object
@@ -163,7 +163,7 @@ def _leakage_caution(leakage, above=1/30):
     listed = '; '.join(f'{_nuisances[row.name]} ({row.mi:.2f} nats, {row.of_entropy:.0%} of the entropy of the component)' for row in followed.itertuples(index=False))
     return [f'Components follow properties that are not the galaxy’s own: {listed}.'] if listed else []
 
-# %% ../../nbs/analysis/65_summary.ipynb #d78d99b0
+# %% ../../nbs/analysis/65_summary.ipynb #d7fbc57e
 def health_cautions(
     measured, # As `health.health` makes it
 ) -> list: # Of sentences
@@ -314,7 +314,7 @@ def _deblending_paths(summary, kinds, n):
     for c in largest:
         only_c = kinds.where((kinds != 'companion') | (kinds.index == c), 'corrupt')
         path, _ = _attempt(lambda: deblend(summary.model, summary.survey, summary.catalogue, only_c, device=summary.model.device))
-        if path and path.light.companion_share.notna().all(): yield path
+        if path and path.photometry.companion_share.notna().all(): yield path
 
 def compute_deblending(summary):
     "Paths that remove companions: a few to show, and statistics of many."
@@ -323,7 +323,7 @@ def compute_deblending(summary):
     many = deblend_many(summary.model, summary.survey, summary.catalogue, kinds, 30, paths_to, seed=summary.seed, device=summary.model.device)
     paths = list(_deblending_paths(summary, kinds, 3))
     require(paths, 'No galaxy of a companion component has a bright companion that its reconstruction shows as well.')
-    return SimpleNamespace(paths=paths, many=many, spread=spread(many))
+    return SimpleNamespace(paths=paths, many=many, quantiles=deblending_quantiles(many))
 
 # %% ../../nbs/analysis/65_summary.ipynb #1207e4eb
 def _agreement_row(summary, column):

@@ -9,7 +9,7 @@ __all__ = ['sections', 'Figure', 'Table', 'Omission', 'Section', 'probable', 'ba
            'file_names', 'draw_agree', 'draw_crosstabs', 'draw_counts', 'draw_ranking', 'draw_shares', 'draw_choice',
            'draw_each', 'draw_settings']
 
-# %% ../../nbs/show/71a_sections.ipynb #410f7b6e
+# %% ../../nbs/show/71a_sections.ipynb #03e2177a
 import re,numpy as np,pandas as pd,torch
 from dataclasses import asdict,dataclass
 from html import escape
@@ -31,7 +31,7 @@ from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
 
-# %% ../../nbs/show/71a_sections.ipynb #71af7ae5
+# %% ../../nbs/show/71a_sections.ipynb #dc0d3a36
 class Figure(NamedTuple):
     "A matplotlib figure with its file name and an HTML caption."
     name:str
@@ -50,7 +50,7 @@ class Omission(NamedTuple):
     "The reason why something is left out."
     reason:str
 
-# %% ../../nbs/show/71a_sections.ipynb #0238f1db
+# %% ../../nbs/show/71a_sections.ipynb #9499956a
 @dataclass(frozen=True)
 class Section:
     "A titled part of the report; adjacent sections with the same title share a heading."
@@ -78,7 +78,7 @@ class Section:
 
 sections = {} # From a name to a `Section`, in the order of the page
 
-# %% ../../nbs/show/71a_sections.ipynb #92ab06b8
+# %% ../../nbs/show/71a_sections.ipynb #51884736
 def probable(summary, component, n):
     "Rows of the `n` most probable members of a component."
     return members(summary.catalogue, component, n, mixture=summary.model.mixture)
@@ -100,7 +100,7 @@ def draw_components(summary, _):
 
 sections['components'] = Section('The components', None, draw_components)
 
-# %% ../../nbs/show/71a_sections.ipynb #23d5fe76
+# %% ../../nbs/show/71a_sections.ipynb #f988dc1b
 def keras_value(summary, name): return escape(str(summary.keras.get(name, 'not known')))
 
 def _without_history(summary):
@@ -122,7 +122,7 @@ def draw_training(summary, _):
 
 sections['training'] = Section('Training', None, draw_training)
 
-# %% ../../nbs/show/71a_sections.ipynb #645c96f4
+# %% ../../nbs/show/71a_sections.ipynb #6f4f96f5
 @torch.no_grad()
 def images_and_reconstructions(model, survey, rows, batch=50):
     "Images and reconstructions in [0, 1]; the latter are clipped."
@@ -145,7 +145,7 @@ def draw_reconstructions(summary, _):
 
 sections['reconstructions'] = Section('Reconstructions', None, draw_reconstructions)
 
-# %% ../../nbs/show/71a_sections.ipynb #ec8f9472
+# %% ../../nbs/show/71a_sections.ipynb #04bf5bb4
 def draw_occupancy(summary, _):
     n = summary.occupancy.attrs['silhouettes_of']
     total = len(summary.catalogue)
@@ -159,7 +159,7 @@ def draw_occupancy(summary, _):
 
 sections['occupancy'] = Section('Numbers', None, draw_occupancy)
 
-# %% ../../nbs/show/71a_sections.ipynb #b8c89ca5
+# %% ../../nbs/show/71a_sections.ipynb #96a7f4e6
 def _health_paragraph(measured, k):
     totals = measured.totals.iloc[0]
     calibration = measured.calibration
@@ -176,7 +176,7 @@ def _leakage_item(leakage):
     return Figure('leakage', plot_leakage(leakage), 'Mutual information (nats) of the component with orientation and companions, less that of shuffled labels, whose scatter (two standard deviations) is grey. '
         f'Of up to {leakage.objects.max():,} galaxies; orientations are those of galaxies with an axis ratio below 0.8, and positions those of companions with at least 2% of the flux.')
 
-# %% ../../nbs/show/71a_sections.ipynb #b05db440
+# %% ../../nbs/show/71a_sections.ipynb #b8a38023
 def draw_health(summary, measured):
     yield Table('health', measured.totals)
     yield Table('leakage', measured.leakage)
@@ -190,7 +190,7 @@ def draw_health(summary, measured):
 
 sections['health'] = Section('Health of the components', parts.compute_health, draw_health)
 
-# %% ../../nbs/show/71a_sections.ipynb #f830e008
+# %% ../../nbs/show/71a_sections.ipynb #f2816e62
 _kind_columns = ['component', 'kind', 'objects', 'companion_share', 'crowded', 'direction', 'angle', 'mean_galaxy', 'recon_error', 'error_rank']
 
 def draw_kinds(summary, table):
@@ -215,7 +215,7 @@ def draw_second(summary, second, n=12):
 sections['kinds'] = Section('What sets the components apart', parts.compute_kinds, draw_kinds)
 sections['second'] = Section('What sets the components apart', parts.compute_second, draw_second)
 
-# %% ../../nbs/show/71a_sections.ipynb #6c98511b
+# %% ../../nbs/show/71a_sections.ipynb #f3e65914
 def draw_tour(summary, tour):
     stops = tour.stops
     route = ' → '.join(map(str, stops.component))
@@ -240,25 +240,25 @@ _destinations = dict(masked='its look-alike', random='a random galaxy', itself='
 def _median_and_range(table, columns):
     "Columns of quantiles as text: the median and the central two thirds."
     text = lambda low, median, high: f'{median:.2f} [{low:.2f}, {high:.2f}]' if np.isfinite(median) else '–'
-    return {name: [text(*quantiles) for quantiles in table[column].to_numpy()] for name,column in columns.items()}
+    return {name: [text(*quantiles) for quantiles in table[name].to_numpy()] for name in columns}
 
 def draw_deblending(summary, deblending):
     paths = deblending.paths
     many = deblending.many
     stacked = lambda values: np.stack(list(values))
-    fig = plot_deblending(stacked(path.images for path in paths), stacked(path.light.companion_share for path in paths), stacked(path.inputs for path in paths))
+    fig = plot_deblending(stacked(path.images for path in paths), stacked(path.photometry.companion_share for path in paths), stacked(path.inputs for path in paths))
     routes = '; '.join(' to '.join(map(str, path.ends.component)) for path in paths)
     yield Figure('deblending', fig, 'From a galaxy with a companion to the morphological galaxy that resembles it most where companions are masked. Both input images stand at the ends, and between them are images '
         f'decoded at equal steps on a straight line (component {routes}). The curve is the companion’s share of the flux.')
-    columns = dict(flux_removed='gone', flux_removed_in_place='place_gone', galaxy_change='galaxy_change')
-    shown = pd.DataFrame({'destination': [_destinations[name] for name in deblending.spread.index]} | _median_and_range(deblending.spread, columns))
+    columns = ['flux_removed', 'flux_removed_in_place', 'galaxy_change']
+    shown = pd.DataFrame({'destination': [_destinations[name] for name in deblending.quantiles.index]} | _median_and_range(deblending.quantiles, columns))
     yield Table('deblending', many, f'The same for {many.row.nunique()} galaxies: median and central two thirds. flux_removed: share of the companions’ flux that is no longer detected as a source; '
         'flux_removed_in_place: share removed from the companions’ pixels. galaxy_change: change of flux within the galaxy relative to its own flux. '
         'A random morphological galaxy, and the galaxy itself with its companion painted over, are given for comparison.', shown)
 
 sections['deblending'] = Section('The latent space', parts.compute_deblending, draw_deblending)
 
-# %% ../../nbs/show/71a_sections.ipynb #128f8c2f
+# %% ../../nbs/show/71a_sections.ipynb #23b88880
 def draw_alike(summary, table):
     queries = table.of.unique()
     n = table['rank'].max()
@@ -314,7 +314,7 @@ def draw_agree(summary, table):
 
 sections['agree'] = Section('Known classes', parts.compute_agree, draw_agree)
 
-# %% ../../nbs/show/71a_sections.ipynb #0604ea25
+# %% ../../nbs/show/71a_sections.ipynb #2ee490d0
 def _draw_crosstab(summary, column, name):
     classes = summary.known[column].dropna().rename(column)
     labels = pd.Series(summary.labels, name='component')[classes.index]
@@ -385,7 +385,7 @@ def _draw_component(summary, c):
     yield Figure(f'component-{c:02}-synthetic', plot_galaxies(synthetic, 6), 'Synthetic galaxies drawn from the component at temperature 1.')
     yield '</div>'
 
-# %% ../../nbs/show/71a_sections.ipynb #6e998eb5
+# %% ../../nbs/show/71a_sections.ipynb #91618cd0
 def draw_each(summary, _):
     for c in progress(range(summary.k), 'components'): yield from _draw_component(summary, c)
 
