@@ -15,14 +15,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from scipy.sparse.csgraph import connected_components
-from ..infer.catalogue import catalogue
 from ..tables import numbered
 from ..model.inference import open_model
+from ..infer.catalogue import catalogue
 from .components import choose_k,component_table,second_labels,split
 from ..core import AstrovaderError,BadModel,require,rng
 from ..data.gz2 import asked,classify,question_of,questions,read_gz2,satisfied
 from .health import health
-from .latent import deblend,deblend_many,similar,spread,tour,traversal
+from .latent import deblend,deblend_many,deblending_quantiles,similar,tour,traversal
 from .metrics import occupancy,responsibility_matrix
 from .outliers import outliers
 from ..model.diagnostics import bhattacharyya
@@ -59,6 +59,7 @@ def _best_kind(table):
     complete = lambda kind: all(f'{question_of[answer]}_{answer}_{kind}' in table for answer in answers)
     return next(filter(complete, ('debiased', 'weighted_fraction', 'fraction')), None)
 
+# %% ../../nbs/analysis/65_summary.ipynb #dd053340
 def votes_of(
     index:pd.DataFrame, # `Survey.index()`
 ) -> Votes: # `BadInput` where there are none
@@ -103,14 +104,15 @@ def _mean_share(table, question, column, members):
     total = weight @ members
     return np.divide((np.nan_to_num(share)*weight) @ members, total, out=np.full(len(total), np.nan), where=total>0)
 
-# %% ../../nbs/analysis/65_summary.ipynb #ff12f9c9
+# %% ../../nbs/analysis/65_summary.ipynb #bdf6662f
 def vote_shares(
     table:pd.DataFrame, # `Votes.table`
     labels, # (n,) the component of each object
     k:int, # K
 ) -> pd.DataFrame: # A row for each answer that has fractions, a column for each component
     "The share of the votes on its question that each answer received, in every component."
-    members, rows = np.eye(k)[np.asarray(labels)], {}
+    members = np.eye(k)[np.asarray(labels)]
+    rows = {}
     for question,answers in questions.items():
         for answer in answers:
             column = f'{question}_{answer}_fraction'
@@ -161,12 +163,14 @@ def _leakage_caution(leakage, above=1/30):
     listed = '; '.join(f'{_nuisances[row.name]} ({row.mi:.2f} nats, {row.of_entropy:.0%} of the entropy of the component)' for row in followed.itertuples(index=False))
     return [f'Components follow properties that are not the galaxy’s own: {listed}.'] if listed else []
 
-# %% ../../nbs/analysis/65_summary.ipynb #3a300e90
+# %% ../../nbs/analysis/65_summary.ipynb #d7fbc57e
 def health_cautions(
     measured, # As `health.health` makes it
 ) -> list: # Of sentences
     "Weaknesses of components in their health."
-    totals, calibration, cautions = measured.totals.iloc[0], measured.calibration, _leakage_caution(measured.leakage)
+    totals = measured.totals.iloc[0]
+    calibration = measured.calibration
+    cautions = _leakage_caution(measured.leakage)
     if totals.total_variation > .05:
         cautions.append(f'Mixture weights and shares of the objects differ by {totals.total_variation:.0%} in total: that fraction of a synthetic survey belongs to the wrong components.')
     if totals.between_share < .2:
@@ -198,7 +202,9 @@ def history_cautions(
     history:pd.DataFrame, # `history.csv` of a run
 ) -> list: # Of sentences
     "Weaknesses of the training in its history."
-    train, valid, cautions = history.train_rec, history.valid_rec, []
+    train = history.train_rec
+    valid = history.valid_rec
+    cautions = []
     if not (history[['train_rec', 'valid_rec']] > 0).all(axis=None): return cautions
     m = max(1, len(history)//10)
     last, before = train[-m:].mean(), train[-2*m:-m].mean()
@@ -236,11 +242,16 @@ class Summary:
         seed:int = 0, # For galaxies that are chosen or drawn at random
         device = None, # A GPU if there is one and None is given
     ):
-        self.run, self.survey, self.seed = run, survey, seed
-        self.model, self.history = open_model(run, device), read_history(run)
-        self.meta, self.k = self.model.meta, self.model.arch.n_components
+        self.run = run
+        self.survey = survey
+        self.seed = seed
+        self.model = open_model(run, device)
+        self.history = read_history(run)
+        self.meta = self.model.meta
+        self.k = self.model.arch.n_components
         self.keras = self.meta.get('keras') or {}
-        self.catalogue, self.index = catalogue(self.model, survey), survey.index()
+        self.catalogue = catalogue(self.model, survey)
+        self.index = survey.index()
         self.labels = self.catalogue.component.to_numpy()
         self.occupancy = occupancy(self.catalogue, self.model.mixture, seed=seed)
         self.responsibilities = responsibility_matrix(numbered(self.catalogue, 'p'), self.labels)
@@ -303,7 +314,7 @@ def _deblending_paths(summary, kinds, n):
     for c in largest:
         only_c = kinds.where((kinds != 'companion') | (kinds.index == c), 'corrupt')
         path, _ = _attempt(lambda: deblend(summary.model, summary.survey, summary.catalogue, only_c, device=summary.model.device))
-        if path and path.light.companion_share.notna().all(): yield path
+        if path and path.photometry.companion_share.notna().all(): yield path
 
 def compute_deblending(summary):
     "Paths that remove companions: a few to show, and statistics of many."
@@ -312,15 +323,14 @@ def compute_deblending(summary):
     many = deblend_many(summary.model, summary.survey, summary.catalogue, kinds, 30, paths_to, seed=summary.seed, device=summary.model.device)
     paths = list(_deblending_paths(summary, kinds, 3))
     require(paths, 'No galaxy of a companion component has a bright companion that its reconstruction shows as well.')
-    return SimpleNamespace(paths=paths, many=many, spread=spread(many))
+    return SimpleNamespace(paths=paths, many=many, quantiles=deblending_quantiles(many))
 
 # %% ../../nbs/analysis/65_summary.ipynb #1207e4eb
 def _agreement_row(summary, column):
     "The agreement of components with one column."
     table = agreement_table(summary.labels, summary.known[column], 300, summary.seed)
     row = dict(column=column, objects=table.attrs['n'], classes=len(table.attrs['classes']))
-    for measure,value in table.iterrows():
-        row |= {measure: value.value, f'{measure}_low': value.low, f'{measure}_high': value.high}
+    for measure,value in table.iterrows(): row |= {measure: value.value, f'{measure}_low': value.low, f'{measure}_high': value.high}
     return row
 
 def compute_agree(summary):

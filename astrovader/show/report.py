@@ -6,7 +6,7 @@
 __all__ = ['Page', 'render_sections', 'render_opening', 'report']
 
 # %% ../../nbs/show/72_report.ipynb #894432e4
-import base64,numpy as np,pandas as pd
+import base64,numpy as np
 from html import escape
 from pathlib import Path
 from ..core import require_seed,provenance,atomic_path,write_json
@@ -20,7 +20,9 @@ from .sections import Figure,Omission,Table,keras_value,sections
 class Page:
     "Items of sections as HTML, with their files in a folder."
     def __init__(self, folder):
-        self.folder, self.n_figures, self.reasons = Path(folder), 0, set()
+        self.folder = Path(folder)
+        self.n_figures = 0
+        self.reasons = set()
         for name in 'figures', 'tables': (self.folder/name).mkdir()
 
     def render(self, item) -> str:
@@ -34,7 +36,8 @@ class Page:
         self.n_figures += 1
         data = png(item.fig, item.dpi)
         (self.folder/f'figures/{item.name}.png').write_bytes(data)
-        alt, encoded = escape(item.caption.split('. ')[0]), base64.b64encode(data).decode()
+        alt = escape(item.caption.split('. ')[0])
+        encoded = base64.b64encode(data).decode()
         return f'<figure><img alt="{alt}" src="data:image/png;base64,{encoded}"><figcaption><b>Figure {self.n_figures}.</b> {item.caption}</figcaption></figure>'
 
     def table(self, item):
@@ -75,7 +78,8 @@ th{font-weight:600;border-bottom:1px solid #999}
 # %% ../../nbs/show/72_report.ipynb #ddda3216
 def render_sections(summary, page):
     "All sections as HTML."
-    pieces, title = [], None
+    pieces = []
+    title = None
     for section in sections.values():
         if section.title != title: pieces.append(f'<h2>{section.title}</h2>')
         title = section.title
@@ -94,11 +98,13 @@ def _finished(meta):
     software = ', '.join(f'{name} {escape(str(versions[name]))}' for name in ('astrovader', 'torch', 'fastai') if name in versions)
     return f'on {escape(str(meta["created"])[:10])}' + (f' by {software}' if software else '')
 
-# %% ../../nbs/show/72_report.ipynb #b06e1caa
+# %% ../../nbs/show/72_report.ipynb #57e06521
 def _origin(summary):
     "The origin of the weights, in a sentence or two."
-    meta, history = summary.meta, summary.history
-    finished, data = _finished(meta), meta.get('survey') or {}
+    meta = summary.meta
+    history = summary.history
+    finished = _finished(meta)
+    data = meta.get('survey') or {}
     if summary.keras: return f'was read from <b>{keras_value(summary, "file")}</b>{finished and f" {finished}"}.'
     text = 'was trained'
     if {'n_train', 'n_valid', 'source'} <= data.keys():
@@ -130,14 +136,15 @@ def _cautions_box(cautions):
 
 def render_opening(summary):
     "Title, description, key numbers and cautions."
-    table, occupancy = summary.catalogue, summary.occupancy
+    table = summary.catalogue
+    occupancy = summary.occupancy
     facts = {'galaxies': f'{len(table):,}', 'components': summary.k, 'mean top probability': f'{table.p_max.mean():.2f}',
         'mean reconstruction error': f'{table.recon_error.mean():.1f}', 'mean full silhouette': _weighted_mean(occupancy.silhouette, occupancy.objects),
         'mean simplified silhouette': _weighted_mean(occupancy.simplified, occupancy.objects)}
     boxes = ''.join(f'<div><b>{value}</b><span>{name}</span></div>' for name,value in facts.items())
     return f'<h1>{len(table):,} galaxies in {summary.k} components</h1>{_description(summary)}<div class="facts">{boxes}</div>{_cautions_box(all_cautions(summary))}'
 
-# %% ../../nbs/show/72_report.ipynb #6436325a
+# %% ../../nbs/show/72_report.ipynb #5c49bb1b
 def _page_html(summary, page):
     title = f'<title>{escape(Path(summary.run).name)}: {len(summary.catalogue):,} galaxies in {summary.k} components</title>'
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'

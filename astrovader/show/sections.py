@@ -9,29 +9,29 @@ __all__ = ['sections', 'Figure', 'Table', 'Omission', 'Section', 'probable', 'ba
            'file_names', 'draw_agree', 'draw_crosstabs', 'draw_counts', 'draw_ranking', 'draw_shares', 'draw_choice',
            'draw_each', 'draw_settings']
 
-# %% ../../nbs/show/71a_sections.ipynb #a0d72be5
+# %% ../../nbs/show/71a_sections.ipynb #03e2177a
 import re,numpy as np,pandas as pd,torch
-from dataclasses import asdict
-from dataclasses import dataclass
+from dataclasses import asdict,dataclass
 from html import escape
 from typing import Callable,NamedTuple
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure as MatplotlibFigure
-from ..core import AstrovaderError,progress,require,rng
+from ..core import AstrovaderError,progress,rng
 from ..data.cutouts import Flag
 from ..model.diagnostics import diagnostic_names
-from ..infer.catalogue import to_model
+from ..model.inference import to_model
 from ..infer.generate import draw,to_bytes
 from ..analysis.components import members
 from ..analysis.metrics import extremes
 from ..analysis import summary as parts
 from ..analysis.summary import zoo_cuts
 from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions
-from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_component_kinds,plot_diagnostics,plot_heat_map,plot_history
-from .statistics_plots import plot_leakage,plot_occupancy,plot_ranking,plot_responsibilities
+from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostics,plot_heat_map,plot_history
+from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
+from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
 
-# %% ../../nbs/show/71a_sections.ipynb #728126a4
+# %% ../../nbs/show/71a_sections.ipynb #dc0d3a36
 class Figure(NamedTuple):
     "A matplotlib figure with its file name and an HTML caption."
     name:str
@@ -50,7 +50,7 @@ class Omission(NamedTuple):
     "The reason why something is left out."
     reason:str
 
-# %% ../../nbs/show/71a_sections.ipynb #0fc19706
+# %% ../../nbs/show/71a_sections.ipynb #9499956a
 @dataclass(frozen=True)
 class Section:
     "A titled part of the report; adjacent sections with the same title share a heading."
@@ -72,10 +72,13 @@ class Section:
             if isinstance(item, Figure):
                 display(item.fig, HTML(f'<i>{item.caption}</i>'))
                 plt.close(item.fig)
-            elif isinstance(item, Table) and item.caption: display(item.frame if item.shown is None else item.shown, HTML(f'<i>{item.caption}</i>'))
+            elif isinstance(item, Table) and item.caption:
+                display(item.frame if item.shown is None else item.shown, HTML(f'<i>{item.caption}</i>'))
             elif not isinstance(item, Table): display(HTML(item if isinstance(item, str) else escape(item.reason)))
 
-# %% ../../nbs/show/71a_sections.ipynb #d5574fec
+sections = {} # From a name to a `Section`, in the order of the page
+
+# %% ../../nbs/show/71a_sections.ipynb #51884736
 def probable(summary, component, n):
     "Rows of the `n` most probable members of a component."
     return members(summary.catalogue, component, n, mixture=summary.model.mixture)
@@ -95,7 +98,9 @@ def draw_components(summary, _):
     links = ''.join(badge(c, summary.k, f'#c{c}') for c in range(summary.k))
     yield f'<p>Each component in detail:</p><nav>{links}</nav>'
 
-# %% ../../nbs/show/71a_sections.ipynb #8d24f77e
+sections['components'] = Section('The components', None, draw_components)
+
+# %% ../../nbs/show/71a_sections.ipynb #f988dc1b
 def keras_value(summary, name): return escape(str(summary.keras.get(name, 'not known')))
 
 def _without_history(summary):
@@ -115,7 +120,9 @@ def draw_training(summary, _):
         yield Figure('health-history', plot_diagnostics(history), 'Mixture diagnostics on about 2,000 training images, from the epoch at which the mixture is fitted. '
             'Above: total variation distance between mixture weights and shares of the objects, and the share of the variance of the latents that lies between components. Below: counts that should be zero.')
 
-# %% ../../nbs/show/71a_sections.ipynb #6ac952d7
+sections['training'] = Section('Training', None, draw_training)
+
+# %% ../../nbs/show/71a_sections.ipynb #6f4f96f5
 @torch.no_grad()
 def images_and_reconstructions(model, survey, rows, batch=50):
     "Images and reconstructions in [0, 1]; the latter are clipped."
@@ -124,7 +131,8 @@ def images_and_reconstructions(model, survey, rows, batch=50):
     return images/255, np.concatenate(recon).clip(0, 1)
 
 def draw_reconstructions(summary, _):
-    error, seed = summary.catalogue.recon_error.to_numpy(), summary.seed
+    error = summary.catalogue.recon_error.to_numpy()
+    seed = summary.seed
     drawn = np.sort(rng(seed, 'reconstructions').permutation(len(error))[:30])
     plot = lambda rows, **kwargs: plot_reconstructions(*images_and_reconstructions(summary.model, summary.survey, rows), texts=[f'{error[row]:.1f}' for row in rows], **kwargs)
     yield Figure('reconstructions', plot(drawn), f'{len(drawn)} galaxies drawn at random (seed {seed}): image, reconstruction from the mean of the latents, and residual. '
@@ -135,9 +143,12 @@ def draw_reconstructions(summary, _):
     yield Table('extremes', pd.DataFrame(dict(object_id=summary.catalogue.object_id[ends], component=summary.labels[ends], recon_error=error[ends])),
         'The galaxies with the lowest and the highest reconstruction errors.')
 
-# %% ../../nbs/show/71a_sections.ipynb #7ff3ee14
+sections['reconstructions'] = Section('Reconstructions', None, draw_reconstructions)
+
+# %% ../../nbs/show/71a_sections.ipynb #04bf5bb4
 def draw_occupancy(summary, _):
-    n, total = summary.occupancy.attrs['silhouettes_of'], len(summary.catalogue)
+    n = summary.occupancy.attrs['silhouettes_of']
+    total = len(summary.catalogue)
     sample = 'all objects' if n == total else f'{n:,} objects drawn at random, with its standard error'
     yield Figure('occupancy', plot_occupancy(summary.occupancy), 'Above: objects of each component, and the number expected from its mixture weight. '
         'Below: mean silhouettes, which approach 1 for objects deep inside their component and are negative for objects nearer to another.')
@@ -146,9 +157,12 @@ def draw_occupancy(summary, _):
     yield Figure('responsibilities', plot_responsibilities(summary.responsibilities), 'The responsibility matrix. Each row is the mean posterior of the objects with one label. The diagonal is 1 where '
         'components are distinct, and off-diagonal entries show which components are confused. Posteriors are exact and evaluated at the mean of the latents.')
 
-# %% ../../nbs/show/71a_sections.ipynb #5dcab102
+sections['occupancy'] = Section('Numbers', None, draw_occupancy)
+
+# %% ../../nbs/show/71a_sections.ipynb #96a7f4e6
 def _health_paragraph(measured, k):
-    totals, calibration = measured.totals.iloc[0], measured.calibration
+    totals = measured.totals.iloc[0]
+    calibration = measured.calibration
     pairs = {0: 'No pair of components overlaps', 1: 'One pair of components overlaps'}.get(totals.duplicates, f'{totals.duplicates:.0f} pairs of components overlap')
     text = (f'{pairs} enough to be one (Bhattacharyya coefficient above 0.9), and {totals.empties:.0f} of {k} components are empty. The total variation distance between mixture weights and shares of the objects is '
         f'{totals.total_variation:.1%}. Of the variance of the latents, {totals.between_share:.0%} lies between components; {totals.inactive:.0f} of {len(measured.latents)} latents are inactive.')
@@ -162,7 +176,7 @@ def _leakage_item(leakage):
     return Figure('leakage', plot_leakage(leakage), 'Mutual information (nats) of the component with orientation and companions, less that of shuffled labels, whose scatter (two standard deviations) is grey. '
         f'Of up to {leakage.objects.max():,} galaxies; orientations are those of galaxies with an axis ratio below 0.8, and positions those of companions with at least 2% of the flux.')
 
-# %% ../../nbs/show/71a_sections.ipynb #7230c6cc
+# %% ../../nbs/show/71a_sections.ipynb #b8a38023
 def draw_health(summary, measured):
     yield Table('health', measured.totals)
     yield Table('leakage', measured.leakage)
@@ -174,7 +188,9 @@ def draw_health(summary, measured):
     yield Table('latent-health', measured.latents, 'The variance of each latent over the survey, the share of it that lies between components, and its cost: the divergence in nats per image beyond that of the component. '
         'A latent is active where its variance exceeds 0.01.')
 
-# %% ../../nbs/show/71a_sections.ipynb #02ee1f80
+sections['health'] = Section('Health of the components', parts.compute_health, draw_health)
+
+# %% ../../nbs/show/71a_sections.ipynb #f2816e62
 _kind_columns = ['component', 'kind', 'objects', 'companion_share', 'crowded', 'direction', 'angle', 'mean_galaxy', 'recon_error', 'error_rank']
 
 def draw_kinds(summary, table):
@@ -189,12 +205,17 @@ def draw_kinds(summary, table):
 def draw_second(summary, second, n=12):
     drawn = pd.concat([rows.iloc[rng(summary.seed, 'second', c).permutation(len(rows))[:n]] for c,rows in second.groupby('second')])
     counts = second.second.value_counts().sort_index()
-    fig = plot_components(summary.survey.images(drawn.row.to_numpy()), drawn.second.to_numpy(), n, [f'{count:,}' for count in counts], summary.k, counts.index, drawn.component.to_numpy())
+    images = summary.survey.images(drawn.row.to_numpy())
+    names = [f'{count:,}' for count in counts]
+    fig = plot_components(images, drawn.second.to_numpy(), n, names, summary.k, counts.index, drawn.component.to_numpy())
     yield Table('second', second)
     yield Figure('second', fig, f'Second labels of the {len(second):,} galaxies in companion components. A row shows random galaxies whose most probable morphological component is the one at the left, '
         'with their number under it. The badge in the corner is the component that the galaxy belongs to.')
 
-# %% ../../nbs/show/71a_sections.ipynb #5e4e2803
+sections['kinds'] = Section('What sets the components apart', parts.compute_kinds, draw_kinds)
+sections['second'] = Section('What sets the components apart', parts.compute_second, draw_second)
+
+# %% ../../nbs/show/71a_sections.ipynb #f3e65914
 def draw_tour(summary, tour):
     stops = tour.stops
     route = ' → '.join(map(str, stops.component))
@@ -210,36 +231,45 @@ def draw_traversal(summary, traversal, n=20):
     yield Table('latents', traversal.table)
     yield Figure('latents', fig, f'Each latent from its minimum to its maximum over the survey, with the others at their means, in the order of the change of the image.{subset}')
 
+sections['tour'] = Section('The latent space', parts.compute_tour, draw_tour)
+sections['traversal'] = Section('The latent space', parts.compute_traversal, draw_traversal)
+
 # %% ../../nbs/show/71a_sections.ipynb #8ac39918
 _destinations = dict(masked='its look-alike', random='a random galaxy', itself='itself without the companion')
 
 def _median_and_range(table, columns):
     "Columns of quantiles as text: the median and the central two thirds."
     text = lambda low, median, high: f'{median:.2f} [{low:.2f}, {high:.2f}]' if np.isfinite(median) else '–'
-    return {name: [text(*quantiles) for quantiles in table[column].to_numpy()] for name,column in columns.items()}
+    return {name: [text(*quantiles) for quantiles in table[name].to_numpy()] for name in columns}
 
 def draw_deblending(summary, deblending):
-    paths, many = deblending.paths, deblending.many
+    paths = deblending.paths
+    many = deblending.many
     stacked = lambda values: np.stack(list(values))
-    fig = plot_deblending(stacked(path.images for path in paths), stacked(path.light.companion_share for path in paths), stacked(path.inputs for path in paths))
+    fig = plot_deblending(stacked(path.images for path in paths), stacked(path.photometry.companion_share for path in paths), stacked(path.inputs for path in paths))
     routes = '; '.join(' to '.join(map(str, path.ends.component)) for path in paths)
     yield Figure('deblending', fig, 'From a galaxy with a companion to the morphological galaxy that resembles it most where companions are masked. Both input images stand at the ends, and between them are images '
         f'decoded at equal steps on a straight line (component {routes}). The curve is the companion’s share of the flux.')
-    columns = dict(flux_removed='gone', flux_removed_in_place='place_gone', galaxy_change='galaxy_change')
-    shown = pd.DataFrame({'destination': [_destinations[name] for name in deblending.spread.index]} | _median_and_range(deblending.spread, columns))
+    columns = ['flux_removed', 'flux_removed_in_place', 'galaxy_change']
+    shown = pd.DataFrame({'destination': [_destinations[name] for name in deblending.quantiles.index]} | _median_and_range(deblending.quantiles, columns))
     yield Table('deblending', many, f'The same for {many.row.nunique()} galaxies: median and central two thirds. flux_removed: share of the companions’ flux that is no longer detected as a source; '
         'flux_removed_in_place: share removed from the companions’ pixels. galaxy_change: change of flux within the galaxy relative to its own flux. '
         'A random morphological galaxy, and the galaxy itself with its companion painted over, are given for comparison.', shown)
 
-# %% ../../nbs/show/71a_sections.ipynb #99118739
+sections['deblending'] = Section('The latent space', parts.compute_deblending, draw_deblending)
+
+# %% ../../nbs/show/71a_sections.ipynb #23b88880
 def draw_alike(summary, table):
-    queries, n = table.of.unique(), table['rank'].max()
+    queries = table.of.unique()
+    n = table['rank'].max()
     neighbours = summary.survey.images(table.row.to_numpy()).reshape(len(queries), n, *summary.survey.shape)
     texts = table.distance.map('{:.1f}'.format).to_numpy().reshape(len(queries), n)
     yield Table('alike', table.drop(columns=['of', 'row']).assign(query=summary.catalogue.object_id.to_numpy()[table.of]))
     yield Figure('alike', plot_galaxy_rows(neighbours, summary.survey.images(queries), [str(c) for c in summary.labels[queries]], texts),
         f'Galaxies drawn at random (seed {summary.seed}) with the number of their component, and the {n} nearest to each in the latent space. The number above a galaxy is its distance '
         'in standard deviations within components (Mahalanobis distance, covariance pooled over components).')
+
+sections['alike'] = Section('Look-alikes and outliers', parts.compute_alike, draw_alike)
 
 # %% ../../nbs/show/71a_sections.ipynb #163edc30
 def _overflow_sentence(odd, rows):
@@ -261,17 +291,17 @@ def draw_odd(summary, odd, n=24):
         'Below: galaxies with the largest squared reconstruction error, which is the number. Artifacts and unusual galaxies rank high, and so do very large and very bright ones. '
         f'{both} galaxies are among the first {len(first["error_rank"])} by both scores.{_overflow_sentence(odd, rows)}')
 
+sections['odd'] = Section('Look-alikes and outliers', parts.compute_odd, draw_odd)
+
 # %% ../../nbs/show/71a_sections.ipynb #b0789f5b
 def file_names(columns):
     "A file name for each column, numbered where two would be the same."
     names = {}
     for column in columns:
         base = re.sub('[^A-Za-z0-9]+', '-', column)
-        taken, name, i = {used.lower() for used in names.values()}, base, 1
-        while name.lower() in taken:
-            i += 1
-            name = f'{base}-{i}'
-        names[column] = name
+        taken = {used.lower() for used in names.values()}
+        numbered = (f'{base}-{i}' for i in range(2, len(names)+3))
+        names[column] = next(name for name in (base, *numbered) if name.lower() not in taken)
     return names
 
 def draw_agree(summary, table):
@@ -282,7 +312,9 @@ def draw_agree(summary, table):
         '(ami is 0 for chance, and both are 1 for identical partitions). purity: share of the objects in the majority class of their component. balanced_accuracy and kappa: recall of the majority vote averaged over classes, '
         'and its accuracy beyond chance.', table[['column', 'objects', 'classes']].assign(**{name: interval(name) for name in measures}))
 
-# %% ../../nbs/show/71a_sections.ipynb #07ae7f98
+sections['agree'] = Section('Known classes', parts.compute_agree, draw_agree)
+
+# %% ../../nbs/show/71a_sections.ipynb #2ee490d0
 def _draw_crosstab(summary, column, name):
     classes = summary.known[column].dropna().rename(column)
     labels = pd.Series(summary.labels, name='component')[classes.index]
@@ -294,6 +326,8 @@ def _draw_crosstab(summary, column, name):
 def draw_crosstabs(summary, _):
     shown = [name for name,classes in summary.known.items() if name not in zoo_cuts and not set(classes.dropna().str.lower()) <= {'true', 'false'}]
     for column,name in file_names(shown).items(): yield from _draw_crosstab(summary, column, name)
+
+sections['crosstabs'] = Section('Known classes', None, draw_crosstabs)
 
 # %% ../../nbs/show/71a_sections.ipynb #d75798c9
 _cut_texts = {'smooth or featured': 'above 0.430', 'edge-on or not': 'above 0.715, for galaxies with features above 0.430'}
@@ -317,6 +351,10 @@ def draw_ranking(summary, ranking):
 def draw_shares(summary, shares):
     yield Figure('votes', plot_heat_map(shares.rename_axis(columns='component'), 'share of votes'), 'Galaxy Zoo 2 votes in each component: the share of all votes on a question that each answer received.')
 
+sections['counts'] = Section('Known classes', parts.compute_counts, draw_counts)
+sections['ranking'] = Section('Known classes', parts.compute_ranking, draw_ranking)
+sections['shares'] = Section('Known classes', parts.compute_shares, draw_shares)
+
 # %% ../../nbs/show/71a_sections.ipynb #a0f1c81d
 def draw_choice(summary, fits):
     yield Table('choice-of-k', pd.concat(fits, names=['batch', None]).reset_index(level=0))
@@ -324,9 +362,12 @@ def draw_choice(summary, fits):
         f'The number of components with more than 1% of the weight in Bayesian mixtures of random batches of embeddings. Fits that had not converged are pale, and the dotted line marks the {summary.k} of this model. '
         'Distinct groups give the same number for every batch size. If the number grows with the batch, the embeddings form a continuum and the number of components is a choice.')
 
+sections['choice'] = Section('How many components', parts.compute_choice, draw_choice)
+
 # %% ../../nbs/show/71a_sections.ipynb #d057c83f
 def _component_sentence(summary, c, has_members):
-    row, kinds = summary.occupancy.iloc[c], summary.parts.get('kinds')
+    row = summary.occupancy.iloc[c]
+    kinds = summary.parts.get('kinds')
     kind = '' if kinds is None else f'{kinds.kind[c].capitalize()}; '
     text = f'{kind}{row.objects:,.0f} galaxies ({row.share:.1%}), mixture weight {row.weight:.1%}'
     if has_members: text += f', mean top probability {row.p_max:.2f}'
@@ -344,7 +385,7 @@ def _draw_component(summary, c):
     yield Figure(f'component-{c:02}-synthetic', plot_galaxies(synthetic, 6), 'Synthetic galaxies drawn from the component at temperature 1.')
     yield '</div>'
 
-# %% ../../nbs/show/71a_sections.ipynb #d4091696
+# %% ../../nbs/show/71a_sections.ipynb #91618cd0
 def draw_each(summary, _):
     for c in progress(range(summary.k), 'components'): yield from _draw_component(summary, c)
 
@@ -353,25 +394,5 @@ def draw_settings(summary, _):
     lines = '\n'.join(f'{name} = {value}' for group in groups for name,value in group.items())
     yield f'<details><summary>Every setting of the model, the versions of the software, and the packing of the survey</summary><pre>{escape(lines)}</pre></details>'
 
-# %% ../../nbs/show/71a_sections.ipynb #c48842e8
-sections = dict(
-    components=Section('The components', None, draw_components),
-    training=Section('Training', None, draw_training),
-    reconstructions=Section('Reconstructions', None, draw_reconstructions),
-    occupancy=Section('Numbers', None, draw_occupancy),
-    health=Section('Health of the components', parts.compute_health, draw_health),
-    kinds=Section('What sets the components apart', parts.compute_kinds, draw_kinds),
-    second=Section('What sets the components apart', parts.compute_second, draw_second),
-    tour=Section('The latent space', parts.compute_tour, draw_tour),
-    traversal=Section('The latent space', parts.compute_traversal, draw_traversal),
-    deblending=Section('The latent space', parts.compute_deblending, draw_deblending),
-    alike=Section('Look-alikes and outliers', parts.compute_alike, draw_alike),
-    odd=Section('Look-alikes and outliers', parts.compute_odd, draw_odd),
-    agree=Section('Known classes', parts.compute_agree, draw_agree),
-    crosstabs=Section('Known classes', None, draw_crosstabs),
-    counts=Section('Known classes', parts.compute_counts, draw_counts),
-    ranking=Section('Known classes', parts.compute_ranking, draw_ranking),
-    shares=Section('Known classes', parts.compute_shares, draw_shares),
-    choice=Section('How many components', parts.compute_choice, draw_choice),
-    each=Section('Each component', None, draw_each),
-    settings=Section('Settings', None, draw_settings))
+sections['each'] = Section('Each component', None, draw_each)
+sections['settings'] = Section('Settings', None, draw_settings)
