@@ -41,7 +41,7 @@ from astrovader.model.vade import VaDE
 small, best = presets['small'], presets['morphology']
 
 # What its authors ran, but for the size of images and networks, and the number of epochs
-_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, split_merge=0., refit_weights=False)
+_published = dict(upsample='corners', prior='raw_mixture', scaling='minmax', schedule='published', keep_adam=False, always_draw=True, split_merge=0., refit_weights=False)
 _short = dict(epochs_alpha=12, epochs_anneal=4, epochs_static=2, n_periods=1)
 _squares = dict(reconstruction='squared_error', alpha=small.alpha, mixture_weight=small.mixture_weight, output=small.arch.output)
 

@@ -189,7 +189,8 @@ def _digest(chunks): return hashlib.sha256(b'\0'.join(chunks)).hexdigest()[:16]
 
 def model_digest(model) -> str: # 16 hexadecimal digits
     "A fingerprint of the architecture and the weights of a model."
-    chunks = [repr(model.arch).encode()]
+    arch = repr(model.arch).replace("prior='mixture'", 'raw_mixture=False').replace("prior='raw_mixture'", 'raw_mixture=True') # as version 0.1 wrote it
+    chunks = [arch.encode()]
     for name,weights in sorted(model.state_dict().items()): chunks += [name.encode(), weights.float().cpu().numpy().tobytes()]
     return _digest(chunks)
 

@@ -165,7 +165,7 @@ def load_keras(
     "The model in a Keras file."
     arch, arrays = read_keras(file)
     theta, means, variances = (arrays[f'latentGMM_Layer/{name}:0'] for name in ('theta_p', 'u_p', 'lambda_p'))
-    arch = replace(arch, raw_mixture=bool(variances.min() < 1e-3))
+    arch = replace(arch, prior='raw_mixture' if variances.min() < 1e-3 else 'mixture')
     side = arch.size >> len(arch.encoder_filters)
     model = VaDE(arch, authors_packing(arch)).eval().requires_grad_(False)
     for name,layer in _layers(model).items():

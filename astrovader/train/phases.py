@@ -9,29 +9,20 @@ __all__ = ['former_names', 'choices', 'presets', 'current_names', 'Preset', 'wit
 # %% ../../nbs/train/40_phases.ipynb #6a101e14
 import math,numpy as np
 from dataclasses import dataclass,field,fields,replace
-from functools import wraps
 from ..core import require
 from ..model.losses import get_reconstruction,reconstructions,require_suited
 from ..model.mixture import scalings
-from ..model.networks import Architecture
+from ..model.networks import Architecture,current_fields,takes_former_fields
 
 # %% ../../nbs/train/40_phases.ipynb #42358d4d
 former_names = dict(mend='split_merge', settle='refit_weights')
 
 def current_names(changes:dict) -> dict:
     "The fields of a preset under their current names."
-    return {former_names.get(name, name): value for name,value in changes.items()}
-
-def _accept_former_names(cls):
-    "Let the fields of a class be given by their former names, too."
-    init = cls.__init__
-    @wraps(init)
-    def __init__(self, *args, **kwargs): init(self, *args, **current_names(kwargs))
-    cls.__init__ = __init__
-    return cls
+    return {former_names.get(name, name): value for name,value in current_fields(changes).items()}
 
 # %% ../../nbs/train/40_phases.ipynb #112626b5
-@_accept_former_names
+@takes_former_fields(current_names)
 @dataclass(frozen=True)
 class Preset:
     "All choices of a training; sizes and values are the paper's."
@@ -178,7 +169,7 @@ def decodes_draw(
 
 # %% ../../nbs/train/40_phases.ipynb #982f5456
 _small = Architecture(size=64, encoder_filters=(16, 32, 16), decoder_filters=(16, 32, 16))
-_published = dict(upsample='corners', raw_mixture=True, scaling='minmax', schedule='published', keep_adam=False, always_draw=True, split_merge=0., refit_weights=False)
+_published = dict(upsample='corners', prior='raw_mixture', scaling='minmax', schedule='published', keep_adam=False, always_draw=True, split_merge=0., refit_weights=False)
 presets = dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=True),
     small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
