@@ -19,7 +19,7 @@ def has(t, flag): return (t['flags'].to_numpy() & int(flag)) > 0
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    "80 simulated galaxies as colour PNG, and files with nothing in their middle or nothing at all."
+    "80 simulated galaxies as colour PNG, and files without a galaxy or without any pixels."
     d = tmp_path_factory.mktemp('sky')
     for i,x in enumerate(stretch(render(galaxies(80, 64, seed=2, artifacts=0), 64, 3))): Image.fromarray(x.transpose(1, 2, 0)).save(d/f'g{i:02d}.png')
     r = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     (d/'z_truncated.png').write_bytes((d/'g00.png').read_bytes()[:500])
     return d
 
-def test_what_packing_writes(folder, tmp_path):
+def test_packing_writes_measurements_and_flags(folder, tmp_path):
     s = astrovader_pack(folder, tmp_path/'out', size=32, framing='canonical', bands='rgb', radii=4., n_workers=0)
     t = s.index().set_index('object_id')
     assert s.shape == (3, 32, 32) and s.packing['radii'] == 4 and s.packing['stretch'] == Stretch.galaxy().to_dict()
@@ -41,7 +41,7 @@ def test_what_packing_writes(folder, tmp_path):
     assert has(kept, Flag.FALLBACK).mean() < .05 and kept.axis_ratio.dropna().between(.05, 1).all() and kept.orientation.dropna().between(0, 180).all()
     assert ((kept.axis_ratio > .9) == has(kept, Flag.ROUND)).all() and (kept.companion_x.notna() == (kept.companion_flux > 0)).all()
 
-def test_workers_change_nothing_and_broken_surveys_are_told(folder, tmp_path):
+def test_workers_change_nothing_and_unlike_surveys_are_refused(folder, tmp_path):
     one,two = (pack(folder, tmp_path/str(n), 24, 'canonical', n_workers=n, shard_rows=40) for n in (0, 2))
     assert np.array_equal(one.images(slice(None)), two.images(slice(None)))
     pd.testing.assert_frame_equal(one.index(), two.index())
@@ -52,7 +52,7 @@ def test_workers_change_nothing_and_broken_surveys_are_told(folder, tmp_path):
         with pytest.raises(BadInput, match=text): pack(folder, tmp_path/'bad', n_workers=0, **bad)
     assert not (tmp_path/'bad').exists()
 
-def test_a_survey_packed_before_there_was_a_frame_of_its_own(folder, tmp_path):
+def test_a_survey_packed_before_canonical_framing_existed(folder, tmp_path):
     "Records of four columns, and packings without radii, as earlier versions wrote them."
     from astrovader.core import read_json,write_json
     from astrovader.data import survey

@@ -34,7 +34,7 @@ def test_flux_and_moments(both, kind):
 def worst(a, g): return (abs(a-g).max((1, 2))/g.max((1, 2))).max()
 
 def test_pixels(both):
-    "Within 8 % of the image's peak: our points of light are shared among grid points, which shows where the seeing is a pixel wide."
+    "Within 8 % of the image's peak: point sources are distributed over grid points, which matters if the seeing is only a pixel wide."
     assert worst(*both[1:]) < .08
 
 def test_pixels_without_points(both):
