@@ -9,7 +9,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_module_of = dict(Survey='data.survey', pack='data.survey', pack_arrays='data.survey', sky='data.synth', VaDE='model.vade', vade_learner='train.learner',
+_module_of = dict(Survey='data.survey', pack='data.pack', pack_arrays='data.pack', sky='data.synth', VaDE='model.vade', vade_learner='train.learner',
     open_model='model.inference', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
 __all__ = list(_module_of)
 
@@ -19,10 +19,16 @@ def __getattr__(name):
 
 def __dir__(): return sorted({*globals(), *__all__})
 
+# Modules of version 0.1, and those that took some of their names
+_divided = dict(survey=['data.pack'], catalogue=['model.inference', 'infer.cluster'], learner=['train.checkpoint', 'model.inference'])
+
 class _FlatName(ModuleType):
     "The name that a module had in version 0.1, such as `astrovader.vade` for `astrovader.model.vade`; called, it is the function of its own name."
     def __getattr__(self, name):
         if '_module' not in vars(self): raise AttributeError(name)
+        if not hasattr(self._module, name):
+            for place in _divided.get(self.__name__.rpartition('.')[2], []):
+                if hasattr(module := import_module(f'{__name__}.{place}'), name): return getattr(module, name)
         return getattr(self._module, name)
 
     def __dir__(self): return dir(self._module)

@@ -5,13 +5,14 @@ from fastai.callback.core import Callback
 from pathlib import Path
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from astrovader.infer.catalogue import catalogue,numbered
+from astrovader.infer.catalogue import catalogue
+from astrovader.tables import numbered
 from astrovader.core import provenance,write_json
 from astrovader.train.learner import vade_learner
 from astrovader.analysis.metrics import agreement,clustering_accuracy
 from astrovader.model.networks import Architecture
 from astrovader.train.phases import Preset,presets,with_changes
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
 # s3VDC's recipe, shortened: 10 epochs of the first phase where it has about 180, and one ramp where it has many

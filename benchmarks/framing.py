@@ -6,10 +6,10 @@ import numpy as np,pandas as pd
 from zipfile import ZipFile
 from PIL import Image
 from common import finish,parser
-from astrovader.data.canonical import fit_shape
 from astrovader.data.cutouts import Flag,Stretch,decode,to_grey
 from astrovader.data.framing import Recipe
 from astrovader.data.segment import find_sources
+from astrovader.data.shape import Cutout,fit_shape
 from astrovader.data.synth import sky
 
 def jpegs(src, n, size):
@@ -25,10 +25,7 @@ def jpegs(src, n, size):
 
 def shapes(xs):
     "The part of canonical framing that finds the galaxy and measures it, without making its frame."
-    for x in xs:
-        g = to_grey(x)[0]
-        f = find_sources(g)
-        fit_shape(g-f.sky, f.labels == 1, f.labels > 1, f.noise, f.at[:,:0])
+    for x in xs: fit_shape(Cutout.from_pixels(x, stretched=True))
 
 def stages(files, size):
     "Name to function, each over all the images."

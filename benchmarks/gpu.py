@@ -1,4 +1,4 @@
-"One GPU: what encoding, generating and training reach, as shares of the device's measured ceilings; and a timed stretch of the paper's schedule with the survey on the device, extrapolated to its 350 epochs. Everything goes the way that a user's work goes. Runs on a CPU at toy sizes."
+"Speed of one GPU in encoding, generation and training, as a share of the device's measured ceilings; and the time of the paper's 350 epochs, extrapolated from some epochs of each phase. All of it calls the functions that users call. Runs on a CPU at toy sizes."
 import resource,tempfile,time,torch
 import numpy as np,pandas as pd
 from fastai.callback.core import Callback
@@ -9,30 +9,30 @@ from astrovader.model.device import at_precision
 from astrovader.infer.generate import generate
 from astrovader.train.learner import vade_learner
 from astrovader.train.phases import get_preset,plan
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from common import alternate,ceiling,finish,flops,parser,rates,wait,working_dtype
 
 def survey_of(d, n, size):
-    "A survey of `n` images: some simulated galaxies, over and over."
+    "A survey of `n` images, in which up to 500 simulated galaxies repeat."
     xs = sky(min(n, 500), size)[0]
     return pack_arrays((xs[np.arange(i, min(i+2000, n))%len(xs)] for i in range(0, n, 2000)), Path(d)/'survey')
 
 # Encoding and generating
 
 def compiled(model):
-    "The same model, with its networks through torch.compile."
+    "The same model, with its networks compiled by torch.compile."
     model = at_precision(model, model.bf16)
-    def way(net):
-        f = torch.compile(net)
+    def compiled_net(net):
+        function = torch.compile(net)
         def run(x):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bf16): return f(x)
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bf16): return function(x)
         return run
-    model.fused = {o: way(o) for o in (model.encoder, model.decoder)}
+    model.fused = {net: compiled_net(net) for net in (model.encoder, model.decoder)}
     return model
 
 def inference(model, survey, a):
-    "A table of images a second: networks alone with all on the device, and whole, from survey to table and from the draw to bytes on the host."
+    "A table of images per second: of the networks alone, with all data on the device; of a whole catalogue; and of generation with the bytes on the host."
     n,bf16 = min(a.n_inference, len(survey)),get_preset(a.preset).bf16
     model = at_precision(model.to(a.device).eval(), bf16, n)
     models = {'': model} | ({', compiled': compiled(model)} if a.compile else {})
@@ -50,7 +50,7 @@ def inference(model, survey, a):
 # Training
 
 class Early(Callback):
-    "Notes when an epoch begins, before anything is done in it."
+    "Records when each epoch begins, before the other callbacks."
     order = 14
     def __init__(self, device): self.device,self.at = device,[]
     def now(self):
@@ -60,7 +60,7 @@ class Early(Callback):
     def after_fit(self): self.now()
 
 class Late(Early):
-    "Notes when the mixture's turn is over, and how long every so many batches of the training take the device."
+    "Records when the initialisation of the mixture is over, and the device's time for every `every` training batches."
     order = 16
     def __init__(self, device, every): self.device,self.every,self.at,self.marks = device,every,[],[]
     def mark(self):
@@ -74,13 +74,13 @@ class Late(Early):
         if self.training and (self.iter+1)%self.every == 0: self.marks[-1].append(self.mark())
 
     def seconds(self):
-        "Of each epoch: the seconds of every so many batches."
+        "The seconds of each group of batches, by epoch."
         def between(a, b): return b-a if isinstance(a, float) else a.elapsed_time(b)/1e3
         wait(self.device)
         return [[between(a, b) for a,b in zip(o, o[1:])] for o in self.marks]
 
 def stretch(survey, a, d):
-    "Some epochs of every phase, as a user trains: the seconds of each, those of the mixture's initialisation, and images a second in training steps."
+    "Train some epochs of every phase; returns the model, the seconds of each epoch, those of the mixture's initialisation, and images per second in training steps."
     torch.manual_seed(a.seed)
     p = dict(epochs_alpha=a.epochs, epochs_anneal=a.epochs, epochs_static=a.epochs, n_periods=1)
     learn = vade_learner(survey, a.preset, Path(d)/'run', a.seed, a.device, **p)
@@ -97,7 +97,7 @@ def stretch(survey, a, d):
     return learn.model,t,dict(init_s=init, images=len(data), batches=len(learn.dls.train), on_device=data.held is not None), train
 
 def extrapolate(t, found, a):
-    "Seconds of the preset's whole schedule with the paper's images, and the sum that it is."
+    "Seconds of the preset's whole schedule with the paper's number of images; prints the sum."
     scale,preset = a.n_paper/found['images'],get_preset(a.preset)
     n = pd.Series([o.epochs for o in plan(preset)], [o.name for o in plan(preset)]).groupby(level=0, sort=False).sum()
     s = t[1:].groupby('phase', sort=False).seconds.median() # without the first epoch, which warms up
@@ -109,12 +109,12 @@ def extrapolate(t, found, a):
 # The table
 
 def peak(device):
-    "The most memory that was taken, in GB: of the device, or of this process."
+    "The largest memory use in GB, of the device or of this process."
     if torch.device(device).type == 'cuda': return torch.cuda.max_memory_allocated(device)/1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6
 
 def profiled(learn, path):
-    "What a few training steps spend the device's time on, as a table in a file."
+    "Write a table of the operations in a few training steps by their time."
     from torch.profiler import ProfilerActivity,profile
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA]*torch.cuda.is_available()
     with profile(activities=kinds) as prof: learn.fit(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from astrovader.train.learner import vade_learner
 from astrovader.data.loaders import SurveyLoader,SurveyRows,prefetch
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from common import alternate,finish,parser,rates
 

@@ -31,10 +31,11 @@ from astrovader.analysis.health import calibration,leakage,measure
 from astrovader.train.learner import begin
 from astrovader.data.loaders import random_flips,to_float
 from astrovader.analysis.metrics import agreement,mean_silhouettes
-from astrovader.model.diagnostics import overlap_of,total_variation
+from astrovader.model.diagnostics import total_variation
+from astrovader.model.mixture import overlap_of
 from astrovader.train.phases import Preset,n_epochs,presets,with_changes
 from astrovader.show.image_plots import montage
-from astrovader.data.survey import pack
+from astrovader.data.pack import pack
 from astrovader.model.vade import VaDE
 
 small, best = presets['small'], presets['morphology']

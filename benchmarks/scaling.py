@@ -14,7 +14,7 @@ from astrovader.train.learner import KeepHistory,vade_learner
 from astrovader.analysis.metrics import agreement,silhouette,silhouette_sample,simplified_silhouette
 from astrovader.model.mixture import fit_mixture
 from astrovader.model.process_group import launch
-from astrovader.data.survey import pack,pack_arrays
+from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.synth import sky
 from common import alternate,cores,finish,parser
 from survey import loop,write_folder
@@ -50,9 +50,7 @@ def epoch(d, n, k, j):
             opt.zero_grad()
         with torch.no_grad():
             for _ in range(len(learn.dls.valid)): learn.loss_func(learn.model.eval()(valid), valid)
-    def ours():
-        learn.first_epoch = 0
-        learn.fit(1, lr=1e-4, cbs=KeepHistory(learn.preset))
+    def ours(): learn.fit(1, lr=1e-4, cbs=KeepHistory())
     return ours, 'the same steps in a bare loop, on one batch', plain
 
 def through(d, n, k, j):

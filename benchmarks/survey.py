@@ -5,7 +5,8 @@ from pathlib import Path
 from PIL import Image
 from astrovader.core import provenance,read_json,write_json
 from astrovader.data.sources import find_images
-from astrovader.data.survey import Survey,_header,pack,pack_arrays
+from astrovader.data.survey import Survey,npy_header
+from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.synth import sky
 
 def timed(f):
@@ -38,7 +39,7 @@ def sparse(d, n, size, rows=8192):
     parts = [min(rows, n-i) for i in range(0, n, rows)]
     for i,o in enumerate(parts):
         with open(s.path/f'shard-{i:05d}.npy', 'wb') as f:
-            f.write(_header((o, 1, size, size)))
+            f.write(npy_header((o, 1, size, size)))
             f.truncate(f.announce() + o*size*size)
     r,k = np.random.default_rng(0),np.arange(n)
     own = dict(object_id=(587722981736120000+k).astype(str), file=[f'{i%1000}/{i}.jpg' for i in k], shard=k//rows, row=k%rows, flags=0, n_nan=0)

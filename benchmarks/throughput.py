@@ -1,4 +1,4 @@
-"Encoding, generating and training steps on this processor, in images a second: astrovader in bfloat16, the same networks in plain torch, and plain Keras models of the same architecture at float32 and mixed_bfloat16, in turn in one run; and as shares of the processor's measured ceiling."
+"Images per second in encoding, generation and training on this processor: astrovader in bfloat16, the same networks in plain torch, and plain Keras models of the same architecture in float32 and mixed_bfloat16, measured in turn in one run; also as shares of the processor's measured ceiling."
 import json,os,subprocess,sys,time
 import pandas as pd,torch
 from pathlib import Path
@@ -33,7 +33,7 @@ def has_keras(python): return subprocess.run([python, '-c', 'import importlib.ut
 # Ours
 
 class Torch:
-    "A `VaDE` that computes in one way: 'float32', 'autocast' for bfloat16 as torch does it, or 'astrovader' for bfloat16 as we do."
+    "A `VaDE` at one precision: 'float32', 'autocast' for bfloat16 by torch's autocast, or 'astrovader' for bfloat16 by `FusedCPUNet`."
     def __init__(self, arch, how, batch, train_batch):
         torch.manual_seed(0)
         model,how = VaDE(arch).to(memory_format=torch.channels_last),(how != 'float32', 10**9*(how == 'astrovader'))
@@ -55,7 +55,7 @@ class Torch:
             return time.perf_counter()-t
 
 def measure(preset, a, top):
-    "Rows of one preset: everyone once in every round."
+    "Rows of one preset; each implementation runs once in every round."
     arch = get_preset(preset).arch
     scale = 1 if arch.size >= 128 else 8
     batch,train_batch,work = a.batch*scale,a.train_batch*scale,flops(arch)

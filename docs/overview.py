@@ -2,7 +2,8 @@
 import sys
 import matplotlib.pyplot as plt,numpy as np
 from pathlib import Path
-from astrovader.infer.catalogue import catalogue,open_model,to_model
+from astrovader.infer.catalogue import catalogue
+from astrovader.model.inference import open_model,to_model
 from astrovader.infer.generate import generate
 from astrovader.show.image_plots import montage,palette
 from astrovader.data.survey import Survey

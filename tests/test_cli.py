@@ -2,10 +2,11 @@
 import os,re,runpy,shutil,signal,subprocess,sys
 from pathlib import Path
 import h5py,numpy as np,pandas as pd,pytest
-from astrovader.infer.catalogue import read_table
+from astrovader.tables import read_table
 from astrovader.share.keras import layout
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
 commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export'
@@ -133,8 +134,8 @@ def test_imported_weights_are_a_run(place, here, tmp_path):
     assert code == 0, err
     page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
     assert 'they come from <b>weights.h5</b>' in page and 'no history.csv' not in page
-    for line,why in ((('catalogue', tmp_path/'run', 'survey', tmp_path/'d.csv'), 'packed with grey mean'), (('train', 'survey', tmp_path/'run'), 'something else already'),
-        (('train', 'survey', tmp_path/'run', '--resume'), 'something else already'), (('import-keras', 'weights.h5', tmp_path/'run'), 'something else already')):
+    for line,why in ((('catalogue', tmp_path/'run', 'survey', tmp_path/'d.csv'), 'packed with grey mean'), (('train', 'survey', tmp_path/'run'), 'something else'),
+        (('train', 'survey', tmp_path/'run', '--resume'), 'something else'), (('import-keras', 'weights.h5', tmp_path/'run'), 'something else')):
         code,_,err = here(*line)
         assert is_one_line(code, err, why), err
 
@@ -173,8 +174,8 @@ import-keras sky out -> sky is a folder
 import-keras sky/sim-000000.png out -> sim-000000.png is not an HDF5 file
 import-keras cut.h5 out -> cut.h5 is damaged
 import-keras foreign.h5 out -> no layers Conv1
-import-keras weights.h5 run -> something else already
-import-keras weights.h5 sky/sim-000000.png -> something else already
+import-keras weights.h5 run -> something else
+import-keras weights.h5 sky/sim-000000.png -> something else
 import-keras weights.h5 sky/sim-000000.png/out -> cannot be written
 export nowhere out -> nowhere has no trained model
 export survey out -> survey has no trained model

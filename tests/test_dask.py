@@ -1,102 +1,110 @@
-"Catalogues on a real Dask cluster of processes: killed workers, interruptions, and what cannot be done."
+"Catalogues on a real Dask cluster of processes: killed workers, interruptions, and refused requests."
 import os,signal,threading,time
 from concurrent.futures import CancelledError
 import numpy as np,pandas as pd,pytest,torch
 from distributed import Client,KilledWorker,LocalCluster
-from astrovader.infer import catalogue as cat
+from astrovader import Survey,catalogue,pack_arrays
 from astrovader.core import AstrovaderError,BadInput,BadSurvey
-from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
 from astrovader.data.synth import sky
-from astrovader.tables import read_table
+from astrovader.infer import cluster
+from astrovader.infer.cluster import catalogue_on_dask
+from astrovader.model import inference
+from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE
+from astrovader.tables import read_table
 
-n,rows = 1500,50
+n_galaxies,part_rows = 1500,50
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    "A survey of noise, the run of a model that was not trained, and its catalogue"
-    d = tmp_path_factory.mktemp('dask')
-    ids = pd.DataFrame(dict(object_id=[f'星 {i}' for i in range(n)]))
-    survey = pack_arrays(np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8), d/'survey', ids, shard_rows=400)
+    "A survey of noise, the run of an untrained model, and its catalogue in one file"
+    folder = tmp_path_factory.mktemp('dask')
+    ids = pd.DataFrame(dict(object_id=[f'星 {i}' for i in range(n_galaxies)]))
+    noise = np.random.default_rng(0).integers(0, 256, (n_galaxies, 16, 16), dtype=np.uint8)
+    survey = pack_arrays(noise, folder/'survey', ids, shard_rows=400)
     torch.manual_seed(0)
-    VaDE(Architecture(16, encoder_filters=(8,8), encoder_kernels=(3,3), decoder_filters=(8,8), decoder_kernels=(3,3), n_latent=4, n_components=3),
-        survey.packing).save(d/'run/model')
-    cat.catalogue(d/'run', survey, d/'whole.parquet')
-    return d
+    widths = dict(encoder_filters=(8,8), encoder_kernels=(3,3), decoder_filters=(8,8), decoder_kernels=(3,3))
+    VaDE(Architecture(16, n_latent=4, n_components=3, **widths), survey.packing).save(folder/'run/model')
+    catalogue(folder/'run', survey, folder/'whole.parquet')
+    return folder
 
 @pytest.fixture(scope='module')
 def client():
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster) as c: yield c
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as workers, Client(workers) as c: yield c
 
 def is_whole(place, out):
-    "Every object once, in the survey's order, with the numbers of the catalogue made at once"
+    "Every object once, in the survey's order, with the numbers of the catalogue in one file"
     want,got = read_table(place/'whole.parquet'),read_table(out)
     assert got.object_id.tolist() == want.object_id.tolist()
     pd.testing.assert_frame_equal(got, want, rtol=1e-4, atol=1e-5)
     return True
 
-def times(out): return {o.name: o.stat().st_mtime_ns for o in out.glob('part-*')}
+def times(out): return {part.name: part.stat().st_mtime_ns for part in out.glob('part-*')}
 
 def kill_one(client, out, after):
-    "Wait for some parts, then kill a worker that is at work; the process that was killed"
-    pids = client.run(os.getpid)
+    "Wait for some parts, then kill a busy worker; the process that was killed"
+    processes = client.run(os.getpid)
     end = time.time() + 60
     while time.time() < end:
-        busy = [o for o,tasks in client.processing().items() if tasks and o in pids]
+        busy = [worker for worker,tasks in client.processing().items() if tasks and worker in processes]
         if len(times(out)) >= after and busy:
-            os.kill(pids[busy[0]], signal.SIGKILL)
-            return pids[busy[0]]
+            os.kill(processes[busy[0]], signal.SIGKILL)
+            return processes[busy[0]]
         time.sleep(.002)
 
 def test_a_worker_killed_half_way_loses_nothing(place, client, tmp_path):
     out,killed = tmp_path/'killed.parquet',[]
     watch = threading.Thread(target=lambda: killed.append(kill_one(client, out, 5)))
     watch.start()
-    assert cat.dask(Survey(place/'survey'), place/'run', client, out, part_rows=rows, batch=1) == out
-    there = len(times(out))
+    assert catalogue_on_dask(place/'run', Survey(place/'survey'), out, client, part_rows=part_rows, batch=1) == out
+    n_parts = len(times(out))
     watch.join()
     assert killed[0] and killed[0] not in client.run(os.getpid).values()
-    assert there == n//rows and is_whole(place, out)
+    assert n_parts == n_galaxies//part_rows and is_whole(place, out)
 
-def test_goes_on_at_what_is_missing(place, client, tmp_path, capsys):
-    out = tmp_path/'goes-on.parquet'
-    cat.dask(place/'survey', place/'run', client, out, part_rows=300)
+def test_missing_and_damaged_parts_are_made_again(place, client, tmp_path, capsys):
+    out = tmp_path/'resumed.parquet'
+    catalogue_on_dask(place/'run', place/'survey', out, client, part_rows=300)
     before = times(out)
     (out/'part-00001.parquet').unlink()
-    f = out/'part-00003.parquet'
-    f.write_bytes(f.read_bytes()[:-50])
+    damaged = out/'part-00003.parquet'
+    damaged.write_bytes(damaged.read_bytes()[:-50])
     with pytest.raises(BadInput, match='not a readable table'): read_table(out)
-    cat.dask(place/'survey', place/'run', client, out)
-    said = capsys.readouterr().out
-    assert '3 of 5 parts are there already' in said and 'part-00003.parquet is damaged, and made again' in said
+    catalogue_on_dask(place/'run', place/'survey', out, client)
+    printed = capsys.readouterr().out
+    assert '3 of 5 parts' in printed and 'part-00003.parquet is damaged' in printed
     after = times(out)
-    assert {o for o in before if after[o] != before[o]} == {'part-00001.parquet', 'part-00003.parquet'} and is_whole(place, out)
+    assert {name for name in before if after[name] != before[name]} == {'part-00001.parquet', 'part-00003.parquet'} and is_whole(place, out)
 
 def test_model_in_memory_and_extremes_of_the_whole_survey(place, client, tmp_path):
     model = VaDE.load(place/'run/model')
-    out = cat.dask(Survey(place/'survey'), model, client, tmp_path/'minmax.parquet', scaling='minmax', part_rows=200)
-    want = cat.catalogue(model, Survey(place/'survey'), scaling='minmax')
-    pd.testing.assert_frame_equal(read_table(out), want, rtol=1e-3, atol=1e-5)
-    assert not (out/'.run').exists()
+    out = catalogue_on_dask(model, Survey(place/'survey'), tmp_path/'minmax.parquet', client, scaling='minmax', part_rows=200)
+    pd.testing.assert_frame_equal(read_table(out), catalogue(model, Survey(place/'survey'), scaling='minmax'), rtol=1e-3, atol=1e-5)
+    assert not list(out.glob('.run*'))
 
-def test_what_cannot_be_done_is_said_in_one_sentence(place, client, tmp_path):
+def test_the_former_name_and_argument_order_work(place, client, tmp_path):
+    from astrovader.catalogue import dask
+    assert is_whole(place, dask(Survey(place/'survey'), place/'run', client, tmp_path/'former.parquet', part_rows=500))
+
+def test_bad_requests_are_refused_before_any_work(place, client, tmp_path):
     large = pack_arrays(sky(5, 32)[0], tmp_path/'large')
-    with pytest.raises(BadSurvey, match='--like'): cat.dask(large, place/'run', client, tmp_path/'out.parquet')
-    with pytest.raises(BadInput, match='end in .parquet'): cat.dask(place/'survey', place/'run', client, tmp_path/'out.csv')
-    with pytest.raises(BadInput, match='at least 1'): cat.dask(place/'survey', place/'run', client, tmp_path/'out.parquet', part_rows=-1)
-    (tmp_path/'mine.parquet').mkdir()
-    (tmp_path/'mine.parquet/thesis.tex').touch()
-    with pytest.raises(BadInput, match='something else'): cat.dask(place/'survey', place/'run', client, tmp_path/'mine.parquet')
-    assert not (tmp_path/'out.parquet').exists() and [o.name for o in (tmp_path/'mine.parquet').iterdir()] == ['thesis.tex']
+    with pytest.raises(BadSurvey, match='--like'): catalogue_on_dask(place/'run', large, tmp_path/'out.parquet', client)
+    with pytest.raises(BadInput, match='end in .parquet'): catalogue_on_dask(place/'run', place/'survey', tmp_path/'out.csv', client)
+    with pytest.raises(BadInput, match='at least 1'): catalogue_on_dask(place/'run', place/'survey', tmp_path/'out.parquet', client, part_rows=-1)
+    mine = tmp_path/'mine.parquet'
+    mine.mkdir()
+    (mine/'thesis.tex').touch()
+    with pytest.raises(BadInput, match='something else'): catalogue_on_dask(place/'run', place/'survey', mine, client)
+    assert not (tmp_path/'out.parquet').exists() and [file.name for file in mine.iterdir()] == ['thesis.tex']
 
-def test_what_a_worker_finds_is_told_here(place, client, tmp_path, monkeypatch):
-    monkeypatch.setattr(cat, 'model_digest', lambda _: 'another')
-    with pytest.raises(BadInput, match='a worker finds another model'): cat.dask(place/'survey', place/'run', client, tmp_path/'out.parquet', retries=0)
+def test_a_worker_that_finds_another_model_is_reported(place, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, 'model_digest', lambda _: 'another')
+    with pytest.raises(BadInput, match='a worker finds another model'):
+        catalogue_on_dask(place/'run', place/'survey', tmp_path/'out.parquet', client, retries=0)
     assert not times(tmp_path/'out.parquet')
 
-@pytest.mark.parametrize('error,why', [(KilledWorker('a', None, 3), 'again and again'), (CancelledError(), 'cluster is gone')])
+@pytest.mark.parametrize('error,why', [(KilledWorker('part', None, 3), 'killed its workers'), (CancelledError(), 'cluster is gone')])
 def test_the_end_of_a_cluster_is_one_sentence(error, why):
     class Future:
         def result(self): raise error
-    with pytest.raises(AstrovaderError, match=why): cat._result(Future())
+    with pytest.raises(AstrovaderError, match=why): cluster._result(Future())

@@ -6,7 +6,7 @@ from astrovader.data.loaders import survey_loaders
 from astrovader.model import device
 from astrovader.infer.catalogue import catalogue
 from astrovader.train.learner import vade_learner
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
 large = dict(encoder_filters=(64, 64), encoder_kernels=(3, 5), decoder_filters=(64, 64), decoder_kernels=(5, 5), n_latent=6, n_components=3, init_batches=4,
@@ -51,7 +51,7 @@ def test_without_a_compiler_a_warning_names_the_remedy(survey, tmp_path):
     assert 'torch.compile does not work here' in r.stderr and 'Traceback' not in r.stderr
 
 def test_restricted_instructions_are_respected():
-    code = 'from astrovader.model.device import has_amx,has_bf16\nprint(has_bf16("cpu"), has_amx())'
+    code = 'from astrovader.hardware import has_amx,has_bf16\nprint(has_bf16("cpu"), has_amx())'
     env = os.environ | dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2')
     r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env)
     assert r.stdout.strip() == 'False False', r.stderr

@@ -1,4 +1,4 @@
-"Nothing waits for the device that need not: what a batch brings to the host, how batches are copied to a GPU, and what reading takes of memory."
+"Training never waits for a GPU without need: which values a batch copies to the host, how batches are copied to a GPU, and how much memory reading uses."
 import contextlib,subprocess,sys
 from types import SimpleNamespace
 from unittest import mock
@@ -8,14 +8,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from astrovader.train.learner import vade_learner
 from astrovader.data.loaders import Prefetcher,SurveyRows,prefetch
 from astrovader.train.phases import get_preset,with_changes
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 
 def noise(n, size=16): return np.random.default_rng(0).integers(0, 256, (n, 1, size, size), np.uint8)
 
-# What a batch brings to the host
+# Values that a batch copies to the host
 
 class HostReads(TorchDispatchMode):
-    "Notes each read of a tensor that would wait for a GPU: numbers, copies to the host, and shapes that depend on values."
+    "Records each operation that would wait for a GPU: numbers, copies to the host, and shapes that depend on values."
     waits = '_local_scalar_dense is_nonzero equal nonzero masked_select _unique2 unique_dim'.split()
     copies = 'cpu numpy tolist'.split()
     def __enter__(self):
@@ -51,7 +51,7 @@ def test_what_stays_is_not_noticed():
     assert reads.seen == []
 
 class Watch(Callback):
-    "Notes what was read by each batch of the training; looks for divergence as seldom as on a GPU."
+    "Records the reads of each training batch; checks for divergence as rarely as on a GPU."
     order = 21
     def __init__(self, reads): self.reads,self.found = reads,{}
     def before_fit(self): self.learn.stop_if_diverged.every = 5
@@ -70,11 +70,11 @@ def test_a_batch_reads_nothing_but_the_guard(tmp_path):
     assert n == 11 and sorted(watch.found) == [(e, i) for e in range(3) for i in range(n-1)]
     for (_,i),o in watch.found.items(): assert o == (['tolist'] if i % 5 == 0 else []), (i, o)
 
-# Copies to a GPU, with a stream that only keeps a log
+# Copies to a GPU, with a mock stream that records calls
 
 @pytest.fixture
 def cuda():
-    "A log of what is asked of torch.cuda, in order."
+    "The calls to torch.cuda, in order."
     log,inside = [],[]
     @contextlib.contextmanager
     def stream(s):
@@ -88,7 +88,7 @@ def cuda():
         mock.patch('torch.cuda.current_stream', lambda device: now), mock.patch.object(torch.Tensor, 'record_stream', record):
         yield SimpleNamespace(log=log, inside=inside, side=side)
 
-def test_copies_are_made_beside_the_work_and_waited_for_on_the_device(cuda):
+def test_copies_run_on_their_own_stream_and_the_device_waits_for_them(cuda):
     class Host(torch.Tensor):
         def to(self, device, non_blocking=False):
             cuda.log.append(('copy', non_blocking, *cuda.inside))
@@ -102,7 +102,7 @@ def test_copies_are_made_beside_the_work_and_waited_for_on_the_device(cuda):
     assert cuda.log[3:] == [('wait', 'copied'), ('in use', True), ('in use', True)]
     assert (x.tolist(), rows.tolist()) == ([30, 10], [3, 1])
 
-def test_what_is_ahead_is_dropped_when_the_epoch_ends_early():
+def test_prefetched_batches_are_cancelled_when_the_epoch_ends_early():
     begun = []
     for o in prefetch(lambda i: begun.append(i) or i, range(100), n=4): break
     assert o == 0 and len(begun) <= 6
@@ -125,7 +125,7 @@ print(n, round(anonymous()-before, 1))
 """
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
-def test_an_epoch_takes_no_memory_of_its_own(tmp_path):
+def test_an_epoch_allocates_no_lasting_memory(tmp_path):
     pack_arrays(noise(4000, 128), tmp_path/'s')
     r = subprocess.run([sys.executable, '-c', memory, tmp_path/'s'], capture_output=True, text=True, timeout=120)
     assert r.returncode == 0, r.stderr

@@ -8,7 +8,8 @@ from astrovader.data.canonical import canonical,columns
 from astrovader.cli import astrovader_pack
 from astrovader.core import BadInput,BadSurvey
 from astrovader.data.cutouts import Flag,Stretch,decode
-from astrovader.data.survey import Survey,pack
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack
 from astrovader.data.synth import galaxies,render,stretch
 
 data = Path(__file__).parents[2]/'shared/data'
@@ -37,7 +38,7 @@ def test_what_packing_writes(folder, tmp_path):
     lost = t.filter(like='z_', axis=0)
     assert len(lost) == 3 and has(lost, Flag.FALLBACK).all() and lost[columns].isna().all(axis=None)
     kept = t.drop(lost.index)
-    assert has(kept, Flag.FALLBACK).mean() < .05 and kept.axis_ratio.dropna().between(.05, 1).all() and kept.angle.dropna().between(0, 180).all()
+    assert has(kept, Flag.FALLBACK).mean() < .05 and kept.axis_ratio.dropna().between(.05, 1).all() and kept.orientation.dropna().between(0, 180).all()
     assert ((kept.axis_ratio > .9) == has(kept, Flag.ROUND)).all() and (kept.companion_x.notna() == (kept.companion_flux > 0)).all()
 
 def test_workers_change_nothing_and_broken_surveys_are_told(folder, tmp_path):
@@ -80,7 +81,7 @@ def test_five_bands_of_fits_with_gaps(tmp_path):
     got = s.index().set_index('object_id')
     assert got.n_nan['03'] == 5*3*64 and has(got.loc[['03']], Flag.FILLED).all()
     truth = t.set_axis([f'{i:02d}' for i in range(24)]).drop('04')
-    off = ((got.angle-truth.orientation+90)%180 - 90).abs()
+    off = ((got.orientation-truth.orientation+90)%180 - 90).abs()
     assert (off[(truth.axis_ratio < .8) & (truth.kind != 'spiral')] < 3).all()
     assert s.images(slice(None)).std() > 15 and not s.images(slice(None)).max() == 0
 
@@ -106,5 +107,5 @@ def test_real_galaxies_are_found(name):
     lost = np.mean([bool(c.flags & Flag.FALLBACK) for c in got])
     assert lost < .03
     turned = [canonical(np.rot90(x, 1, (1, 2)), 64, stretched=True) for x in xs[:40]]
-    off = [abs((b.shape.angle-a.shape.angle)%180 - 90) for a,b in zip(got, turned) if a.shape.axis_ratio < .8]
+    off = [abs((b.shape.orientation-a.shape.orientation)%180 - 90) for a,b in zip(got, turned) if a.shape.axis_ratio < .8]
     assert np.median(off) < .5 and np.quantile(off, .9) < 3

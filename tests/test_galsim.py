@@ -2,7 +2,8 @@
 import sys,pytest
 import numpy as np,pandas as pd
 from astrovader.core import BadInput
-from astrovader.data.synth import galaxies,kinds,render,sky
+from astrovader.data.synth import galaxies,render,sky
+from astrovader.data.truth import kinds
 
 def moments(x):
     "Flux and second moments of images, within the frame."

@@ -1,10 +1,11 @@
-"Galaxy Zoo 2's own tables: genuine rows where we have them, made-up ones in their schemas where we don't."
+"The tables of Galaxy Zoo 2: published rows where they are available, mock rows in the same schemas elsewhere."
 import numpy as np,pandas as pd,pytest
 from pathlib import Path
 from astropy.table import Table
 from astrovader.core import BadInput
 from astrovader.data.gz2 import asked,classify,clean,join,paper_split,parents,question_of,questions,read_gz2,satisfied
-from astrovader.data.survey import Survey,pack
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack
 from astrovader.data.synth import write_sky
 
 data = Path(__file__).parents[2]/'shared/data'
@@ -62,7 +63,7 @@ def test_damaged_files_get_a_sentence(tmp_path):
         with pytest.raises(BadInput, match='is not a readable table'): read_gz2(tmp_path/f'cut-{name}')
 
 def test_a_simulated_survey_has_its_votes(tmp_path):
-    "The votes of a simulated sky come along when it is packed, and every function takes its index."
+    "A simulated sky is packed with its votes, and every function accepts the index of the survey."
     write_sky(tmp_path/'sky', 40, 32)
     s = pack(tmp_path/'sky/truth.csv', tmp_path/'survey', size=32, n_workers=0, id_column='object_id')
     t = Survey(s.path).index()
@@ -82,7 +83,7 @@ def test_genuine_rows():
 
 @needs('gz2_rows')
 def test_genuine_kaggle_rows_are_a_tree():
-    "Every question's answers sum to the probability of the answer that leads to it, and come back as fractions."
+    "The answers to a question sum to the probability of the answer that leads to it, and become fractions."
     raw,t = pd.read_csv(solutions).set_index('GalaxyID'),read_gz2(solutions)
     assert t.object_id.tolist() == ['100008', '100023', '100053'] and t.attrs['schema'] == 'kaggle'
     names = dict(zip(question_of, [o for o in raw if o.startswith('Class')]))
@@ -96,7 +97,7 @@ def test_genuine_kaggle_rows_are_a_tree():
 
 @needs('gz2_votes/votes.csv.gz')
 def test_the_voted_images():
-    "5,627 rows, of which 647 have a DR7 id; what each cut leaves of them, against pandas by hand."
+    "5,627 rows, of which 647 have a DR7 id: each cut selects the same galaxies as pandas by hand."
     path = data/'gz2_votes/votes.csv.gz'
     t,u = read_gz2(path),read_gz2(path, 'image')
     raw = pd.read_csv(path, dtype=dict(dr7objid=str))

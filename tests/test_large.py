@@ -8,7 +8,8 @@ from astrovader.cli import astrovader_catalogue
 from astrovader.core import BadInput,BadSurvey
 from astrovader.infer.generate import write_generated
 from astrovader.model.networks import Architecture
-from astrovader.data.survey import Survey,pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.pack import pack_arrays
 from astrovader.tables import read_table
 from astrovader.model.vade import VaDE
 
@@ -60,7 +61,7 @@ def test_two_processes_share_a_catalogue_and_a_synthetic_survey(place, tmp_path,
     r = torchrun(2, tmp_path/'both.py', made, shlex.join(map(str, (script('generate'), place/'run', tmp_path/'g', '--n', 9000))))
     assert r.returncode == 0 and '2,000 objects' in r.stdout and '9,000 synthetic galaxies' in r.stdout, r.stderr
     assert is_whole(place, tmp_path/'c.parquet') and count(tmp_path/'c.parquet') == n//rows
-    assert write_catalogue(place/'run', place/'survey', tmp_path/'c.parquet') and '20 of 20 parts are there already' in capsys.readouterr().out
+    assert write_catalogue(place/'run', place/'survey', tmp_path/'c.parquet') and '20 of 20 parts exist already' in capsys.readouterr().out
     one,two = write_generated(place/'run', tmp_path/'one', 9000),Survey(tmp_path/'g').verify()
     assert np.abs(one.images(slice(None)).astype(int) - two.images(slice(None))).max() <= 1
     pd.testing.assert_frame_equal(one.index(), two.index())
@@ -74,7 +75,7 @@ def test_killed_catalogue_goes_on(place, tmp_path):
     assert 4 <= len(there) < n//rows
     with pytest.raises(BadInput, match='not finished'): read_table(out)
     r = run(*args)
-    assert r.returncode == 0 and f'{len(there)} of 20 parts are there already' in r.stdout, r.stderr
+    assert r.returncode == 0 and f'{len(there)} of 20 parts exist already' in r.stdout, r.stderr
     assert is_whole(place, out) and all((out/o).stat().st_mtime_ns == t for o,t in there.items())
     assert not [o for o in out.iterdir() if o.name.startswith('.')]
 
@@ -88,7 +89,7 @@ def test_killed_generation_goes_on(place, tmp_path):
     kill_when(start(*args), lambda: count(tmp_path/'g', '.packing/part-*') >= 1)
     with pytest.raises(BadSurvey, match='not finished'): Survey(tmp_path/'g')
     r = run(*args)
-    assert r.returncode == 0 and 'shards are there already' in r.stdout, r.stderr
+    assert r.returncode == 0 and 'shards exist already' in r.stdout, r.stderr
     s = Survey(tmp_path/'g').verify()
     assert len(s) == 12000 and s.ids()[-1] == 'synthetic-0011999' and not [o for o in s.path.iterdir() if o.name.startswith('.')]
 
@@ -133,7 +134,8 @@ def test_hats_by_the_command(place, tmp_path, capsys):
 grow = '''
 import resource,sys
 from astrovader.infer import catalogue as c,generate as g
-c._run = g._run = 5000
+c.row_ranges.__defaults__ = 5000,
+g._table_rows = 5000
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 run,out = sys.argv[1:]
 for n in 10_000,100_000:

@@ -1,4 +1,4 @@
-"Training with noise that is learnt, views, residual blocks and up-sampling first: from a survey to a model, a resumed run, figures and ONNX."
+"Training with learned noise, views, residual blocks and early up-sampling: from a survey to a model, a resumed run, figures and ONNX."
 import json
 import numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
@@ -9,8 +9,9 @@ from astrovader.analysis.summary import history_cautions
 from astrovader.train.learner import begin,train,vade_learner
 from astrovader.share.onnx import to_onnx
 from astrovader.train.phases import presets
-from astrovader.data.survey import pack_arrays
+from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
+from astrovader.model.device import has_bf16
 from astrovader.model.vade import VaDE
 
 tiny = dict(encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
@@ -30,20 +31,20 @@ def trained(survey, tmp_path_factory):
     run = tmp_path_factory.mktemp('trained')/'run'
     return train(survey, run, 'small', **tiny, **new), run
 
-def test_the_noise_falls_and_the_model_says_so(trained, survey):
+def test_learned_noise_falls_and_is_saved_with_the_model(trained, survey):
     learn, run = trained
     h, model = learn.history, VaDE.load(run/'model')
     assert h.train_rec.iloc[-1] < h.train_rec.iloc[0] and h.train_rec.iloc[-1] < 0 and np.isfinite(h.train_loss).all()
     assert (model.noise_log_vars < np.log(.1**2)).all() and model.log_noise.shape == (3,)
-    for o in json.loads((run/'run.json').read_text())['preset'], model.meta['preset']:
-        assert o['reconstruction'] == 'pyramid' and o['aperture'] == .6 and o['arch']['residual'] and o['arch']['n_scales'] == 3
+    for preset in json.loads((run/'run.json').read_text())['preset'], model.meta['preset']:
+        assert preset['reconstruction'] == 'pyramid' and preset['aperture'] == .6 and preset['arch']['residual'] and preset['arch']['n_scales'] == 3
     assert catalogue(model, survey).recon_error.min() > 0
 
-def test_figures_and_findings_of_negative_losses(trained):
+def test_figures_and_cautions_of_negative_losses(trained):
     h = trained[0].history
     assert plot_history(h).axes[1].get_yscale() == 'linear'
     h.loc[h.index[-2], ['train_rec', 'valid_rec']] = 100.
-    assert not [o for o in history_cautions(h) if 'reconstruction error fell' in o or 'worse than' in o]
+    assert not [caution for caution in history_cautions(h) if 'reconstruction error fell' in caution or 'worse than' in caution]
 
 def test_a_resumed_run_ends_at_the_same_noise(trained, survey, tmp_path):
     learn = begin(survey, tmp_path/'run', 'small', **tiny, **new).add_cb(StopAfterFour())
@@ -51,44 +52,46 @@ def test_a_resumed_run_ends_at_the_same_noise(trained, survey, tmp_path):
     again = begin(survey, tmp_path/'run', resume=True).fit_phases()
     assert torch.equal(again.model.log_noise, trained[0].model.log_noise)
 
+@pytest.mark.skipif(not has_bf16('cpu'), reason='this processor has no bfloat16 instructions')
 @pytest.mark.parametrize('kind', ('gaussian', 'pyramid'))
 def test_bfloat16_trains_as_float32(kind, survey):
-    a, b = (vade_learner(survey, 'small', bf16=o, **tiny | dict(epochs_alpha=2), **new | dict(reconstruction=kind, n_scales=1 if kind == 'gaussian' else 3)).fit_phases()
-        for o in (False, True))
-    ends = np.array([[o.history.train_rec.iloc[0] - o.history.train_rec.iloc[-1]] for o in (a, b)])
-    assert ends.min() > 0 and abs(ends[0]/ends[1] - 1) < .05
-    assert (a.model.noise_log_vars - b.model.noise_log_vars).abs().max() < .2
+    changes = tiny | dict(epochs_alpha=2) | new | dict(reconstruction=kind, n_scales=1 if kind == 'gaussian' else 3)
+    learners = [vade_learner(survey, 'small', bf16=bf16, **changes).fit_phases() for bf16 in (False, True)]
+    full, half = (learn.history.train_rec.iloc[0] - learn.history.train_rec.iloc[-1] for learn in learners)
+    assert min(full, half) > 0 and abs(full/half - 1) < .05
+    full, half = (learn.model.noise_log_vars for learn in learners)
+    assert (full - half).abs().max() < .2
 
-def test_onnx_says_the_same(trained, tmp_path):
+def test_onnx_computes_the_same(trained, tmp_path):
     pytest.importorskip('onnxruntime')
     to_onnx(trained[1], tmp_path/'out')
     assert max(json.loads((tmp_path/'out/export.json').read_text())['differences'].values()) < 1e-4
 
-def test_what_was_saved_before_loads(tmp_path):
+def test_a_model_saved_by_an_earlier_version_loads(tmp_path):
     VaDE(presets['small'].arch).save(tmp_path/'m')
-    said = json.loads((tmp_path/'m/model.json').read_text())
-    for o in 'residual', 'upsample_first', 'n_scales': del said['architecture'][o]
-    (tmp_path/'m/model.json').write_text(json.dumps(said))
+    about = json.loads((tmp_path/'m/model.json').read_text())
+    for name in 'residual', 'upsample_first', 'n_scales': del about['architecture'][name]
+    (tmp_path/'m/model.json').write_text(json.dumps(about))
     model = VaDE.load(tmp_path/'m')
-    assert model.arch == presets['small'].arch and not any('noise' in o or 'around' in o for o in model.state_dict())
+    assert model.arch == presets['small'].arch and not any('noise' in name or 'around' in name for name in model.state_dict())
 
 @pytest.mark.parametrize('consistency', (0., 1.))
-def test_views_are_resumed_and_agree_where_they_must(consistency, survey, tmp_path):
-    seen = tiny | dict(views=True, consistency=consistency)
-    whole = train(survey, tmp_path/'whole', 'small', **seen)
-    learn = begin(survey, tmp_path/'run', 'small', **seen).add_cb(StopAfterFour())
+def test_a_training_with_views_resumes_exactly(consistency, survey, tmp_path):
+    changes = tiny | dict(views=True, consistency=consistency)
+    uninterrupted = train(survey, tmp_path/'uninterrupted', 'small', **changes)
+    learn = begin(survey, tmp_path/'run', 'small', **changes).add_cb(StopAfterFour())
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     again = train(survey, tmp_path/'run', resume=True)
-    assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), whole.model.state_dict().values()))
+    assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), uninterrupted.model.state_dict().values()))
     h = pd.read_csv(tmp_path/'run/history.csv')
     assert ('train_consistency' in h) == (consistency > 0) and np.isfinite(h.filter(like='train')).all(axis=None)
 
-def test_a_run_begun_before_there_were_views_goes_on(survey, tmp_path):
+def test_a_run_of_a_version_without_views_resumes(survey, tmp_path):
     learn = begin(survey, tmp_path/'run', 'small', **tiny).add_cb(StopAfterFour())
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
-    said = json.loads((tmp_path/'run/run.json').read_text())
-    for o in 'views', 'consistency': del said['preset'][o]
-    (tmp_path/'run/run.json').write_text(json.dumps(said))
+    about = json.loads((tmp_path/'run/run.json').read_text())
+    for name in 'views', 'consistency': del about['preset'][name]
+    (tmp_path/'run/run.json').write_text(json.dumps(about))
     assert len(train(survey, tmp_path/'run', resume=True).history) == 6
 
 def test_wrong_options_are_refused(survey):

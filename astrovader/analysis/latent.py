@@ -275,7 +275,7 @@ def _photometry(images):
     "Fluxes of the sources in decoded images, compared with the first image."
     segments = [segment(image) for image in images]
     own, place = segments[0].labels == 1, segments[0].labels > 1
-    pixels = np.array([s.light for s in segments])
+    pixels = np.array([s.flux for s in segments])
     central, others = np.array([_source_fluxes(s) for s in segments]).T
     change = abs(pixels-pixels[0])[:,own].sum(1)
     return pd.DataFrame(dict(central_flux=central, companion_flux=others, companion_share=others/(central+others),

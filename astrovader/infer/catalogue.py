@@ -15,10 +15,10 @@ from fastcore.meta import delegates
 from ..core import BadModel,require,provenance,read_json
 from ..jobs import processes
 from ..data import canonical
-from ..model.inference import Inference,RunOptions,best_batch,best_device,latents,model_digest,open_model,precision_of,survey_rows,to_host,to_model
+from ..model.inference import Inference,RunOptions,best_batch,latents,model_digest,open_model,precision_of,survey_rows,to_host,to_model
 from ..model.mixture import extremes,require_scaling,responsibilities
 from .. import tables
-from .parts import Parts,begin,commit,finish,missing
+from .parts import Parts
 from ..tables import require_writable,write_table,write_tables
 
 # %% ../../nbs/infer/50_catalogue.ipynb #463ce268
@@ -159,8 +159,7 @@ def begin_parts(inference, out, part_rows, n_workers, find_limits):
     def more():
         limits = find_limits(row_ranges(n, rows)) if inference.scaling == 'minmax' else None
         return dict(limits=limits, provenance=inference.about())
-    begin(out, dict(rows=n, part_rows=rows, **inference.identity()), more)
-    parts = Parts(out)
+    parts = Parts.begin(out, dict(rows=n, part_rows=rows, **inference.identity()), more)
     inference.limits = parts.plan['limits']
     return parts
 
@@ -170,9 +169,9 @@ def _write_parts(inference, out, part_rows):
     require(world == 1 or inference.scaling != 'minmax', 'minmax needs the extremes of the whole survey, and each process sees only its share; use one process, or another scaling.')
     inference.show_progress = rank == 0
     parts = begin_parts(inference, out, part_rows, world, inference.find_limits)
-    mine = missing(parts, rank, world)
-    for i,table in zip(mine, inference.tables([parts.span(i) for i in mine])): commit(parts, i, table)
-    return finish(parts)
+    mine = parts.todo(rank, world)
+    for i,table in zip(mine, inference.tables([parts.span(i) for i in mine])): parts.commit(i, table)
+    return parts.finish()
 
 @delegates(RunOptions)
 def write_catalogue(

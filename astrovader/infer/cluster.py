@@ -16,11 +16,11 @@ from pathlib import Path
 from threading import Lock
 from fastcore.meta import delegates
 from ..core import AstrovaderError,require,progress
-from ..model.device import has_bf16
-from ..model.inference import RunOptions,best_device,model_digest
+from ..hardware import best_device,has_bf16
+from ..model.inference import RunOptions,model_digest
 from ..model.vade import VaDE
 from .catalogue import CatalogueInference,begin_parts,open_catalogue
-from .parts import Parts,commit,finish,missing
+from .parts import Parts
 
 # %% ../../nbs/infer/50b_cluster.ipynb #b94c71c6
 _gpu_lock = Lock()
@@ -49,7 +49,7 @@ def _make_part(inference, out, i):
     parts = Parts(out)
     if parts.holds(i): return i
     table, = replace(inference, limits=parts.plan['limits']).tables([parts.span(i)])
-    commit(parts, i, table)
+    parts.commit(i, table)
     return i
 
 # %% ../../nbs/infer/50b_cluster.ipynb #ef0163b2
@@ -132,8 +132,8 @@ def _write(inference, out, part_rows, n_workers, on_workers):
         smallest, largest = zip(*on_workers(CatalogueInference.find_limits, [([rows],) for rows in ranges]))
         return min(smallest), max(largest)
     parts = begin_parts(inference, out, part_rows, n_workers, find_limits)
-    for _ in on_workers(_make_part, [(str(out), i) for i in missing(parts)]): pass
-    require(finish(parts), f'{out} lost parts while it was written; repeat the same call to make them again.')
+    for _ in on_workers(_make_part, [(str(out), i) for i in parts.todo()]): pass
+    require(parts.finish(), f'{out} lost parts while it was written; repeat the same call to make them again.')
     for folder in out.glob('.run-*'): shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../../nbs/infer/50b_cluster.ipynb #a19e7c55

@@ -109,17 +109,18 @@ def _channels_last(x): return x.permute(0, 2, 3, 1)
 
 # %% ../../nbs/model/34_convolve.ipynb #f4bff26f
 def filter_transform(
-    w:torch.Tensor, # (channels out, channels in, r, r), with r 3 or 5
+    kernel:torch.Tensor, # (channels out, channels in, r, r), with r 3 or 5
     dtype = torch.bfloat16, # Of the result
 ) -> torch.Tensor: # ((r+3)·channels out, channels in, r, 1)
     r"$G\,g$ along the width."
-    G = torch.tensor(transforms(w.shape[-1]).G, dtype=torch.promote_types(w.dtype, torch.float32), device=w.device)
-    return torch.einsum('ocyx,mx->mocy', w.to(G.dtype), G).to(dtype).flatten(0, 1)[...,None]
+    G = torch.tensor(transforms(kernel.shape[-1]).G, dtype=torch.promote_types(kernel.dtype, torch.float32), device=kernel.device)
+    return torch.einsum('ocyx,mx->mocy', kernel.to(G.dtype), G).to(dtype).flatten(0, 1)[...,None]
 
 # %% ../../nbs/model/34_convolve.ipynb #9b69802d
-def _transformed_image(x, t):
-    padded = F.pad(x, (0, 0, t.r//2, 2*t.m - t.r//2))
-    return one_pass(_input_transform, padded, t.B_t, t.m, x.shape[2]//t.m)
+def _transformed_image(x, matrices):
+    left, m = matrices.r//2, matrices.m
+    padded = F.pad(x, (0, 0, left, 2*m - left))
+    return one_pass(_input_transform, padded, matrices.B_t, m, x.shape[2]//m)
 
 def winograd_conv(
     x:torch.Tensor, # (n, h, w, channels in), w a multiple of 4
@@ -128,11 +129,11 @@ def winograd_conv(
     slope:float = 1., # Of the LeakyReLU below zero; 1 for none
 ) -> torch.Tensor: # (n, h, w, channels out)
     "Convolution, bias and LeakyReLU with fewer multiplications."
-    t = transforms(weights.shape[2])
-    n_products = t.m+t.r-1
-    columns = _channels_first(_transformed_image(x, t).flatten(3))
-    y = F.conv2d(columns, weights, padding=(t.r//2, 0), groups=n_products)
-    return one_pass(_output_transform, _channels_last(y).unflatten(3, (n_products, -1)), bias, t.A_t, slope)
+    matrices = transforms(weights.shape[2])
+    n_products = matrices.m+matrices.r-1
+    columns = _channels_first(_transformed_image(x, matrices).flatten(3))
+    products = F.conv2d(columns, weights, padding=(matrices.r//2, 0), groups=n_products)
+    return one_pass(_output_transform, _channels_last(products).unflatten(3, (n_products, -1)), bias, matrices.A_t, slope)
 
 # %% ../../nbs/model/34_convolve.ipynb #d20c30a0
 def worth_winograd(
@@ -151,21 +152,22 @@ def _leaky_relu_backward(grad, out, slope):
     grad = torch.where(out > 0, _at_least_float32(grad), slope*_at_least_float32(grad))
     return grad.to(out.dtype), grad.sum((0, 1, 2))
 
-def _weight_gradient(grad, x, t):
+def _weight_gradient(grad, x, matrices):
     "The gradient of the transformed filter."
-    n_groups = t.m+t.r-1
+    m, r = matrices.m, matrices.r
+    n_groups = m+r-1
     n_out = n_groups*grad.shape[-1]
-    A = tuple(zip(*t.A_t))
-    grad_columns = _channels_first(one_pass(_input_transform, grad, A, t.m, grad.shape[2]//t.m).flatten(3))
-    columns = _channels_first(_transformed_image(x, t).flatten(3))
-    like = grad.new_empty(n_out, x.shape[-1], t.r, 1)
+    A = tuple(zip(*matrices.A_t))
+    grad_columns = _channels_first(one_pass(_input_transform, grad, A, m, grad.shape[2]//m).flatten(3))
+    columns = _channels_first(_transformed_image(x, matrices).flatten(3))
+    like = grad.new_empty(n_out, x.shape[-1], r, 1)
     weights_only = [False, True, False]
-    return _conv_backward(grad_columns, columns, like, [n_out], [1, 1], [t.r//2, 0], [1, 1], False, [0, 0], n_groups, weights_only)[1]
+    return _conv_backward(grad_columns, columns, like, [n_out], [1, 1], [r//2, 0], [1, 1], False, [0, 0], n_groups, weights_only)[1]
 
 # %% ../../nbs/model/34_convolve.ipynb #f1bb3343
-def adjoint_kernel(w):
+def adjoint_kernel(kernel):
     "The kernel that convolves gradients backwards: rotated by half a turn, channels exchanged."
-    return w.flip(2, 3).transpose(0, 1)
+    return kernel.flip(2, 3).transpose(0, 1)
 
 class WinogradConv(torch.autograd.Function):
     "`winograd_conv` with first derivatives; `adjoint` is the `filter_transform` of the `adjoint_kernel`."
@@ -190,25 +192,26 @@ class WinogradConv(torch.autograd.Function):
 class DirectConv(torch.autograd.Function):
     "Convolution and LeakyReLU of (n, h, w, channels) in one pass of oneDNN."
     @staticmethod
-    def forward(ctx, x, w, bias, slope):
-        pad = w.shape[-1]//2
+    def forward(ctx, x, kernel, bias, slope):
+        pad = kernel.shape[-1]//2
         activation = ('none', []) if slope == 1 else ('leaky_relu', [slope])
         conv = torch.ops.mkldnn._convolution_pointwise
-        out = _channels_last(conv(_channels_first(x), w, bias, [pad, pad], [1, 1], [1, 1], 1, *activation, ''))
-        ctx.save_for_backward(x, w, out)
+        out = _channels_last(conv(_channels_first(x), kernel, bias, [pad, pad], [1, 1], [1, 1], 1, *activation, ''))
+        ctx.save_for_backward(x, kernel, out)
         ctx.slope = slope
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        x, w, out = ctx.saved_tensors
-        pad = w.shape[-1]//2
+        x, kernel, out = ctx.saved_tensors
+        pad = kernel.shape[-1]//2
         grad, x, out = (_channels_first(each) for each in (grad, x, out))
         if ctx.slope != 1: grad = torch.ops.aten.leaky_relu_backward(grad, out, ctx.slope, True)
         wanted = list(ctx.needs_input_grad[:3])
-        grad_x, grad_w, grad_bias = _conv_backward(grad, x, w, [len(w)], [1, 1], [pad, pad], [1, 1], False, [0, 0], 1, wanted)
-        return None if grad_x is None else _channels_last(grad_x), grad_w, grad_bias, None
+        grads = _conv_backward(grad, x, kernel, [len(kernel)], [1, 1], [pad, pad], [1, 1], False, [0, 0], 1, wanted)
+        grad_x = None if grads[0] is None else _channels_last(grads[0])
+        return grad_x, *grads[1:], None
 
 # %% ../../nbs/model/34_convolve.ipynb #eb29444c
 def pool_leaky_relu(x, slope):
@@ -218,14 +221,14 @@ def pool_leaky_relu(x, slope):
     x = torch.maximum(torch.maximum(x[:,:,0,:,0], x[:,:,0,:,1]), torch.maximum(x[:,:,1,:,0], x[:,:,1,:,1]))
     return torch.where(x > 0, x, slope*x)
 
-# %% ../../nbs/model/34_convolve.ipynb #aaff4f38
-def _upsample_along(x, d, corners):
-    "Twice as many pixels along dimension `d`, as `Corners` or as bilinear `Upsample`."
-    n = x.shape[d]
-    after = torch.cat([x.narrow(d, 1, n-1), x.narrow(d, n-1, 1)], d)
-    if corners: return torch.stack([x, (x + after)/2], d+1).flatten(d, d+1)
-    before = torch.cat([x.narrow(d, 0, 1), x.narrow(d, 0, n-1)], d)
-    return torch.stack([.75*x + .25*before, .75*x + .25*after], d+1).flatten(d, d+1)
+# %% ../../nbs/model/34_convolve.ipynb #f42e4a74
+def _upsample_along(x, dim, corners):
+    "Twice as many pixels along one dimension, as `Corners` or as bilinear `Upsample`."
+    n = x.shape[dim]
+    after = torch.cat([x.narrow(dim, 1, n-1), x.narrow(dim, n-1, 1)], dim)
+    if corners: return torch.stack([x, (x + after)/2], dim+1).flatten(dim, dim+1)
+    before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, n-1)], dim)
+    return torch.stack([.75*x + .25*before, .75*x + .25*after], dim+1).flatten(dim, dim+1)
 
 def _upsample_both(x, corners): return _upsample_along(_upsample_along(x, 1, corners), 2, corners)
 
@@ -234,9 +237,9 @@ def upsample(x, corners):
     return _upsample_both(_at_least_float32(x), corners).to(x.dtype)
 
 # %% ../../nbs/model/34_convolve.ipynb #857030eb
-def combining_weights(w):
+def combining_weights(kernel):
     "(bands, channels, k, k) -> (bands·k·k, channels): the kernel as one matrix product over the channels."
-    return w.permute(0, 2, 3, 1).flatten(0, 2)
+    return kernel.permute(0, 2, 3, 1).flatten(0, 2)
 
 def upsample_conv(x, weights, bias, kernel_size, corners):
     "Up-sampling and convolution, (n, h, w, channels) -> (n, 2h, 2w, bands) in float32; `weights` are `combining_weights`."

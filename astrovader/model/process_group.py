@@ -56,6 +56,7 @@ def _reduce(group, tensor, operation):
     with _as_process_lost(): dist.all_reduce(reduced, operation)
     return tensor.copy_(reduced)
 
+# %% ../../nbs/model/35_process_group.ipynb #38bdb128
 @patch
 def sum_(self:ProcessGroup, tensor:torch.Tensor) -> torch.Tensor:
     "Add up a tensor over all processes, in place."

@@ -67,7 +67,7 @@ class DisplayStretch(NamedTuple):
         level = (as_floats(images)-self.low)/(self.high-self.low)
         return np.arcsinh(3*level.clip(0, 1))/np.arcsinh(3)
 
-# %% ../../nbs/show/70_image_plots.ipynb #986ee5bc
+# %% ../../nbs/show/70_image_plots.ipynb #4cabd313
 def display_stretch(
     images, # (n, bands, h, w), all those of a figure
     percentile:float = 99.8, # Of the pixel values, shown white
@@ -80,7 +80,7 @@ def display_stretch(
     bright = float(np.percentile(x, percentile))
     return DisplayStretch(sky_level, bright) if bright > sky_level else DisplayStretch(0., 1.)
 
-# %% ../../nbs/show/70_image_plots.ipynb #46a24e39
+# %% ../../nbs/show/70_image_plots.ipynb #648e8f3e
 def montage(
     images, # (n, bands, h, w), uint8 or floats in [0, 1]
     ncols:int = 8, # Images in a row
@@ -113,7 +113,7 @@ def show_picture(ax, picture, title=None, **kwargs):
     if title: ax.set_title(title)
     return ax
 
-# %% ../../nbs/show/70_image_plots.ipynb #af81537b
+# %% ../../nbs/show/70_image_plots.ipynb #29a6184f
 def picture_rows(n, width, height):
     "A figure with `n` pictures under each other, and their axes."
     fig, axs = plt.subplots(n, 1, figsize=(width, height), squeeze=False)
@@ -153,7 +153,8 @@ def plot_pairs(
     images, recon = _check_pairs(images, recon)
     stretch = stretch or display_stretch(images)
     pair = [fill_row(stretch(x), -(-len(x)//ncols)*ncols) for x in (images, recon)]
-    starts, tile = range(0, len(images), ncols), tile_size(ncols)
+    starts = range(0, len(images), ncols)
+    tile = tile_size(ncols)
     fig, axs = picture_rows(len(starts), tile*ncols, (2*tile+.08)*len(starts) + (.25 if title else 0))
     fig.get_layout_engine().set(h_pad=.03)
     for i,ax in zip(starts, axs):
@@ -175,13 +176,12 @@ def _plot_trio(axs, images, recon, residuals, texts, name):
     if len(texts): axs[2].annotate(' ', (0, 0), (0, -1), 'axes fraction', 'offset points', va='top', size=3)
     axs[1].text(-w*.1, h/2, name, ha='right', va='center', size=8, color='.3')
 
-# %% ../../nbs/show/70_image_plots.ipynb #a8cbb8ce
+# %% ../../nbs/show/70_image_plots.ipynb #f99b6393
 def _residual_scale(images, recon, limit=None):
     limit = limit or max(float(np.quantile(abs(recon-images).mean(1), .995)), 1e-3)
     return ScalarMappable(Normalize(-limit, limit), 'RdBu_r')
 
-def _residual_pictures(images, recon, scale):
-    return scale.cmap(scale.norm((recon-images).mean(1)))[...,:3].transpose(0, 3, 1, 2)
+def _residual_pictures(images, recon, scale): return scale.cmap(scale.norm((recon-images).mean(1)))[...,:3].transpose(0, 3, 1, 2)
 
 def _residual_bar(fig, axs, scale):
     limit = scale.norm.vmax
@@ -202,9 +202,11 @@ def plot_reconstructions(
 ): # A figure
     "Draw images, reconstructions and residuals: Figs. 3 and 4."
     images, recon = _check_pairs(images, recon)
-    stretch, scale = stretch or display_stretch(images), _residual_scale(images, recon, limit)
+    stretch = stretch or display_stretch(images)
+    scale = _residual_scale(images, recon, limit)
     shown = stretch(images), stretch(recon), _residual_pictures(images, recon, scale)
-    starts, margin = range(0, len(images), ncols), .5*bool(len(rows))
+    starts = range(0, len(images), ncols)
+    margin = .5*bool(len(rows))
     tile = tile_size(ncols, margin)
     fig, axs = picture_rows(3*len(starts), tile*ncols + margin, (3*tile + .26*bool(len(texts)))*len(starts) + .5)
     for k,i in enumerate(starts):
@@ -298,7 +300,8 @@ def plot_component_blocks(
     shown = list(range(k) if components is None else components)
     stretch = stretch or display_stretch(images)
     across = min(across, len(shown))
-    down, tile = -(-len(shown)//across), tile_size(across*ncols)
+    down = -(-len(shown)//across)
+    tile = tile_size(across*ncols)
     fig, axs = plt.subplots(down, across, figsize=(across*ncols*tile, down*(nrows*tile+.28)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for ax,c,name in zip(axs.flat, shown, _row_names(names or ['']*len(shown), shown)):
@@ -316,14 +319,15 @@ def plot_second_labels(
     ncols:int = 12, # At most this many in a row, in the given order
 ): # A figure
     "Draw galaxies of companion components in rows by their second label: Fig. 8."
-    first, second = check_components(first, len(images), k)[0], np.asarray(second)
+    first = check_components(first, len(images), k)[0]
+    second = np.asarray(second)
     require(second.shape == first.shape, f'{len(first)} galaxies do not match second labels of shape {second.shape}; pass one for each.')
     labelled = second >= 0
     require(labelled.any(), 'no galaxy has a second label; pass at least one that is not -1.')
     images, first, second = (np.asarray(values)[labelled] for values in (images, first, second))
     return plot_components(images, second, ncols, k=k, components=np.unique(second), corner=first)
 
-# %% ../../nbs/show/70_image_plots.ipynb #059e37de
+# %% ../../nbs/show/70_image_plots.ipynb #225401e6
 def _query_picture(row, query):
     "A row as one picture, and the pixel column at which its images begin."
     picture = montage(row, len(row))
@@ -353,7 +357,8 @@ def plot_galaxy_rows(
     names = names or ['']*len(rows)
     stretch = stretch or display_stretch(np.concatenate([*rows, *(q for q in queries if q is not None)]))
     n, h, w = max(map(len, rows)), *rows[0].shape[-2:]
-    columns, margin = n + (0 if queries[0] is None else 1.4), .075*max(len(str(name)) for name in names)+.1
+    columns = n + (0 if queries[0] is None else 1.4)
+    margin = .075*max(len(str(name)) for name in names)+.1
     tile = tile_size(columns, margin)
     fig, axs = picture_rows(len(rows), tile*columns+margin, (tile+.05+.16*(texts is not None))*len(rows))
     for i,ax in enumerate(axs):

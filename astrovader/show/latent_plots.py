@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['plot_tour', 'plot_traversal', 'plot_deblending']
 
-# %% ../../nbs/show/70b_latent_plots.ipynb #8ce0ce34
+# %% ../../nbs/show/70b_latent_plots.ipynb #460db9f5
 import numpy as np,matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator,PercentFormatter
 from ..core import require
-from .image_plots import as_floats,check_components,component_badge,display_stretch,montage,page_width,palette,show_picture,styled,tile_size,tile_width
+from .image_plots import as_floats,check_components,component_badge,display_stretch,montage,show_picture
+from .image_plots import page_width,palette,styled,tile_size,tile_width
 
 # %% ../../nbs/show/70b_latent_plots.ipynb #77ff7690
 def _row_length(stops, n):
@@ -44,11 +45,10 @@ def plot_tour(
     tile = tile_size(ncols)
     fig, ax = plt.subplots(figsize=(tile*ncols, tile*-(-n//ncols)))
     show_picture(ax, montage(display_stretch(images)(images), ncols))
-    for stop,c in zip(stops, labels):
-        _frame_stop(ax, stop%ncols*(w+2)-.5, stop//ncols*(h+2)-.5, (w, h), w/tile/60, c, k)
+    for stop,c in zip(stops, labels): _frame_stop(ax, stop%ncols*(w+2)-.5, stop//ncols*(h+2)-.5, (w, h), w/tile/60, c, k)
     return fig
 
-# %% ../../nbs/show/70b_latent_plots.ipynb #5b07b217
+# %% ../../nbs/show/70b_latent_plots.ipynb #69b3dc56
 def _short(value):
     text = f'{value:.2g}' if abs(value) < 10 else f'{value:,.0f}'
     return text.replace('-', '−')

@@ -74,15 +74,15 @@ class Preset:
 def _is_number(value): return isinstance(value, (int, float)) and math.isfinite(value)
 def _is_whole(value): return isinstance(value, int)
 
-_rules = (
-    ('epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: _is_whole(v) and v >= 1, 'a whole number of at least 1'),
-    ('epochs_static steps', lambda v: _is_whole(v) and v >= 0, 'a whole number of at least 0'),
-    ('lr lr_end', lambda v: _is_number(v) and v > 0, 'a number above 0'),
-    ('alpha mixture_weight l2 clip consistency', lambda v: _is_number(v) and v >= 0, 'a number of at least 0'),
-    ('valid', lambda v: _is_number(v) and 0 < v < 1, 'a number between 0 and 1'),
-    ('split_merge', lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1'),
-    ('aperture', lambda v: _is_number(v) and 0 <= v < 1.5, 'a number from 0 to 1.5, in half-widths of the image'),
-    ('sample_alpha flips bf16 set_mixture keep_adam always_draw refit_weights views', lambda v: isinstance(v, bool), 'True or False'))
+_rules = {} # what a value must be: the fields, and the check
+_rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: _is_whole(v) and v >= 1
+_rules['a whole number of at least 0'] = 'epochs_static steps', lambda v: _is_whole(v) and v >= 0
+_rules['a number above 0'] = 'lr lr_end', lambda v: _is_number(v) and v > 0
+_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency', lambda v: _is_number(v) and v >= 0
+_rules['a number between 0 and 1'] = 'valid', lambda v: _is_number(v) and 0 < v < 1
+_rules['a number from 0 to 1'] = 'split_merge', lambda v: _is_number(v) and 0 <= v <= 1
+_rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: _is_number(v) and 0 <= v < 1.5
+_rules['True or False'] = 'sample_alpha flips bf16 set_mixture keep_adam always_draw refit_weights views', lambda v: isinstance(v, bool)
 
 choices = dict(init_covariance=('diag', 'full'), scaling=tuple(scalings), reconstruction=tuple(reconstructions), schedule=('paper', 'published'))
 
@@ -93,7 +93,7 @@ def _require_valid(preset):
         value = getattr(preset, name)
         require(is_valid(value), f'{name} is {value}; it must be {wanted}.')
     require(isinstance(preset.arch, Architecture), f'arch is {preset.arch!r}; it must be an Architecture, or a dictionary of its fields.')
-    for names,is_valid,wanted in _rules:
+    for wanted,(names,is_valid) in _rules.items():
         for name in names.split(): require_field(name, is_valid, wanted)
     for name,known in choices.items(): require_field(name, lambda value: value in known, f'one of {", ".join(known)}')
     require_suited(preset.reconstruction, preset.arch)

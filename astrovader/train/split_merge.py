@@ -199,8 +199,8 @@ class SplitMerge(Callback):
         mixture = self.model.mixture
         z_mean, z_var = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed, self.group)
         changed = torch.zeros(mixture.n_components)
-        if self.group.is_first:
-            changed[split_merge_mixture(mixture, z_mean, z_var, self.preset.split_merge, self.seed, self.announce)] = 1
+        args = mixture, z_mean, z_var, self.preset.split_merge, self.seed, self.announce
+        if self.group.is_first: changed[split_merge_mixture(*args)] = 1
         self.group.broadcast_([*mixture.parameters(), changed])
         self.reset_moments(changed > 0)
 
