@@ -20,7 +20,7 @@ from ..data.segment import companions
 def _density(z, c, mixture):
     "Log-density of component `c` at the latents of its objects; without a mixture, that of the Gaussian fitted to these objects."
     if mixture is not None:
-        with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z).to(mixture.means.device))[:,c].cpu().numpy()
+        with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z).to(mixture.device))[:,c].cpu().numpy()
     return -(((z-z.mean(0))/z.std(0).clip(1e-9))**2).sum(1)
 
 def members(
@@ -35,7 +35,7 @@ def members(
     require(by in ('probable', 'random') and n >= 1, f"{n} galaxies by {by!r} cannot be chosen; ask for at least one, by 'probable' or 'random'.")
     k = numbered(cat[:0], 'p').shape[1]
     require(0 <= component < k, f'there is no component {component}; they run from 0 to {k-1}.')
-    require(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
+    require(mixture is None or mixture.n_components == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
     rows = np.flatnonzero(cat.component.to_numpy() == component)
     if by == 'random': return rng(seed, 'members', component).permutation(rows)[:n]
     if not len(rows): return rows
@@ -95,11 +95,12 @@ def component_table(
 ) -> pd.DataFrame: # A row for each of the K components; `attrs` has the flux share above which galaxies are crowded, and the sample's mean share
     "Companions and reconstruction errors of every component."
     model = open_model(model, device)
-    k = len(model.mixture.means)
+    k = model.mixture.n_components
     require(numbered(cat, 'p').shape[1] == k, f'the model has {k} components and the catalogue another number; give the catalogue that this model made.')
     shapes = _measure_companions(survey, cat, k, n, require_seed(seed))
     sample = _sample_statistics(shapes[shapes.found])
-    with torch.no_grad(): decoded_means = companions(model.decode(model.mixture.means).cpu().numpy())
+    component_means = torch.tensor(model.mixture.moments()[1], dtype=torch.float32, device=model.device)
+    with torch.no_grad(): decoded_means = companions(model.decode(component_means).cpu().numpy())
     c, errors = cat.component.to_numpy(), cat.recon_error.to_numpy()
     rows = [_component_row(shapes[shapes.component==i], errors[c==i], np.sort(errors), sample['crowd']) for i in range(k)]
     objects = np.bincount(c, minlength=k)
@@ -143,7 +144,7 @@ def _kind_of_each(kinds, k):
 def _probabilities(cat, rows, columns, mixture):
     "Probabilities of some components: the catalogue's, or the mixture's, normalized over these components."
     if mixture is None: return numbered(cat, 'p')[rows][:,columns].astype(np.float64)
-    with torch.no_grad(): log_joint = mixture.log_joint(torch.as_tensor(numbered(cat, 'z')[rows]).to(mixture.means.device))
+    with torch.no_grad(): log_joint = mixture.log_joint(torch.as_tensor(numbered(cat, 'z')[rows]).to(mixture.device))
     return softmax(log_joint.cpu().double().numpy()[:,columns], 1)
 
 # %% ../../nbs/analysis/61_components.ipynb #ccbd58c0

@@ -180,12 +180,12 @@ def component_health(
     mixture, # The model's
 ) -> pd.DataFrame: # A row for each component: component, objects, share, weight, nearest, overlap (with that one), empty
     "Size, weight, and nearest neighbour of every component."
-    k = len(mixture.means)
+    k = mixture.n_components
     require(len(cat) and numbered(cat[:0], 'p').shape[1] == k, f'the mixture has {k} components and the catalogue another number, or no rows; give the catalogue that its model made.')
     objects = np.bincount(cat.component, minlength=k)
     overlap = bhattacharyya(mixture) - 2*np.eye(k)
     nearest, most = (overlap.argmax(1), overlap.max(1)) if k > 1 else (-1, np.nan)
-    weights = mixture.log_weights.detach().exp().cpu().numpy()
+    weights, _, _ = mixture.moments()
     return pd.DataFrame(dict(component=range(k), objects=objects, share=objects/len(cat), weight=weights,
         nearest=nearest, overlap=most, empty=is_empty(objects)))
 

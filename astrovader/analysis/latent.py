@@ -89,7 +89,7 @@ def _scale(cat, z, metric, mixture):
     require(metric in ('mahalanobis', 'euclidean'), f"metric={metric!r} is not known; use 'mahalanobis' or 'euclidean'.")
     if metric == 'euclidean': return np.ones(z.shape[1])
     if mixture is not None:
-        weights, within = (p.detach().cpu().double().exp().numpy() for p in (mixture.log_weights, mixture.log_vars))
+        weights, _, within = mixture.moments()
         require(within.shape[1] == z.shape[1], f'the catalogue has {z.shape[1]} latents and the mixture {within.shape[1]}; give the mixture of the same model.')
         return np.sqrt(weights @ within)
     sums = tally(torch.from_numpy(z-z.mean(0)), torch.tensor(cat.component.to_numpy(np.int64)), cat.component.max()+1)

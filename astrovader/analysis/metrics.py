@@ -49,8 +49,8 @@ def occupancy(
     require(len(cat), 'the catalogue has no rows; give one of at least one object.')
     z, k = numbered(cat, 'z'), numbered(cat[:0], 'p').shape[1]
     c = component_numbers(cat.component, k, 'components')
-    require(mixture is None or len(mixture.means) == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
-    means, weights = (None, np.full(k, np.nan)) if mixture is None else (p.detach().cpu().numpy() for p in (mixture.means, mixture.log_weights.exp()))
+    require(mixture is None or mixture.n_components == k, f'the catalogue has {k} components and the mixture another number; give the mixture of the same model.')
+    weights, means, _ = (np.full(k, np.nan), None, None) if mixture is None else mixture.moments()
     per, measured = _per_component(cat, z, c, k, means, thresholds, limit=limit, sample=sample, seed=seed, device=device)
     objects = np.bincount(c, minlength=k)
     out = pd.DataFrame(dict(component=range(k), objects=objects, share=objects/len(cat), weight=weights)).join(per)

@@ -16,12 +16,12 @@ from ..core import require,require_seed
 def _rank(x): return (rankdata(x)-.5)/len(x)
 
 def _density(mixture, z, block=100_000):
-    return np.concatenate([mixture.log_density(part.to(mixture.means.device)).cpu().numpy() for part in z.split(block)])
+    return np.concatenate([mixture.log_density(part.to(mixture.device)).cpu().numpy() for part in z.split(block)])
 
 def _checked_latents(mixture, cat):
     require('recon_error' in cat, 'the table has no column recon_error; give the catalogue that the model made.')
     z = numbered(cat, 'z')
-    j = mixture.means.shape[1]
+    j = mixture.n_latent
     require(len(z), 'the catalogue has no rows; give one of at least one object.')
     require(z.shape[1] == j, f'the model has {j} latents and the catalogue {z.shape[1]}; give the catalogue that this model made.')
     return torch.tensor(z)
@@ -38,7 +38,7 @@ def outliers(
     "Scores and ranks of every object by density and by reconstruction error."
     mixture = open_model(model, device).mixture
     z, error = _checked_latents(mixture, cat), cat.recon_error.to_numpy()
-    drawn, _ = mixture.sample(n, generator=torch.Generator(mixture.means.device).manual_seed(require_seed(seed)))
+    drawn, _ = mixture.sample(n, generator=torch.Generator(mixture.device).manual_seed(require_seed(seed)))
     density, of_draws = _density(mixture, z), np.sort(_density(mixture, drawn.cpu()))
     require(np.isfinite(density).all() and np.isfinite(error).all(), 'some latents or errors are NaN or infinite; leave those rows out.')
     density_rank, error_rank = _rank(-density), _rank(error)

@@ -246,7 +246,8 @@ def draw_deblending(summary, deblending):
     paths = deblending.paths
     many = deblending.many
     stacked = lambda values: np.stack(list(values))
-    fig = plot_deblending(stacked(path.images for path in paths), stacked(path.photometry.companion_share for path in paths), stacked(path.inputs for path in paths))
+    images, shares = stacked(path.images for path in paths), stacked(path.photometry.companion_share for path in paths)
+    fig = plot_deblending(images, shares, stacked(path.inputs for path in paths))
     routes = '; '.join(' to '.join(map(str, path.ends.component)) for path in paths)
     yield Figure('deblending', fig, 'From a galaxy with a companion to the morphological galaxy that resembles it most where companions are masked. Both input images stand at the ends, and between them are images '
         f'decoded at equal steps on a straight line (component {routes}). The curve is the companion’s share of the flux.')

@@ -75,7 +75,7 @@ _rules['a number from 0 to 1'] = 'split_merge', lambda v: _is_number(v) and 0 <=
 _rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: _is_number(v) and 0 <= v < 1.5
 _rules['True or False'] = 'sample_alpha flips bf16 set_mixture keep_adam always_draw refit_weights views', lambda v: isinstance(v, bool)
 
-choices = dict(init_covariance=('diag', 'full'), scaling=tuple(scalings), reconstruction=tuple(reconstructions), schedule=('paper', 'published'))
+choices = dict(init_covariance=('diag', 'full'), scaling=scalings.keys(), reconstruction=reconstructions.keys(), schedule=('paper', 'published'))
 
 # %% ../../nbs/train/40_phases.ipynb #6702edc2
 def _require_valid(preset):
