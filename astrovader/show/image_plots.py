@@ -304,7 +304,7 @@ def plot_component_blocks(
     tile = tile_size(across*ncols)
     fig, axs = plt.subplots(down, across, figsize=(across*ncols*tile, down*(nrows*tile+.28)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for ax,c,name in zip(axs.flat, shown, _row_names(names or ['']*len(shown), shown)):
+    for ax,c,name in zip(axs.flat, shown, _row_names(['']*len(shown) if names is None else names, shown)):
         members = np.flatnonzero(labels==c)[:ncols*nrows]
         block = shrink(stretch(np.asarray(images)[members]), px)
         _plot_block(ax, fill_row(block, ncols*nrows), c, k, name, ncols)
@@ -354,7 +354,7 @@ def plot_galaxy_rows(
     "Draw rows of galaxies, each with its name and query."
     rows = _check_rows(rows, queries)
     queries = [None]*len(rows) if queries is None else as_floats(queries)[:,None]
-    names = names or ['']*len(rows)
+    names = ['']*len(rows) if names is None else names
     stretch = stretch or display_stretch(np.concatenate([*rows, *(q for q in queries if q is not None)]))
     n, h, w = max(map(len, rows)), *rows[0].shape[-2:]
     columns = n + (0 if queries[0] is None else 1.4)

@@ -77,7 +77,7 @@ def plot_traversal(
     images, values = _check_traversal(images, values)
     stretch = display_stretch(images.reshape(-1, *images.shape[2:]))
     n_latents, n_steps = images.shape[:2]
-    names = names or [f'$z_{{{i}}}$' for i in range(n_latents)]
+    if names is None: names = [f'$z_{{{i}}}$' for i in range(n_latents)]
     across = across or 1 + (n_latents > 10)
     down, tile = -(-n_latents//across), min(tile_width, (page_width/across-1.15)/n_steps)
     fig, axs = plt.subplots(down, across, figsize=(across*(n_steps*tile+1.15), down*(tile+.04)), squeeze=False)
