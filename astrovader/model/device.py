@@ -64,7 +64,6 @@ def _slope_of(net):
     "The slope below zero of a network's LeakyReLUs, which all have the same."
     return next((layer.negative_slope for layer in net.body if isinstance(layer, nn.LeakyReLU)), 1.)
 
-
 # %% ../../nbs/model/36_device.ipynb #450cfb16
 def network_steps(
     net, # An `Encoder` or a `Decoder`
@@ -85,7 +84,6 @@ def network_steps(
         elif isinstance(layer, nn.Conv2d) and _can_merge(layer, after): steps[-1] = Step('upsample_conv', layer, steps[-1].option)
         elif isinstance(layer, nn.Conv2d): steps.append(_conv_step(layer, after, third, width, winograd))
     return steps
-
 
 # %% ../../nbs/model/36_device.ipynb #4e49deb7
 def _prepared_weights(step):
