@@ -126,6 +126,7 @@ def minmax(
     least, most = extremes(p)
     return low*(p - least)/(most - least + 1e-12)
 
+# %% ../../nbs/model/31_mixture.ipynb #9c748abb
 def _exact(log_p, temperature, extremes): return log_p
 def _minmax(log_p, temperature, extremes): return minmax(log_p, extremes=extremes)
 def _tempered(log_p, temperature, extremes): return log_p/temperature
