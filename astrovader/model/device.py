@@ -56,22 +56,33 @@ def _conv_step(conv, after, third, width, winograd):
     has_slope = isinstance(after, nn.LeakyReLU) and not isinstance(third, nn.MaxPool2d)
     return Step(kind, conv, after.negative_slope if has_slope else 1.)
 
+def _can_merge(conv, after):
+    "Does the convolution after an up-sampling cost less when both are one step?"
+    return not isinstance(after, nn.LeakyReLU) and conv.out_channels*conv.kernel_size[0]**2 <= conv.in_channels
+
+def _slope_of(net):
+    "The slope below zero of a network's LeakyReLUs, which all have the same."
+    return next((layer.negative_slope for layer in net.body if isinstance(layer, nn.LeakyReLU)), 1.)
+
+# %% ../../nbs/model/36_device.ipynb #450cfb16
 def network_steps(
     net, # An `Encoder` or a `Decoder`
     width:int, # Of the input of its first convolution, in pixels
     winograd:bool = True, # Use Winograd convolutions where they are faster?
 ) -> list: # Of `Step`s
     "What a network computes, in order."
-    steps, layers = [], [*net.body, None, None]
+    slope = _slope_of(net)
+    layers = [*net.body, None, None]
+    steps = []
     for layer,after,third in zip(layers, layers[1:], layers[2:]):
-        if isinstance(layer, nn.MaxPool2d): steps.append(Step('pool', option=slope))
-        if isinstance(layer, (nn.Upsample, Corners)): steps.append(Step('upsample', option=isinstance(layer, Corners)))
-        width = width//2 if isinstance(layer, nn.MaxPool2d) else 2*width if isinstance(layer, (nn.Upsample, Corners)) else width
-        if not isinstance(layer, nn.Conv2d): continue
-        merge = not isinstance(after, nn.LeakyReLU) and layer.out_channels*layer.kernel_size[0]**2 <= layer.in_channels
-        if merge: steps[-1] = Step('upsample_conv', layer, steps[-1].option)
-        else: steps.append(_conv_step(layer, after, third, width, winograd))
-        if isinstance(after, nn.LeakyReLU): slope = after.negative_slope
+        if isinstance(layer, nn.MaxPool2d):
+            steps.append(Step('pool', option=slope))
+            width = width//2
+        elif isinstance(layer, (nn.Upsample, Corners)):
+            steps.append(Step('upsample', option=isinstance(layer, Corners)))
+            width = 2*width
+        elif isinstance(layer, nn.Conv2d) and _can_merge(layer, after): steps[-1] = Step('upsample_conv', layer, steps[-1].option)
+        elif isinstance(layer, nn.Conv2d): steps.append(_conv_step(layer, after, third, width, winograd))
     return steps
 
 # %% ../../nbs/model/36_device.ipynb #4e49deb7

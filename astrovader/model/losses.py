@@ -83,7 +83,7 @@ def noise_likelihood(
     log_vars:torch.Tensor, # (n_scales,), log-variances of the noise, the finest scale first
     weight:torch.Tensor = None, # (size, size), the weight of each pixel
 ) -> torch.Tensor: # A scalar, in nats per image; negative where the noise is small
-    "The negative log-likelihood of images under Gaussian noise on each scale."
+    "Negative log-likelihood of images under Gaussian noise on each scale, the loss that is minimised."
     scales = pyramid(recon - x, len(log_vars))
     total = 0.
     for residual,log_var in zip(scales, log_vars):
@@ -97,7 +97,7 @@ def noise_likelihood(
 class Reconstruction:
     "A reconstruction loss and its requirements."
     loss:Callable # Function of (recon, x, weight), or of (recon, x, log_vars, weight) if it learns noise
-    scales:range = range(1) # The numbers of scales whose noise it can learn; only 0 by default
+    scales:range = range(1) # The numbers of noise scales that it accepts; only 0 by default
     default_scales:int = 0 # The number of scales if none is given
     output:str = None # The output activation that it needs; any if None
 
@@ -152,7 +152,7 @@ def symmetric_kl(
     one, # z_mean and z_log_var of one view, each (n, J)
     other, # Those of the other view
 ) -> torch.Tensor: # A scalar, in nats per image
-    "Half the sum of the KL divergences between the posteriors of two views in both directions, averaged over images."
+    "Half the sum of the KL divergences between the encodings of two views in both directions, averaged over images."
     (mean, log_var), (other_mean, other_log_var) = one, other
     of_means = (mean-other_mean).square()*((-log_var).exp() + (-other_log_var).exp())
     of_widths = 2*(torch.cosh(log_var-other_log_var) - 1)
@@ -160,7 +160,7 @@ def symmetric_kl(
 
 # %% ../../nbs/model/33_losses.ipynb #a674f9a6
 class VaDELoss:
-    "The weighted sum of the parts of the loss."
+    "The weighted sum of the terms of the loss."
     def __init__(self,
         model, # The `VaDE` whose mixture and networks enter the loss
         reconstruction:str = 'squared_error', # One of `reconstructions`
@@ -189,7 +189,7 @@ class VaDELoss:
 # %% ../../nbs/model/33_losses.ipynb #0fec1031
 @patch
 def part(self:VaDELoss, name, weight, *batch):
-    "One part of the loss, without a gradient where its weight is zero."
+    "One term of the loss, without a gradient where its weight is zero."
     with torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
 
 @patch

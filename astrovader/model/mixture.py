@@ -40,7 +40,7 @@ class Mixture(nn.Module):
     def __repr__(self): return f'{type(self).__name__}(n_components={self.n_components}, n_latent={self.n_latent})'
 
 def _initial_means(k, j):
-    "Initial means from He's uniform distribution, as in the published code; always the same draw."
+    "Initial means, uniform with a standard deviation of (2/J)^0.5 (He's initialisation) as in the published code; always the same draw."
     return (6/j)**0.5*(2*torch.rand(k, j, generator=torch.Generator().manual_seed(0)) - 1)
 
 # %% ../../nbs/model/31_mixture.ipynb #e7cd0ed0
@@ -118,7 +118,7 @@ def extremes(p): return p.min(), p.max()
 
 def minmax(
     log_p:torch.Tensor, # (n, K) joint log-probabilities
-    low:float = -50., # The minimum after scaling: -50 in the paper, -20 in s3VDC
+    low:float = -50., # The minimum after scaling: -50 in the paper, -20 in s3VDC, from which the paper takes this step
     extremes = extremes, # Finds the minimum and the maximum; several processes that share a batch replace it
 ) -> torch.Tensor: # (n, K), from `low` to 0
     "Eq. (17): the joint scaled to [`low`, 0] over the whole batch."
@@ -126,8 +126,12 @@ def minmax(
     least, most = extremes(p)
     return low*(p - least)/(most - least + 1e-12)
 
-scalings = dict(exact=lambda log_p, temperature, extremes: log_p, minmax=lambda log_p, temperature, extremes: minmax(log_p, extremes=extremes),
-    tempered=lambda log_p, temperature, extremes: log_p/temperature)
+# %% ../../nbs/model/31_mixture.ipynb #9c748abb
+def _exact(log_p, temperature, extremes): return log_p
+def _minmax(log_p, temperature, extremes): return minmax(log_p, extremes=extremes)
+def _tempered(log_p, temperature, extremes): return log_p/temperature
+
+scalings = dict(exact=_exact, minmax=_minmax, tempered=_tempered)
 
 # %% ../../nbs/model/31_mixture.ipynb #bf12ff22
 def require_scaling(scaling, temperature):

@@ -39,7 +39,7 @@ class VaDE(nn.Module):
         self.arch = arch
         self.packing = packing
         self.bf16 = False # Compute the networks in bfloat16?
-        self.fused = {} # Compiled versions of the networks
+        self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
         self.encoder = Encoder(arch)
         self.decoder = Decoder(arch)

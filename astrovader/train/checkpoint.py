@@ -15,8 +15,8 @@ from pathlib import Path
 from fastai.callback.core import Callback
 from safetensors.torch import save_file
 from ..core import BadInput,BadModel,atomic_path,json_form,read_json,write_json
+from ..hardware import has_bf16
 from ..jobs import Job
-from ..model.device import has_bf16
 from ..model.vade import load_weights
 from .phases import Preset
 

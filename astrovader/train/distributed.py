@@ -106,7 +106,7 @@ def train(
     preset = None, # 'morphology' if None, another of `presets`, or a `Preset`
     seed:int = None, # Of everything random; 0 if None
     resume:bool = False, # Continue the run, begun in any number of processes
-    device = None, # fastai's default device if None; in several processes 'cpu', or the GPU of each if None
+    device = None, # 'cpu' or 'cuda'; a GPU where there is one if None, in several processes the GPU of each
     timeout:float = 10., # Minutes that a process waits for the others; the fit of the mixture must take less
     **changes, # Fields of the preset to replace
 ) -> VaDELearner: # With the trained model

@@ -292,7 +292,7 @@ def vade_learner(
     preset = 'morphology', # One of `presets`, or a `Preset`; image size and bands follow the survey, and by name the number of epochs if images are few
     run = None, # The folder for history, checkpoints and model; nothing is written if None
     seed:int = 0, # Of the initial weights, the split, the order, the flips and the draws
-    device = None, # fastai's default device if None
+    device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
     group:ProcessGroup = None, # The processes that train together; this one alone if None
     **changes, # Fields of the preset or its architecture to replace, such as `n_components=8`
 ) -> VaDELearner: # Ready for `fit_phases`
@@ -325,7 +325,7 @@ def begin(
     preset = None, # 'morphology' if None, another of `presets`, or a `Preset`
     seed:int = None, # Of everything random; 0 if None
     resume:bool = False, # Continue the run from its last checkpoint
-    device = None, # fastai's default device if None
+    device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
     group:ProcessGroup = None, # The processes that train together; this one alone if None
     **changes, # Fields of the preset to replace
 ) -> VaDELearner: # Ready for `fit_phases`

@@ -50,7 +50,7 @@ class Preset:
     valid:float = 0.03 # Fraction of the survey used for validation: 5,000 of 164,666
     bf16:bool = False # Networks in bfloat16 on processors that support it?
     set_mixture:bool = True # Set the mixture to the fit of the embeddings? The published code left it unchanged
-    schedule:str = 'paper' # 'paper' for eqs. 15 and 16, or 'published': the loss of eq. 15 in static phases, weights changed once an epoch, one epoch less
+    schedule:str = 'paper' # 'paper' for eqs. 15 and 16, or 'published': the loss of eq. 15 in static phases, weights changed once an epoch, the last epoch missing
     keep_adam:bool = True # Keep Adam's moments after the alpha phase?
     always_draw:bool = False # Decode a draw in validation, too?
     split_merge:float = .9 # Overlap above which components are merged when a phase begins; empty components are replaced; 0 for neither
