@@ -20,7 +20,7 @@ def __getattr__(name):
 def __dir__(): return sorted({*globals(), *__all__})
 
 # Modules of version 0.1, and those that took some of their names
-_divided = dict(survey=['data.pack'], catalogue=['model.inference', 'infer.cluster'], learner=['train.checkpoint', 'model.inference'])
+_divided = dict(survey=['data.pack'], catalogue=['model.inference', 'infer.cluster'], learner=['train.checkpoint', 'model.inference'], synth=['data.truth'])
 
 class _FlatName(ModuleType):
     "The name that a module had in version 0.1, such as `astrovader.vade` for `astrovader.model.vade`; called, it is the function of its own name."

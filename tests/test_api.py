@@ -23,7 +23,8 @@ def test_a_name_from_the_top_is_that_of_its_module(name):
 def test_the_contract_is_at_the_top(): assert set(top) <= set(astrovader.__all__)
 
 moved = dict(VaDE='vade model.vade', vade_learner='learner train.learner', Survey='survey data.survey', open_model='catalogue model.inference',
-    pack='survey data.pack', catalogue='catalogue infer.catalogue', generate='generate infer.generate', report='report show.report', sky='synth data.synth')
+    pack='survey data.pack', catalogue='catalogue infer.catalogue', generate='generate infer.generate', report='report show.report', sky='synth data.synth',
+    galaxies='synth data.truth', votes='synth data.truth', kinds='synth data.truth')
 
 def test_flat_names_of_the_first_version_work():
     lines = ['from importlib import import_module as m', 'import astrovader']

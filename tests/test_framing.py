@@ -55,16 +55,19 @@ def test_workers_change_nothing_and_unlike_surveys_are_refused(folder, tmp_path)
 def test_a_survey_packed_before_canonical_framing_existed(folder, tmp_path):
     "Records of four columns, and packings without radii, as earlier versions wrote them."
     from astrovader.core import read_json,write_json
-    from astrovader.data import survey
-    (tmp_path/'s/.packing').mkdir(parents=True)
-    sources = survey.find_images(folder)
-    recipe = survey._recipe(sources, 16, 'survey', 'grey', 'mean', 'survey', None, None)
+    from astrovader.data import pack as packing
+    from astrovader.data.sources import find_images
+    from astrovader.data.survey import Packing
+    job = Packing(tmp_path/'s')
+    (job.folder/'.packing').mkdir(parents=True)
+    sources = find_images(folder)
+    recipe = packing._recipe(sources, 16, 'survey', 'grey', 'mean', 'survey', None, None)
     assert 'radii' not in recipe.packing()
-    survey._write_shards(tmp_path/'s', enumerate(survey._in_order(sources, 0, recipe, 0)), (1, 16, 16), 50)
-    for o in (tmp_path/'s/.packing').glob('part-*.json'):
-        part = read_json(o)
-        write_json(o, {**part, 'records': [r[:4] for r in part['records']]})
-    survey._finish(tmp_path/'s', sources.ids, sources.files, None, dict(packing=recipe.packing()))
+    packing._write_shards(job, enumerate(packing._prepared(sources, 0, recipe, 0)), (1, 16, 16), 50)
+    for path in job.folder.glob('.packing/part-*.json'):
+        part = read_json(path)
+        write_json(path, {**part, 'records': [record[:4] for record in part['records']]})
+    packing._finish(job, sources.ids, sources.files, None, dict(packing=recipe.packing()))
     s = Survey(tmp_path/'s')
     assert len(s) == 83 and not set(columns) & set(s.index())
     assert np.array_equal(s.images(slice(None)), pack(folder, tmp_path/'t', 16, n_workers=0).images(slice(None)))

@@ -158,9 +158,9 @@ def _interpolate(pixels, v, u):
     at = np.stack([v, u]).astype(float)
     return np.stack([map_coordinates(band, at, order=1, mode='nearest') for band in pixels])
 
-def _reflected(c, n):
+def _reflected(x, n):
     "Coordinates reflected into 0 to n-1."
-    return np.abs((c+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*c
+    return np.abs((x+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*x
 
 # %% ../../nbs/data/11b_canonical.ipynb #f41e697e
 @patch(as_prop=True)
@@ -174,9 +174,9 @@ def coordinates(self:Frame):
     h,w = self.cutout.shape
     ellipse = self.shape.ellipse
     a = ((np.arange(self.size)-(self.size-1)/2)*self.scale).astype(np.float32)
-    c,s = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
-    u = c*a[None]-s*a[:,None]+ellipse.x+(w-1)/2
-    v = s*a[None]+c*a[:,None]+ellipse.y+(h-1)/2
+    cos,sin = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
+    u = cos*a[None]-sin*a[:,None]+ellipse.x+(w-1)/2
+    v = sin*a[None]+cos*a[:,None]+ellipse.y+(h-1)/2
     return u, v, np.hypot(a[None], a[:,None]/ellipse.axis_ratio)
 
 # %% ../../nbs/data/11b_canonical.ipynb #54bfaaf8

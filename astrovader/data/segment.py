@@ -113,7 +113,7 @@ class Found(NamedTuple):
     labels:np.ndarray # (height, width): 0 is the sky, 1 the source in the middle, 2 and above the others, brightest first; all 0 if nothing is found
     sky:np.float32 # Level of the background
     noise:float # Standard deviation of the smoothed background
-    at:np.ndarray # (2, n) x and y, from the middle of the frame, of the tiles in which the background was measured
+    at:np.ndarray # (2, n) x and y, from the middle of the cutout, of the tiles in which the background was measured
 
 def find_sources(
     x, # (height, width) float32
@@ -121,8 +121,8 @@ def find_sources(
     rise:float=7., # Least height of a companion's peak above its saddle, in units of the noise
     dip:float=.15, # Least depth of that saddle below the peak, as a fraction of the peak
     contrast:float=.001, # SExtractor's least fraction of the flux for a component of a blend
-    smooth:float=.03, # Full width at half maximum of the smoothing Gaussian, as a fraction of the frame
-    min_area:float=.002, # Least area of a source, as a fraction of the frame
+    smooth:float=.03, # Full width at half maximum of the smoothing Gaussian, as a fraction of the cutout
+    min_area:float=.002, # Least area of a source, as a fraction of the cutout
     levels:float=255, # The noise is at least the range divided by this; give `np.inf` for fluxes, which have no grey levels
 ) -> Found:
     "The source of each pixel."
@@ -157,7 +157,7 @@ class Segments(NamedTuple):
     "The sources of one image."
     found:bool # Is there a source in the middle?
     labels:np.ndarray # (height, width): 0 is the sky, 1 the source in the middle, 2 and above the others, brightest first; all 0 if nothing is found
-    sources:pd.DataFrame # For each label: flux, area, centre x, y from the middle of the frame, semi-axes a, b (standard deviations), orientation in degrees
+    sources:pd.DataFrame # For each label: flux, area, centre x, y from the middle of the cutout, semi-axes a, b (standard deviations), orientation in degrees
     flux:np.ndarray # (height, width) float32, the grey image above its sky background
     sky:float # Level of the background, in the units of the image
     noise:float # Standard deviation of the smoothed background
@@ -167,7 +167,7 @@ def segment(
     image, # (bands, height, width), of any type and stretch; several bands are averaged
     **kwargs, # Passed to `find_sources`
 ) -> Segments:
-    "The source in the middle, and all others in the frame."
+    "The source in the middle, and all others in the cutout."
     x = np.asarray(image)
     require(x.ndim == 3 and min(x.shape) > 0, f'an image is (bands, height, width), and this one is {x.shape}.')
     grey = to_grey(x)[0]

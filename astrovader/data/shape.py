@@ -22,13 +22,13 @@ from .segment import blocks,find_sources,reduced
 def centred_grid(
     shape, # (height, width)
 ): # Float32 coordinates: u of the columns (1, width) and v of the rows (height, 1)
-    "Coordinates of pixels from the middle of the frame."
+    "Coordinates of pixels from the middle of the cutout."
     h,w = shape
     return (np.arange(w)-(w-1)/2).astype(np.float32)[None], (np.arange(h)-(h-1)/2).astype(np.float32)[:,None]
 
 @dataclass(frozen=True)
 class Ellipse:
-    "Centre in pixels from the middle of the frame, orientation of the major axis in degrees, and axis ratio."
+    "Centre in pixels from the middle of the cutout, orientation of the major axis in degrees, and axis ratio."
     x:float
     y:float
     orientation:float
@@ -215,7 +215,7 @@ def add_hidden_flux(
     noise:float, # Standard deviation of a sky pixel
     sky_radii, # Elliptical radii at which the sky background was measured
 ): # The profile with its wing, the half-light radius, and the flux
-    "Restore the flux that the frame and the sky subtraction hide."
+    "Restore the flux that the cutout and the sky subtraction hide."
     covered = profile.pixels > .25*profile.areas
     edge = min(_n_radii*r_h, float(profile.edges[1:][covered][-1]) if covered.any() else np.inf)
     wing,outside = _outskirts(profile, r_h, edge, noise, sky_radii)
@@ -250,7 +250,7 @@ def moments(flux, u, v):
 
 # %% ../../nbs/data/11ab_shape.ipynb #a45aafec
 def _reach(ellipse, u, v):
-    "The semi-major axis at which the ellipse touches the edge of the frame."
+    "The semi-major axis at which the ellipse touches the edge of the cutout."
     c,s = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
     wide,high = np.hypot(c, ellipse.axis_ratio*s),np.hypot(s, ellipse.axis_ratio*c)
     return float(max(1., min((u[0,-1]+.5-abs(ellipse.x))/wide, (v[-1,0]+.5-abs(ellipse.y))/high)))

@@ -32,7 +32,7 @@ _over = 2 # grid points a pixel in each direction
 _fine = 7 # samples a grid cell in each direction, at the centre of a profile
 
 def _grid(size):
-    "Coordinates in pixels from the centre of the frame, for columns and rows, margins included."
+    "Coordinates in pixels from the centre of the cutout, for columns and rows, margins included."
     width = size + 2*(size//16)
     c = (((np.arange(width*_over)+.5)/_over) - width/2).astype(np.float32)
     return c[None, None], c[None, :, None]
@@ -115,7 +115,7 @@ def _knots(r, row, size):
     return x, y, flux, np.full(n, .25)
 
 def _stars(r, row, size):
-    "Positions, fluxes and colours of the foreground stars of one frame."
+    "Positions, fluxes and colours of the foreground stars of one cutout."
     n = int(row.n_stars)
     half = size/2 + size//64
     mag = 21.5 + np.log10(r.uniform(.005, 1., n))/.33

@@ -40,7 +40,7 @@ def _shape(draws, mix):
 
 # %% ../../nbs/data/09_truth.ipynb #e976f73b
 def _flux(draws, t, size):
-    "Scale of the frame, radius and flux."
+    "Scale of the cutout, radius and flux."
     elliptical = t['kind']=='elliptical'
     r90 = np.clip(draws.lognormal(8.5, .35), 4., 30.)
     scale = 3.84*r90/size
@@ -87,7 +87,7 @@ def _arms(draws, t, size):
 artifact_kinds = 'trail','saturated star','dead columns','cut edge','bright sky'
 
 def _companion(draws, t, size, companions):
-    "A companion within the frame, or none; columns that do not apply are NaN."
+    "A companion within the cutout, or none; columns that do not apply are NaN."
     companion = draws.chance(companions)
     distance = size*draws.uniform(.14, .48)
     direction = draws.uniform(0., 2*np.pi)
@@ -116,8 +116,8 @@ def galaxies(
     size:int=64, # Side of the images in pixels; lengths in the table are in these pixels
     seed:int=0, # The same seed gives the same galaxies
     mix=(.42, .4, .18), # Fractions of ellipticals, spirals and edge-on disks
-    companions:float=.22, # Fraction of galaxies with a companion in the frame
-    stars:float=.6, # Mean number of foreground stars in a frame
+    companions:float=.22, # Fraction of galaxies with a companion in the cutout
+    stars:float=.6, # Mean number of foreground stars in a cutout
     artifacts:float=.015, # Fraction of corrupted images
 ) -> pd.DataFrame: # One row for each galaxy
     "The truth of `n` simulated galaxies; the first rows do not depend on `n`."

@@ -17,7 +17,7 @@ from .loaders import SurveyLoader,survey_loaders,to_float
 # %% ../../nbs/data/21_views.ipynb #3855f462
 @dataclass(frozen=True)
 class Views:
-    "Ranges of the transformations; the defaults are for canonical images, whose galaxies are centred and horizontal."
+    "Ranges of the transformations; the defaults are for canonical frames, whose galaxies are centred and horizontal."
     angle:float = 180. # Largest rotation, in degrees either way
     flip:float = .5 # Probability of a mirror image
     shift:float = .03 # Largest shift along each axis
