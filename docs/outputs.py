@@ -6,7 +6,7 @@ from execnb.shell import CaptureShell
 from nbdev.config import get_config
 from PIL import Image
 
-# Pictures: nearly grey pixels keep 160 greys and all others share 96 colours, which makes files small
+# Pictures: nearly grey pixels keep a scale of greys and all others share 96 colours, which makes files small
 
 def _palette(pixels, coloured, n_greys):
     "The palette image of RGB pixels"
@@ -21,10 +21,12 @@ def _palette(pixels, coloured, n_greys):
     return picture
 
 def small(png):
-    "A PNG in base64 with a palette of 256 entries"
+    "A PNG in base64 with a palette: 160 greys, or 64 where it is large, and 96 colours"
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB'))
     coloured = np.ptp(pixels.astype(int), axis=2) > 24
-    _palette(pixels, coloured, 160).save(file := io.BytesIO(), 'png', optimize=True)
+    for n_greys in 160,64:
+        _palette(pixels, coloured, n_greys).save(file := io.BytesIO(), 'png', optimize=True)
+        if file.tell() < 120_000: break
     return base64.b64encode(file.getvalue()).decode()
 
 # Outputs

@@ -11,26 +11,18 @@ def relink(md):
         return m[1]+posixpath.normpath('nbs/'+m[2])+m[3]
     return re.sub(r'(<img [^>]*src=")([^"]+)(")', _f, re.sub(r'(\]\()([^)\s]+)(\))', _f, md))
 
-def text(output):
-    "The text of an output of a cell; README.md leaves its pictures out"
-    if output['output_type'] == 'stream': return ''.join(output['text'])
-    data = output.get('data', {})
-    return '' if 'image/png' in data else ''.join(data.get('text/plain', []))
-
 def code(cell):
-    "A code cell as fenced Python without nbdev's directives, its output as fenced text"
+    "A code cell as fenced Python without nbdev's directives and without its output"
     src = ''.join(cell['source'])
     if re.search(r'^#\|\s*(hide|default_exp|export)', src, flags=re.M): return ''
-    src = re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip()
-    out = ''.join(map(text, cell['outputs'])).strip()
-    return '\n\n'.join([f'```python\n{src}\n```'] + ([f'```\n{out}\n```'] if out else []))
+    return f"```python\n{re.sub(r'^#[|].*?$', '', src, flags=re.M).strip()}\n```"
 
 def readme(nb):
-    "The text of README.md for the notebook `nb`; code cells that follow one without an output join it"
+    "The text of README.md for the notebook `nb`; consecutive code cells are joined"
     parts = []
     for c in nb['cells']:
         p = relink(''.join(c['source']).strip()) if c['cell_type'] == 'markdown' else code(c)
-        if parts and p.startswith('```python') and parts[-1].startswith('```python') and parts[-1].count('```') == 2:
+        if parts and p.startswith('```python') and parts[-1].startswith('```python'):
             parts[-1] = parts[-1].removesuffix('```') + '\n' + p.removeprefix('```python\n')
         elif p: parts.append(p)
     return head+'\n'+'\n\n'.join(parts)+'\n'
