@@ -25,7 +25,6 @@ myst_heading_anchors = 4
 autodoc_default_options = {'members': True, 'undoc-members': True}
 autodoc_member_order = 'bysource'
 autodoc_typehints_format = 'short'
-autodoc_preserve_defaults = True
 maximum_signature_line_length = 100
 autodoc_inherit_docstrings = False
 add_module_names = False

@@ -147,7 +147,7 @@ train nowhere out -> nowhere does not exist
 train survey out --preset huge -> paper, full, small
 train survey out --n-components 500 --epochs-alpha 1 -> 500 components
 train survey run -> --resume
-train large run --resume -> another survey
+train large run --resume -> survey; repeat the request that began it
 catalogue nowhere survey out.csv -> nowhere has no trained model
 catalogue run nowhere out.csv -> nowhere does not exist
 catalogue run large out.csv -> --like

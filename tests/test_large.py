@@ -82,7 +82,7 @@ def test_killed_catalogue_goes_on(place, tmp_path):
 def test_interrupted_catalogue_says_how_to_go_on(place, tmp_path):
     out = tmp_path/'c.parquet'
     _,err = kill_when(start(script('catalogue'), place/'run', place/'survey', out, '--parts', rows, '--batch-size', 1), lambda: count(out), signal.SIGINT)
-    assert err.count('\n') == 1 and 'goes on with the same command' in err
+    assert err.count('\n') == 1 and 'resumes a table in parts' in err
 
 def test_killed_generation_goes_on(place, tmp_path):
     args = script('generate'),place/'run',tmp_path/'g','--n',12000,'--batch-size',10
@@ -121,7 +121,7 @@ def test_full_disk_is_one_sentence(place, tmp_path, out):
 def test_hats_by_the_command(place, tmp_path, capsys):
     import lsdb
     astrovader_catalogue(place/'run', place/'survey', tmp_path/'c.parquet', parts=300, hats=tmp_path/'sky')
-    assert '2,000 objects by their place on the sky' in capsys.readouterr().out
+    assert '2,000 objects sorted by sky position' in capsys.readouterr().out
     got = lsdb.open_catalog(tmp_path/'sky').compute().set_index('object_id')
     want = read_table(place/'whole.parquet').set_index('object_id')
     assert sorted(got.index) == sorted(want.index)

@@ -207,3 +207,31 @@ def test_sizes():
     heavy = {p.name: p.stat().st_size for p in notebooks if p.stat().st_size > 2**20}
     assert not heavy, 'a notebook above a megabyte holds too many pictures'
     assert sum(p.stat().st_size for p in (root/'tests_data').rglob('*') if p.is_file()) < 10**6
+
+# Stored outputs
+
+def first_paragraph(cell): return ''.join(cell['source']).split('\n\n')[0].strip()
+
+def captions_without_figure(cells):
+    "Paragraphs in italics that open a markdown cell, where no cell since the last markdown has a figure or a table"
+    shown = False
+    for cell in cells:
+        if cell['cell_type'] == 'code': shown |= any({'image/png', 'text/html'} & set(output.get('data', {})) for output in cell['outputs'])
+        if cell['cell_type'] != 'markdown': continue
+        if re.fullmatch(r'\*[^*].*[^*]\*', first_paragraph(cell), flags=re.S) and not shown: yield first_paragraph(cell)
+        shown = False
+
+@pytest.mark.parametrize('nb', notebooks, ids=lambda p: p.stem)
+def test_captions_follow_figures(nb): assert not list(captions_without_figure(json.loads(read(nb))['cells']))
+
+def test_a_caption_without_figure_is_seen():
+    code = dict(cell_type='code', source='plot()', outputs=[])
+    caption = dict(cell_type='markdown', source='*A figure.*\n\nMore.')
+    assert list(captions_without_figure([code, caption])) == ['*A figure.*']
+    assert not list(captions_without_figure([code | dict(outputs=[dict(data={'image/png': ''})]), caption]))
+
+def test_outputs_name_no_path_of_a_machine():
+    paths = re.compile(r'/(home|root|tmp|Users|work)/\w+')
+    def texts(output): return ''.join(output.get('text', [])) + ''.join(''.join(v) for k,v in output.get('data', {}).items() if k.startswith('text/'))
+    found = {nb.name: m[0] for nb in notebooks for c in json.loads(read(nb))['cells'] for o in c.get('outputs', []) if (m := paths.search(texts(o)))}
+    assert not found
