@@ -11,7 +11,6 @@ import pandas as pd,numpy as np,pyarrow as pa,pyarrow.compute as pc,torch
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from ..core import BadModel,require,provenance,read_json
 from ..jobs import processes
 from ..data import canonical
@@ -114,7 +113,6 @@ def identity(self:CatalogueInference) -> dict: # Ready for JSON
     return Inference.identity(self) | dict(scaling=self.scaling, temperature=self.temperature)
 
 # %% ../../nbs/infer/50_catalogue.ipynb #9b9461f7
-@delegates(RunOptions)
 def catalogue(
     run, # The folder of a run, or a `VaDE`
     survey, # A `Survey` packed as the model needs it, or its folder; `BadSurvey` where it is not
@@ -122,11 +120,13 @@ def catalogue(
     scaling:str = 'exact', # Of the responsibilities: 'exact', 'minmax' or 'tempered'
     temperature:float = 5., # Divides the joint log-probabilities for 'tempered'
     draw_seed:int = None, # Draw z from q(z|x) with this seed, as the published code did; use its mean if None
-    **kwargs,
+    device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
+    batch:int = None, # Images at a time, which sets the memory needed; by the device if None
+    bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error, and the shapes of a canonical survey; in the survey's order
     "The component, responsibilities, latents and reconstruction error of every object."
     if out is not None: require_writable(out)
-    inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(**kwargs))
+    inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(device, batch, bf16))
     table, = inference.tables([(0, len(inference.survey))])
     df = table.to_pandas()
     df.attrs = inference.about()
@@ -177,7 +177,6 @@ def _write_parts(inference, out, part_rows):
     for i,table in zip(mine, inference.tables([parts.span(i) for i in mine])): parts.commit(i, table)
     return parts.finish()
 
-@delegates(RunOptions)
 def write_catalogue(
     run, # The folder of a run, or a `VaDE`
     survey, # A `Survey` packed as the model needs it, or its folder; `BadSurvey` where it is not
@@ -186,10 +185,12 @@ def write_catalogue(
     temperature:float = 5., # Divides the joint log-probabilities for 'tempered'
     part_rows:int = None, # Rows in a part; by the length of the survey if None
     draw_seed:int = None, # Draw z from q(z|x) with this seed; use its mean if None
-    **kwargs,
+    device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
+    batch:int = None, # Images at a time, which sets the memory needed; by the device if None
+    bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> bool: # Is the catalogue complete? Other processes may still be at work
     "Write the catalogue of a survey in constant memory; interrupted parts are resumed by the same call."
-    inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(**kwargs))
+    inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(device, batch, bf16))
     n = len(inference.survey)
     if _is_in_parts(out, n, part_rows): return _write_parts(inference, Path(out), part_rows)
     if scaling == 'minmax': inference.limits = inference.find_limits(row_ranges(n))

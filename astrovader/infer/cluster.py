@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from fastcore.meta import delegates
 from ..core import AstrovaderError,require,progress
 from ..hardware import best_device,has_bf16
 from ..model.inference import RunOptions,model_digest
@@ -101,7 +100,6 @@ def _check_cluster(client, out, part_rows):
     require(part_rows is None or part_rows > 0, f'parts of {part_rows} rows are empty; ask for at least 1.')
 
 # %% ../../nbs/infer/50b_cluster.ipynb #fad6c37d
-@delegates(RunOptions)
 def catalogue_on_dask(
     run, # The folder of a run, or a `VaDE`
     survey, # A `Survey` packed as the model needs it, or its folder
@@ -112,10 +110,12 @@ def catalogue_on_dask(
     part_rows:int = None, # Rows in a part; 100,000, or a fourth of each thread's share where that is less, if None
     draw_seed:int = None, # Draw z from q(z|x) with this seed; use its mean if None
     retries:int = 3, # How often a part that failed is tried again
-    **kwargs, # Of the workers
+    device = None, # A torch device of the workers; a GPU where there is one if None
+    batch:int = None, # Images at a time, which sets the memory needed; by the workers' devices if None
+    bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> Path: # The finished folder
     "Write the catalogue of a survey on a Dask cluster; the same call resumes an interrupted one."
-    options, out = RunOptions(**kwargs), Path(out).resolve()
+    options, out = RunOptions(device, batch, bf16), Path(out).resolve()
     _check_cluster(client, out, part_rows)
     inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions('cpu'))
     if options.bf16 and _workers_have_bf16(client, options.device): inference.precision = 'bfloat16'

@@ -66,10 +66,12 @@ def generate(
     component:int = None, # All of this component; by the weights of the mixture if None
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # The same seed draws the same latents on every device, and the same images on the same processor (in bfloat16, for the same `n`)
-    **options, # Fields of `RunOptions`: `batch`, `device`, `bf16`
+    device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
+    batch:int = None, # Images at a time, which sets the memory needed; by the device if None
+    bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
-    model, batch, precision = _open(run, RunOptions(**options))
+    model, batch, precision = _open(run, RunOptions(device, batch, bf16))
     z, table = draw(model, n, component, temperature, seed)
     model = at_precision(model, precision == 'bfloat16', n)
     batches = progress(z.split(batch), 'generating')
@@ -174,11 +176,13 @@ def write_generated(
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # Of the draws
     shard_rows:int = 8192, # Images in a shard
-    **options, # Fields of `RunOptions`: `batch`, `device`, `bf16`
+    device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
+    batch:int = None, # Images at a time, which sets the memory needed; by the device if None
+    bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> Survey: # Packed as the survey of the model; None while other processes are at work on it
     "Write a synthetic survey in constant memory; the same call continues where it was interrupted."
     out = Path(out)
-    model, batch, precision = _open(run, RunOptions(**options))
+    model, batch, precision = _open(run, RunOptions(device, batch, bf16))
     draw(model, min(n, 1), component, temperature, seed)
     require(shard_rows > 0, f'shards of {shard_rows} images cannot be written; ask for at least 1.')
     request = dict(n=n, component=component, temperature=temperature, seed=seed, shard_rows=shard_rows, model=model_digest(model), precision=precision)
