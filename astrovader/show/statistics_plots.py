@@ -34,7 +34,7 @@ def signed_text(value, digits):
     return f'{round(value, digits)+0:.{digits}f}'.replace('-', '−')
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #801a8b9f
-phase_colours = dict(alpha='.95', anneal='#fdf0dc', static='#e4eef7')
+phase_colours = dict(alpha='.93', anneal='#fdebcb', static='#cfe3f5')
 _terms = dict(loss='total loss', rec='reconstruction', gaussian_kl='Gaussian KL', mixture_kl='mixture KL')
 _sides = dict(train=dict(color='.15', lw=1, label='training'), valid=dict(color='#d1495b', lw=1, ls=(0, (4, 1.5)), label='validation'))
 
@@ -138,7 +138,7 @@ def plot_responsibilities(
 ): # A figure
     "Draw the responsibility matrix: Fig. 5."
     numbers = range(len(np.asarray(matrix)))
-    table = pd.DataFrame(np.asarray(matrix), pd.Index(numbers, name='objects labelled'), pd.Index(numbers, name='component'))
+    table = pd.DataFrame(np.asarray(matrix), pd.Index(numbers, name='assigned component'), pd.Index(numbers, name='component'))
     return plot_heat_map(table, 'mean responsibility')
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #10d65a7b
