@@ -55,8 +55,9 @@ def kinds(cell): return sorted({kind(output) for output in cell['outputs']})
 
 def is_hidden(cell): return bool(re.search(r'^#\|\s*hide', ''.join(cell['source']), flags=re.M))
 
-def executed(path):
+def executed(path, slow=False):
     "The notebook with the outputs of a run by nbdev-test, or None where a cell fails; cells that nbdev-test skips keep theirs"
+    skipped = [] if slow else get_config(path.parent).tst_flags.split()
     ran = []
     class Shell(CaptureShell):
         def __init__(self, path, **kwargs): super().__init__(path, mpl_format='png', **kwargs)
@@ -64,7 +65,7 @@ def executed(path):
             super().run_all(nb, **kwargs)
             ran.append(nb)
     nbdev.test.CaptureShell = Shell
-    ok,_ = nbdev.test.test_nb(path, skip_flags=get_config(path.parent).tst_flags.split(), basepath=get_config(path.parent).config_path)
+    ok,_ = nbdev.test.test_nb(path, skip_flags=skipped, basepath=get_config(path.parent).config_path)
     if not ok: return None
     outputs = {cell.id: cell.get('outputs', []) for cell in ran[0].cells}
     nb = json.loads(path.read_text(encoding='utf-8'))
@@ -81,9 +82,9 @@ def differences(stored, nb):
         first = next((line for line in ''.join(cell['source']).splitlines() if not line.startswith('#|')), '')
         yield f"the cell {first[:60]!r} gives {', '.join(kinds(now)) or 'nothing'}, and {', '.join(kinds(cell)) or 'nothing'} is stored"
 
-def refresh(path, check=False):
+def refresh(path, check=False, slow=False):
     "Run one notebook; store its outputs, or compare their kinds"
-    nb = executed(path)
+    nb = executed(path, slow)
     if nb is None: sys.exit(f'{path} does not run; its outputs stay as they were.')
     if check:
         wrong = list(differences(json.loads(path.read_text(encoding='utf-8')), nb))
@@ -97,5 +98,6 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('notebooks', nargs='+', type=Path)
     parser.add_argument('--check', action='store_true')
+    parser.add_argument('--slow', action='store_true', help='run the cells that begin with #| slow, too')
     args = parser.parse_args()
-    for notebook in args.notebooks: refresh(notebook.absolute(), args.check)
+    for notebook in args.notebooks: refresh(notebook.absolute(), args.check, args.slow)
