@@ -34,7 +34,7 @@ from astrovader.analysis.metrics import agreement,mean_silhouettes
 from astrovader.model.diagnostics import total_variation
 from astrovader.model.mixture import overlap_of
 from astrovader.train.phases import Preset,n_epochs,presets,with_changes
-from astrovader.show.image_plots import montage
+from astrovader.show.image_plots import display_stretch,montage
 from astrovader.data.pack import pack
 from astrovader.model.vade import VaDE
 
@@ -327,7 +327,7 @@ def table(rows):
     def cell(o, digits):
         if o is None: return '-'
         return f'{o["mean"]:.{digits}f}' + ('' if o['sd'] is None else f'±{o["sd"]:.{digits}f}')
-    short = dict(orientation='angle', companion_position='comp. at', companion_direction='comp. dir.', companion_share='comp. light', information='MI',
+    short = dict(orientation='orient.', companion_position='comp. at', companion_direction='comp. dir.', companion_share='comp. flux', information='MI',
         entropy='H', ami_families='3 fam.')
     return pd.DataFrame([dict(what=r['name']) | {short.get(c, c): cell(r[c], 0 if c == 'cpu_s' else 3) for c in columns} for r in rows]).to_string(index=False)
 
@@ -337,7 +337,8 @@ def figure(model, c, classes, path, n=9):
     order = shares.index[np.argsort(shares.to_numpy()@(0, 1, 2), kind='stable')].to_numpy()
     drawn = [generate(model, n, component=int(i), seed=int(i))[0] for i in order]
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 6.4), width_ratios=(n, 5), layout='constrained')
-    left.imshow(montage(np.concatenate(drawn), ncols=n), aspect='auto')
+    images = np.concatenate(drawn)
+    left.imshow(montage(display_stretch(images)(images), ncols=n), aspect='auto')
     left.axis('off')
     left.set_title('drawn from each component', fontsize=9, loc='left')
     ends, k = shares.loc[order].cumsum(axis=1).to_numpy(), np.arange(len(order))
