@@ -1061,6 +1061,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'astrovader.jobs.Job.plan_path': ('jobs.html#job.plan_path', 'astrovader/jobs.py'),
                                  'astrovader.jobs.Job.request': ('jobs.html#job.request', 'astrovader/jobs.py'),
                                  'astrovader.jobs.Job.seal': ('jobs.html#job.seal', 'astrovader/jobs.py'),
+                                 'astrovader.jobs.Job.tidy': ('jobs.html#job.tidy', 'astrovader/jobs.py'),
                                  'astrovader.jobs.RowJob': ('jobs.html#rowjob', 'astrovader/jobs.py'),
                                  'astrovader.jobs.RowJob.__len__': ('jobs.html#rowjob.__len__', 'astrovader/jobs.py'),
                                  'astrovader.jobs.RowJob.__repr__': ('jobs.html#rowjob.__repr__', 'astrovader/jobs.py'),

@@ -86,6 +86,14 @@ def _difference(name, before, now):
     return f'{name} ({values})' if len(values) <= 60 else name
 
 @patch
+def tidy(self:Job):
+    "Remove what killed processes left, and from a complete folder everything that only the work needed."
+    for name in self.plan_file, self.seal_file: sweep(self.folder/name)
+    if not self.is_sealed: return
+    for pattern in self.scratch:
+        for folder in self.folder.glob(pattern): shutil.rmtree(folder, ignore_errors=True)
+
+@patch
 def check(self:Job, request:dict):
     "Refuse a folder that holds something else, or that was begun with another request; write nothing."
     if not self.is_begun:
@@ -107,6 +115,7 @@ def begin(
     "Claim a folder for a request, or continue what the same request began."
     job = cls(folder, plan_file)
     job.check(request)
+    job.tidy()
     if job.is_begun: return job
     plan = request | make_plan() if cls.request_key is None else {cls.request_key: request, **make_plan()}
     with writing(folder): job.folder.mkdir(parents=True, exist_ok=True)
@@ -151,8 +160,7 @@ def seal(self:Job,
     if contents is not None: write_json(seal, contents)
     else:
         with atomic_path(seal) as tmp: tmp.touch()
-    for pattern in self.scratch:
-        for folder in self.folder.glob(pattern): shutil.rmtree(folder, ignore_errors=True)
+    self.tidy()
 
 # %% ../nbs/01_jobs.ipynb #b405bd6c
 class RowJob(Job):
