@@ -9,22 +9,29 @@ from astrovader.train.learner import vade_learner
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
+pytestmark = pytest.mark.xdist_group('device')
+
 large = dict(encoder_filters=(64, 64), encoder_kernels=(3, 5), decoder_filters=(64, 64), decoder_kernels=(5, 5), n_latent=6, n_components=3, init_batches=4,
     batch_size=30, lr=1e-3, epochs_alpha=3, epochs_anneal=1, epochs_static=1, n_periods=1, valid=.2)
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(160, size=32, seed=0)[0], tmp_path_factory.mktemp('device')/'survey')
 
-def trained(survey, monkeypatch, bf16, worth):
-    monkeypatch.setattr(device, 'worth_compiling', worth)
-    monkeypatch.setattr(device, 'has_amx', lambda: False) # a processor with AMX gains nothing by a FusedCPUNet
-    return vade_learner(survey, 'small', seed=0, device='cpu', bf16=bf16, **large).fit_phases()
+def trained(survey, bf16, worth):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, 'worth_compiling', worth)
+        patch.setattr(device, 'has_amx', lambda: False) # a processor with AMX gains nothing by a FusedCPUNet
+        return vade_learner(survey, 'small', seed=0, device='cpu', bf16=bf16, **large).fit_phases()
+
+@pytest.fixture(scope='module')
+def fused(survey): return trained(survey, bf16=True, worth=0)
 
 needs_bf16 = pytest.mark.skipif(not device.has_bf16('cpu'), reason='this processor does not compute in bfloat16, or torch may not use it')
 
 @needs_bf16
-def test_training_is_the_same_at_every_precision(survey, monkeypatch):
-    exact, autocast, fused = (trained(survey, monkeypatch, bf16, worth) for bf16,worth in ((False, 0), (True, 10**9), (True, 0)))
+def test_training_is_the_same_at_every_precision(survey, fused):
+    exact = trained(survey, bf16=False, worth=0)
+    autocast = trained(survey, bf16=True, worth=10**9)
     assert not autocast.model.fused and {type(net) for net in fused.model.fused.values()} == {device.FusedCPUNet}
     exact, autocast, fused = exact.history, autocast.history, fused.history
     for part in 'train_rec','valid_rec','train_loss': # the first steps of Adam turn rounding into steps of full length
@@ -34,8 +41,10 @@ def test_training_is_the_same_at_every_precision(survey, monkeypatch):
     assert fused.valid_rec.iloc[-1] < .93*fused.valid_rec.iloc[0]
 
 @needs_bf16
-def test_the_same_seed_gives_the_same_numbers(survey, monkeypatch):
-    first, second = (trained(survey, monkeypatch, True, 0) for _ in range(2))
+def test_the_same_seed_gives_the_same_numbers(survey, fused, monkeypatch):
+    first, second = fused, trained(survey, bf16=True, worth=0)
+    monkeypatch.setattr(device, 'worth_compiling', 0)
+    monkeypatch.setattr(device, 'has_amx', lambda: False)
     assert first.history.drop(columns='seconds').equals(second.history.drop(columns='seconds'))
     assert all(torch.equal(p, q) for p,q in zip(first.model.parameters(), second.model.parameters()))
     cats = [catalogue(learn.model, survey, bf16=True, batch=n) for learn,n in ((first, 160), (second, 7))]
