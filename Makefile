@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench docs outputs readme export style clean
+.PHONY: help demo test crash bench docs outputs readme export style clean
 
 # The Python that makes .venv; left empty: the first of python3, python3.13, python3.12, python3.11 that is new enough
 PYTHON ?=
@@ -39,6 +39,9 @@ test: export ONEDNN_MAX_CPU_ISA = $(shell echo $(CPU) | tr a-z A-Z)
 endif
 test: $(DONE) ## every notebook and tests/, ending with 'N passed, N failed'; CPU=avx2 for an older processor
 	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+
+crash: $(DONE) ## kill every command at every change of a file, start all in pairs, and compare the results
+	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python tests/crash.py
 
 # A changed source or size starts the demo anew; otherwise every step goes on from what is there
 demo: export SRC = $(or $(IMAGES),demo/images)

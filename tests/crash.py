@@ -5,6 +5,7 @@ import argparse,json,os,shutil,signal,sys,tempfile,time,traceback
 from hashlib import sha256
 from pathlib import Path
 import h5py,numpy as np,pandas as pd,torch
+import fastai.callback.all,lsdb,matplotlib.pyplot,onnxruntime,sklearn.mixture # loaded once, before processes are forked
 from astrovader import cli
 from astrovader.core import AstrovaderError
 from astrovader.data.pack import pack_arrays
@@ -12,8 +13,12 @@ from astrovader.data.survey import Survey
 from astrovader.data.synth import sky,write_sky
 from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE
+from astrovader.infer import catalogue as _,generate as _,hats as _
+from astrovader.share import onnx as _
 from astrovader.share.keras import layout
+from astrovader.show import report as _
 from astrovader.tables import read_table
+from astrovader.train import distributed as _
 
 # A process that can be killed at any change of a file
 
@@ -73,9 +78,7 @@ def survey(path):
 def weights(path): return {name: sha256(value.numpy().tobytes()).hexdigest() for name,value in VaDE.load(path).state_dict().items()}
 def trained(path): return weights(path/'model'), pd.read_csv(path/'history.csv').drop(columns='seconds').to_csv(index=False)
 def names(path): return sorted(file.relative_to(path).as_posix() for file in path.rglob('*'))
-def hats(path):
-    import lsdb
-    return sha256(lsdb.open_catalog(path).compute().to_csv(index=False).encode()).hexdigest()
+def hats(path): return sha256(lsdb.open_catalog(path).compute().to_csv(index=False).encode()).hexdigest()
 
 # The commands
 

@@ -215,13 +215,13 @@ def test_wrong_arguments_show_usage():
     r = run('train')
     assert r.returncode == 2 and 'required' in r.stderr and 'Traceback' not in r.stderr
 
-def interrupt(name, *args, cwd, after):
+def interrupt(name, *args, cwd, after, number=signal.SIGINT):
     "Start a command, send Ctrl-C when `after` appears in what it says, and wait"
     env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
     p = subprocess.Popen(argv(name, *args), cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for l in p.stdout:
         if after in l: break
-    p.send_signal(signal.SIGINT)
+    p.send_signal(number)
     _,err = p.communicate(timeout=120)
     return p.returncode,err
 
@@ -234,8 +234,9 @@ def test_interrupted_training_goes_on(place, tmp_path):
     assert 'epoch 1/' not in said and 'epoch 42/42' in said
     assert pd.read_csv(tmp_path/'run/history.csv').epoch.tolist() == list(range(1, 43))
 
-def test_interrupted_catalogue_leaves_nothing(place, tmp_path):
-    pack_arrays(np.random.default_rng(0).integers(0, 256, (5000, 16, 16), dtype=np.uint8), place/'many')
-    code,err = interrupt('catalogue', 'run', 'many', tmp_path/'c.csv', '--batch-size', 1, cwd=place, after='catalogue: ')
-    assert code == 130 and err.count('\n') == 1, err
-    assert files(tmp_path) == []
+@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_catalogue_leaves_nothing(place, tmp_path, number, status):
+    pack_arrays(np.random.default_rng(0).integers(0, 256, (5000, 16, 16), dtype=np.uint8), tmp_path/'many')
+    code,err = interrupt('catalogue', 'run', tmp_path/'many', tmp_path/'out/c.csv', '--batch-size', 1, cwd=place, after='catalogue: ', number=number)
+    assert code == status and err.count('\n') == 1, err
+    assert files(tmp_path/'out') == []
