@@ -12,7 +12,6 @@ from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadModel,require,require_seed,progress,rng
 from ..hardware import has_bf16,require_device
@@ -207,6 +206,7 @@ def _spans(self:Inference, ranges):
 def _noise(self:Inference, start, stop):
     return None if self.draw_seed is None else noise(self.draw_seed, start, stop, self.model.arch.n_latent)
 
+# %% ../../nbs/model/38_inference.ipynb #166700cc
 @patch
 def map(self:Inference,
     function, # Of the model, float32 images (n, bands, size, size), and noise (n, J) or None; it returns one tensor

@@ -14,28 +14,28 @@ from pathlib import Path
 from ..core import require
 
 # %% ../../nbs/model/29_inputs.ipynb #2cec32ac
-def _numbers(x, what):
-    "A tensor of real numbers."
-    if torch.is_tensor(x): found = None if x.is_complex() or x.dtype == torch.bool else x
-    else:
-        try: found = np.asarray(x)
-        except (TypeError, ValueError, RuntimeError): found = None
-        if found is not None: found = _from_numpy(found)
-    require(found is not None, f'{what} must be a tensor or an array of numbers, and this is {_kind(x)}.')
-    return found
-
 def _from_numpy(array):
     "A tensor of an array of numbers in any byte order; None for other arrays."
     if array.dtype.kind not in 'fiu': return None
     kept = array.dtype.name if array.dtype.name in ('float16', 'float32', 'uint8') else 'float64' if array.dtype.kind == 'f' else 'int64'
     return torch.tensor(array.astype(kept))
 
-def _kind(x):
-    "The kind of an argument, for a message."
-    dtype = getattr(x, 'dtype', None)
-    return f'a {type(x).__name__}' + (f' of {dtype}' if dtype is not None else '')
+def _numbers(x, what):
+    "A tensor of real numbers."
+    if torch.is_tensor(x): found = None if x.is_complex() or x.dtype == torch.bool else x
+    else:
+        try: found = _from_numpy(np.asarray(x))
+        except (TypeError, ValueError, RuntimeError): found = None
+    dtype = f' of {x.dtype}' if hasattr(x, 'dtype') else ''
+    require(found is not None, f'{what} must be a tensor or an array of numbers, and this is a {type(x).__name__}{dtype}.')
+    return found
 
 # %% ../../nbs/model/29_inputs.ipynb #64e9a568
+def _require_shape(x, what, shape):
+    fits = x.ndim == len(shape) and all(isinstance(wanted, str) or wanted == n for n,wanted in zip(x.shape, shape))
+    require(fits, f'{what} must be of shape ({", ".join(map(str, shape))}{","*(len(shape) == 1)}), not {tuple(x.shape)}.')
+    return x
+
 def as_tensor(
     x, # A tensor, or an array, list or table of numbers
     what:str, # What it is called in a message, in the plural
@@ -43,18 +43,18 @@ def as_tensor(
     like:torch.Tensor = None, # The result has its type and its device; those of `x` if None
 ) -> torch.Tensor: # `BadInput` where the kind or the shape is wrong
     "An argument as a tensor."
-    x = _numbers(x, what)
-    fits = x.ndim == len(shape) and all(isinstance(wanted, str) or wanted == n for n,wanted in zip(x.shape, shape))
-    require(fits, f'{what} must be of shape ({", ".join(map(str, shape))}{","*(len(shape) == 1)}), not {tuple(x.shape)}.')
+    x = _require_shape(_numbers(x, what), what, shape)
     return x if like is None else x.to(like)
 
+# %% ../../nbs/model/29_inputs.ipynb #37049df0
 def as_array(
     x, # As for `as_tensor`
     what:str, # As for `as_tensor`
     shape:tuple, # As for `as_tensor`
-) -> np.ndarray: # A copy
+) -> np.ndarray: # Not to be changed in place
     "An argument as an array of NumPy."
-    return as_tensor(x, what, shape).detach().cpu().numpy().copy()
+    if isinstance(x, np.ndarray) and x.dtype.name in ('float32', 'float64', 'int64') and x.dtype.isnative: return _require_shape(x, what, shape)
+    return as_tensor(x, what, shape).detach().cpu().numpy()
 
 # %% ../../nbs/model/29_inputs.ipynb #224bb75d
 _checks = ContextVar('checks', default=True)
@@ -91,29 +91,30 @@ def is_real(value) -> bool:
     "Is it a finite number of Python?"
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -np.inf < value < np.inf
 
+# %% ../../nbs/model/29_inputs.ipynb #17bf1f44
+def _number(value, what, least, is_kind, kind):
+    value = as_plain(value)
+    wanted = kind if least is None else f'{kind} of at least {least}'
+    require(is_kind(value) and (least is None or value >= least), f'{what} is {value!r:.80}; give {wanted}.')
+    return value
+
 def whole_number(
     value, # The argument
     what:str, # What it is called in a message
     least:int = None, # The smallest that is accepted; any if None
 ) -> int: # `BadInput` where it is none
     "An argument as a whole number."
-    value = as_plain(value)
-    wanted = 'a whole number' if least is None else f'a whole number of at least {least}'
-    require(is_whole(value) and (least is None or value >= least), f'{what} is {value!r:.80}; give {wanted}.')
-    return value
+    return _number(value, what, least, is_whole, 'a whole number')
 
-# %% ../../nbs/model/29_inputs.ipynb #17bf1f44
 def real_number(
     value, # The argument
     what:str, # What it is called in a message
     least:float = None, # The smallest that is accepted; any if None
 ) -> float: # `BadInput` where it is none
     "An argument as a finite number."
-    value = as_plain(value)
-    wanted = 'a number' if least is None else f'a number of at least {least}'
-    require(is_real(value) and (least is None or value >= least), f'{what} is {value!r:.80}; give {wanted}.')
-    return value
+    return _number(value, what, least, is_real, 'a number')
 
+# %% ../../nbs/model/29_inputs.ipynb #539bbc5f
 def require_choice(
     value, # The argument
     choices, # The names that are accepted

@@ -128,6 +128,7 @@ def log_joint(self:Mixture,
     squares = (_wide(self._latents(z))[:,None] - self.means)**2 * (-self.log_vars).exp()
     return self.log_weights - 0.5*(squares + self.log_vars + math.log(2*math.pi)).sum(-1)
 
+# %% ../../nbs/model/31_mixture.ipynb #3adf5d0c
 @patch
 def log_density(self:Mixture,
     z:torch.Tensor, # (n, J)
