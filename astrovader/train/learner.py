@@ -23,7 +23,7 @@ from fastcore.foundation import L
 from fastprogress.fastprogress import format_time
 from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
-from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path
+from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
 from ..data.loaders import survey_loaders,to_float
 from ..data.survey import Survey
 from ..data.views import Views,view_loaders
@@ -266,6 +266,8 @@ def fit_phases(self:VaDELearner):
 def _fit_phases(self:VaDELearner):
     "`fit_phases`, where no other process writes the run."
     self.failure = None
+    if self.folder and self.group.is_first:
+        for name in 'run.json','history.csv','model': sweep(self.folder/name)
     checkpoint = self.folder and self.first_epoch and last_checkpoint(self.folder)
     if checkpoint: restore(self, checkpoint)
     self.model.requires_grad_(True)
