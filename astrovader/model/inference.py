@@ -20,7 +20,7 @@ from ..data.loaders import Prefetcher,prefetch,to_float
 from ..data.survey import Survey
 from ..tables import read_table
 from .device import at_precision,set_precision
-from .inputs import as_path,as_plain,as_tensor,unchecked,whole_number
+from .inputs import as_path,as_plain,as_tensor,shown,unchecked,whole_number
 from .process_group import ProcessGroup
 from .vade import VaDE
 
@@ -63,7 +63,7 @@ class RunOptions:
     def __post_init__(self):
         if self.batch is not None: object.__setattr__(self, 'batch', whole_number(self.batch, 'the number of images in a batch', 1))
         object.__setattr__(self, 'bf16', as_plain(self.bf16))
-        require(isinstance(self.bf16, bool), f'bf16 is {self.bf16!r:.80}; it must be True or False.')
+        require(isinstance(self.bf16, bool), f'bf16 is {shown(self.bf16)}; it must be True or False.')
 
 def best_batch(device) -> int: # Images
     "A batch that keeps a device busy without filling its memory."

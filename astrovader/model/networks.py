@@ -12,7 +12,7 @@ from dataclasses import dataclass,fields
 from functools import wraps
 from torch import nn
 from ..core import require
-from .inputs import as_plain,is_real,is_whole
+from .inputs import as_plain,is_real,is_whole,shown
 
 # %% ../../nbs/model/30_networks.ipynb #4f29c6d3
 class Corners(nn.Module):
@@ -114,7 +114,7 @@ def require_architecture(
     arch, # The argument
 ):
     "Refuse anything but an `Architecture`."
-    require(isinstance(arch, Architecture), f'the architecture is {arch!r:.80}; give an Architecture, such as Architecture(size=64).')
+    require(isinstance(arch, Architecture), f'the architecture is {shown(arch)}; give an Architecture, such as Architecture(size=64).')
 
 # %% ../../nbs/model/30_networks.ipynb #4a24a3e5
 def glorot(layer):

@@ -135,7 +135,7 @@ def load_weights(
     sha256:str = None, # Its digest; not compared if None, as in models of version 0.1
 ) -> dict: # Name to tensor
     "The tensors of a safetensors file."
-    path = Path(path)
+    path = as_path(path, 'the file of weights')
     require(path.is_file(), f'{path} is missing; copy it again, or check the path.', BadModel)
     try:
         content = path.read_bytes()
