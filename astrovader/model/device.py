@@ -157,6 +157,7 @@ def at_precision(
     batch:int = None, # How many at a time, if it is known
 ):
     "A model with the same networks and mixture that computes in bfloat16 or in float32."
+    require(hasattr(model, 'encoder'), f'a VaDE is needed, and this is a {type(model).__name__}; open a saved one with open_model.')
     model = copy.copy(model)
     model.bf16 = bf16 and has_bf16(model.device)
     model.fused = fused_nets(model, batch) if model.bf16 and images >= worth_compiling else {}

@@ -10,13 +10,18 @@ __all__ = ['active_above', 'empty_below', 'diagnostic_names', 'bhattacharyya', '
 import numpy as np,torch
 from torch.nn import functional as F
 from ..core import require
+from .inputs import as_array,as_tensor,is_real,whole_number
 
 # %% ../../nbs/model/37_diagnostics.ipynb #a660b152
 def bhattacharyya(
     mixture, # A `Mixture`
 ) -> np.ndarray: # (K, K), symmetric, ones on the diagonal
     "The overlap of every pair of components, regardless of their weights."
-    return mixture.overlap()
+    return _require_mixture(mixture).overlap()
+
+def _require_mixture(mixture):
+    require(hasattr(mixture, 'overlap'), f'a mixture is needed, and this is a {type(mixture).__name__}; give the mixture of a model, as open_model(run).mixture.')
+    return mixture
 
 # %% ../../nbs/model/37_diagnostics.ipynb #d0097ab7
 def duplicates(
@@ -24,8 +29,10 @@ def duplicates(
     threshold:float = .9, # Pairs with a greater overlap are duplicates
 ) -> list: # Of (c, c', overlap) with c < c', the greatest overlap first
     "Pairs of components that are nearly the same Gaussian."
-    require(0 < threshold <= 1, f'overlaps lie between 0 and 1, and the threshold is {threshold}; give a number above 0, up to 1.')
+    overlap = as_array(overlap, 'overlaps', ('K', 'K'))
+    require(is_real(threshold) and 0 < threshold <= 1, f'overlaps lie between 0 and 1, and the threshold is {threshold}; give a number above 0, up to 1.')
     k = len(overlap)
+    require(overlap.shape == (k, k), f'the overlaps of K components are of shape (K, K), not {overlap.shape}.')
     pairs = [(i, j, float(overlap[i,j])) for i in range(k) for j in range(i+1, k) if overlap[i,j] > threshold]
     return sorted(pairs, key=lambda pair: (-pair[2], pair[:2]))
 
@@ -35,9 +42,8 @@ def total_variation(
     q, # (K,) likewise
 ) -> float: # 0 for equal distributions, 1 for disjoint ones
     "Half the sum of the absolute differences of two distributions."
-    p = np.asarray(p, np.float64)
-    q = np.asarray(q, np.float64)
-    valid = p.shape == q.shape and p.ndim == 1 and min(p.sum(), q.sum()) > 0 and min(p.min(), q.min()) >= 0
+    p, q = (as_array(values, 'weights and counts', ('K',)).astype(np.float64) for values in (p, q))
+    valid = p.shape == q.shape and min(p.sum(), q.sum()) > 0 and min(p.min(), q.min()) >= 0
     require(valid, f'{p.shape} and {q.shape} are not two distributions over the same components; give weights or counts that are not all zero.')
     return float(np.abs(p/p.sum() - q/q.sum()).sum()/2)
 
@@ -49,16 +55,22 @@ def tally(
     more:torch.Tensor = None, # (n, M) further columns to sum
 ) -> torch.Tensor: # (K, 1+2J+M): the number of objects, the sums of z and z^2, and those of further columns
     "Sums over the objects of each component."
+    k = whole_number(k, 'the number of components', 1)
+    z = as_tensor(z, 'latents', ('n', 'J'))
+    labels = as_tensor(labels, 'components of the objects', (len(z),))
+    valid = not labels.is_floating_point() and (not len(labels) or 0 <= labels.min() <= labels.max() < k)
+    require(valid, f'the components of the objects must be whole numbers from 0 to {k-1}.')
     columns = [torch.ones_like(z[:,:1]), z, z*z]
     if more is not None: columns.append(more)
-    return F.one_hot(labels, k).to(z).T @ torch.cat(columns, 1)
+    return F.one_hot(labels.long(), k).to(z).T @ torch.cat(columns, 1)
 
 def variances(
     sums, # (K, 1+2J+M), as returned by `tally`
     j:int, # J
 ) -> tuple: # (J,) between components, and (J,) in total
     "Variances of the latents from sums."
-    sums = np.asarray(sums, np.float64)
+    sums = as_array(sums, 'sums', ('K', '1+2J')).astype(np.float64)
+    require(sums.shape[1] > 2*whole_number(j, 'the number of latents', 1), f'sums of {j} latents have {1+2*j} columns, not {sums.shape[1]}.')
     n = sums[:,:1]
     first = sums[:,1:1+j]
     second = sums[:,1+j:1+2*j].sum(0)
@@ -77,9 +89,9 @@ def between_share(
     labels, # (n,) the component of each object, numbered from 0
 ) -> tuple: # (J,) of each latent, and a float for all together; 0 for a constant latent
     "The share of the latents' variance that lies between components."
-    z = np.asarray(z, np.float64)
-    labels = np.asarray(labels)
-    valid = z.ndim == 2 and len(z) and labels.shape == z.shape[:1] and labels.dtype.kind in 'iu' and labels.min() >= 0
+    z = as_array(z, 'latents', ('n', 'J')).astype(np.float64)
+    labels = as_array(labels, 'components of the objects', ('n',))
+    valid = len(z) and labels.shape == z.shape[:1] and labels.dtype.kind in 'iu' and labels.min() >= 0
     require(valid, f'latents must be (n, J) and components n whole numbers from 0, not {z.shape} and {labels.shape} of {labels.dtype}.')
     require(np.isfinite(z).all(), 'some latents are NaN or infinite; leave those rows out.')
     sums = tally(torch.from_numpy(z-z.mean(0)), torch.from_numpy(labels.astype(np.int64)), int(labels.max())+1)
@@ -93,11 +105,11 @@ def latent_kl(
     z_log_var:torch.Tensor, # (n, J), its log-variance
 ) -> torch.Tensor: # (n, J), in nats
     "The share of each latent in the divergence of q(z|x) from the mixture, given the component."
-    return mixture.latent_kl(z_mean, z_log_var)
+    return _require_mixture(mixture).latent_kl(z_mean, z_log_var)
 
 active_above = .01
 
-def n_inactive(variance) -> int: return int((np.asarray(variance) <= active_above).sum())
+def n_inactive(variance) -> int: return int((as_array(variance, 'variances', ('J',)) <= active_above).sum())
 
 # %% ../../nbs/model/37_diagnostics.ipynb #968e68f1
 @torch.no_grad()
@@ -106,7 +118,7 @@ def component_sums(
     z_mean:torch.Tensor, # (n, J)
 ) -> torch.Tensor: # (K, 1+2J), to be added to those of other mini-batches
     "Sums over the objects of each component in a mini-batch, as `tally` returns them."
-    return tally(z_mean, mixture.log_joint(z_mean).argmax(1), mixture.n_components)
+    return tally(z_mean, _require_mixture(mixture).log_joint(z_mean).argmax(1), mixture.n_components)
 
 empty_below = .03
 
@@ -114,7 +126,7 @@ def is_empty(
     counts, # (K,) objects of each component
 ) -> np.ndarray: # (K,) of booleans
     "Which components hold less than 3% of an equal share, or nothing."
-    counts = np.asarray(counts)
+    counts = as_array(counts, 'counts', ('K',))
     return counts < np.maximum(empty_below*counts.sum()/len(counts), 1)
 
 # %% ../../nbs/model/37_diagnostics.ipynb #ce02a7ce
@@ -126,7 +138,7 @@ def diagnose(
     threshold:float = .9, # Of `duplicates`
 ) -> dict: # By `diagnostic_names`
     "Five numbers that describe the state of a mixture."
-    counts = np.asarray(sums)[:,0]
+    counts = as_array(sums, 'sums', (_require_mixture(mixture).n_components, '1+2J'))[:,0]
     n_duplicates = len(duplicates(bhattacharyya(mixture), threshold))
     if not counts.sum(): return dict.fromkeys(diagnostic_names, np.nan) | dict(duplicates=n_duplicates)
     weights,_,_ = mixture.moments()

@@ -14,24 +14,41 @@ from dataclasses import dataclass
 from functools import lru_cache
 from fastcore.basics import patch
 from torch.nn import functional as F
-from ..core import require
+from ..core import BadInput,require
+from .inputs import as_tensor,real_number,require_choice,unchecked,whole_number
 
 # %% ../../nbs/model/33_losses.ipynb #e34c76e2
+_image_shape = 'n', 'bands', 'height', 'width'
+
+def _pair(recon, x):
+    "Reconstructions and images, of the same shape."
+    x = as_tensor(x, 'images', _image_shape)
+    return as_tensor(recon, 'reconstructions', tuple(x.shape)), x
+
 def squared_error(recon, x, weight=None):
+    recon, x = _pair(recon, x)
     return F.mse_loss(recon, x, reduction='sum')/len(x) if weight is None else (weight*(recon - x).square()).sum()/len(x)
 
 def cross_entropy(recon, x, weight=None):
-    with torch.autocast(x.device.type, enabled=False): return F.binary_cross_entropy(recon, x, weight, reduction='sum')/len(x)
+    recon, x = _pair(recon, x)
+    try:
+        with torch.autocast(x.device.type, enabled=False): return F.binary_cross_entropy(recon, x, weight, reduction='sum')/len(x)
+    except RuntimeError:
+        if not recon.isfinite().all(): return recon.sum() # a training that diverges reports it in its own words
+        raise BadInput("the cross-entropy needs images and reconstructions in [0, 1]; use output='sigmoid', and divide bytes by 255.") from None
 
 # %% ../../nbs/model/33_losses.ipynb #945f75a2
-@lru_cache
 def aperture_map(
     size:int, # Height and width of the images in pixels
     aperture:float, # Radius of full weight in half-widths of the image; 0 for no weighting
     device = 'cpu', # Where to put the map
 ) -> torch.Tensor: # (size, size) with mean 1, or None
     "The weight of each pixel in the reconstruction loss."
-    if not aperture: return None
+    size, aperture = whole_number(size, 'the size of the images', 1), real_number(aperture, 'the aperture', 0)
+    return _aperture_map(size, aperture, device) if aperture else None
+
+@lru_cache
+def _aperture_map(size, aperture, device):
     axis = (torch.arange(size) + .5)*2/size - 1
     radius = torch.hypot(axis[:,None], axis)
     beyond = ((radius - aperture)/.25).clamp(0, 1)
@@ -41,12 +58,15 @@ def aperture_map(
 # %% ../../nbs/model/33_losses.ipynb #28a185c0
 def _reflected(i, n): return (n-1) - ((n-1) - i.abs()).abs()
 
-@lru_cache
 def halving(
     n:int, # Pixels in a row, at least 2
     device = 'cpu', # Where to put the matrices
 ) -> tuple: # R (ceil(n/2), n) and E (n, ceil(n/2))
     "The matrices that halve a row and double it again."
+    return _halving(whole_number(n, 'the number of pixels in a row', 2), device)
+
+@lru_cache
+def _halving(n, device):
     m = (n+1)//2
     i = torch.arange(n)
     down, up = torch.zeros(m, n), torch.zeros(n, m)
@@ -62,8 +82,9 @@ def pyramid(
     n_scales:int, # Number of scales; 1 for the image itself
 ) -> list: # Of `n_scales` tensors (n, bands, size/2^s, size/2^s); the last is the image at the coarsest resolution
     "Images separated into scales, the finest first."
+    x = as_tensor(x, 'images', _image_shape)
     scales = []
-    for _ in range(n_scales-1):
+    for _ in range(whole_number(n_scales, 'the number of scales', 1)-1):
         down, up = halving(x.shape[-1], x.device)
         coarse = down@x@down.T
         scales.append(x - up@coarse@up.T)
@@ -84,6 +105,8 @@ def noise_likelihood(
     weight:torch.Tensor = None, # (size, size), the weight of each pixel
 ) -> torch.Tensor: # A scalar, in nats per image; negative where the noise is small
     "Negative log-likelihood of images under Gaussian noise on each scale, the loss that is minimised."
+    recon, x = _pair(recon, x)
+    log_vars = as_tensor(log_vars, 'log-variances of the noise', ('n_scales',))
     scales = pyramid(recon - x, len(log_vars))
     total = 0.
     for residual,log_var in zip(scales, log_vars):
@@ -117,7 +140,7 @@ def get_reconstruction(
     name:str, # One of `reconstructions`
 ) -> Reconstruction:
     "A reconstruction loss by name."
-    require(name in reconstructions, f'the reconstruction loss {name!r} is not known; use one of {", ".join(reconstructions)}.')
+    require_choice(name, reconstructions, 'the reconstruction loss')
     return reconstructions[name]
 
 def require_suited(
@@ -133,7 +156,14 @@ def require_suited(
     return loss
 
 # %% ../../nbs/model/33_losses.ipynb #6a8bdeff
-def gaussian_kl(z_mean, z_log_var): return -0.5*(1 + z_log_var - z_mean**2 - z_log_var.exp()).sum(-1).mean()
+def _posterior(z_mean, z_log_var):
+    "Means and log-variances of q(z|x), of the same shape."
+    z_mean = as_tensor(z_mean, 'means', ('n', 'J'))
+    return z_mean, as_tensor(z_log_var, 'log-variances', tuple(z_mean.shape))
+
+def gaussian_kl(z_mean, z_log_var):
+    z_mean, z_log_var = _posterior(z_mean, z_log_var)
+    return -0.5*(1 + z_log_var - z_mean**2 - z_log_var.exp()).sum(-1).mean()
 
 # %% ../../nbs/model/33_losses.ipynb #26049fc1
 def mixture_kl(mixture, out, scaling='exact'): return mixture.kl(out.z_mean, out.z_log_var, mixture.log_posterior(out.z, scaling)).mean()
@@ -153,7 +183,8 @@ def symmetric_kl(
     other, # Those of the other view
 ) -> torch.Tensor: # A scalar, in nats per image
     "Half the sum of the KL divergences between the encodings of two views in both directions, averaged over images."
-    (mean, log_var), (other_mean, other_log_var) = one, other
+    (mean, log_var), (other_mean, other_log_var) = _posterior(*one), _posterior(*other)
+    require(mean.shape == other_mean.shape, f'two views of the same images are needed, and these have latents {tuple(mean.shape)} and {tuple(other_mean.shape)}.')
     of_means = (mean-other_mean).square()*((-log_var).exp() + (-other_log_var).exp())
     of_widths = 2*(torch.cosh(log_var-other_log_var) - 1)
     return (of_means + of_widths).sum(-1).mean()/4
@@ -169,6 +200,7 @@ class VaDELoss:
         aperture:float = 0., # Radius of full weight around the centre in half-widths; 0 for equal weights
         consistency:float = 0., # Weight of the divergence between two views; 0 where there is one view
     ):
+        require(hasattr(model, 'mixture'), f'the loss needs a VaDE, and this is a {type(model).__name__}; open a saved one with open_model.')
         self.model = model
         self.reconstruction = require_suited(reconstruction, model.arch)
         self.l2_strength = l2_strength
@@ -190,7 +222,7 @@ class VaDELoss:
 @patch
 def part(self:VaDELoss, name, weight, *batch):
     "One term of the loss, without a gradient where its weight is zero."
-    with torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
+    with unchecked(), torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
 
 @patch
 def __call__(self:VaDELoss, out, x, rows=None, other=None):

@@ -14,6 +14,7 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.nn import functional as F
 from ..core import require,rng
+from .inputs import as_array,as_plain,as_tensor,is_real,require_choice,require_finite,whole_number
 
 # %% ../../nbs/model/31_mixture.ipynb #c0d244ba
 class Mixture(nn.Module):
@@ -24,6 +25,7 @@ class Mixture(nn.Module):
         floor:float = -8., # f, the lower bound of the log-variances
     ):
         super().__init__()
+        n_components, n_latent = _counts(n_components, n_latent)
         self.floor = floor
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.means = nn.Parameter(_initial_means(n_components, n_latent))
@@ -38,6 +40,8 @@ class Mixture(nn.Module):
     @property
     def log_vars(self): return self.floor + F.softplus(self.raw_log_vars - self.floor)
     def __repr__(self): return f'{type(self).__name__}(n_components={self.n_components}, n_latent={self.n_latent})'
+
+def _counts(k, j): return whole_number(k, 'the number of components', 1), whole_number(j, 'the number of latents', 1)
 
 def _initial_means(k, j):
     "Initial means, uniform with a standard deviation of (2/J)^0.5 (He's initialisation) as in the published code; always the same draw."
@@ -62,13 +66,24 @@ def _put(self:Mixture, weights, means, variances):
 
 @patch
 def _require_valid(self:Mixture, weights, means, variances):
-    require(weights.shape == means.shape[:1] and means.shape == variances.shape == self.means.shape,
-        f'a {self} needs weights (K,), means (K, J) and variances (K, J), not {tuple(weights.shape)}, {tuple(means.shape)} and {tuple(variances.shape)}.')
     finite = all(value.isfinite().all() for value in (weights, means, variances))
     require(finite and (weights > 0).all() and (variances > 0).all(),
         'the weights and variances of a mixture must be positive and finite; leave empty components out.')
 
 # %% ../../nbs/model/31_mixture.ipynb #77020653
+@patch
+def _as_parameters(self:Mixture, *values):
+    "Weights, means and variances as tensors of this mixture's kind."
+    shapes = dict(weights=(self.n_components,), means=tuple(self.means.shape), variances=tuple(self.means.shape))
+    return [as_tensor(value, f'{name} of {self}', shape, self.means) for value,(name,shape) in zip(values, shapes.items())]
+
+@patch
+def _component(self:Mixture, c):
+    k = self.n_components
+    c = whole_number(c, 'the component')
+    require(0 <= c < k, f'there is no component {c}; they run from 0 to {k-1}.')
+    return c
+
 @patch
 @torch.no_grad()
 def set_(self:Mixture,
@@ -78,8 +93,9 @@ def set_(self:Mixture,
     rows = None, # The components whose means and variances change; all if None
 ): # The mixture itself
     "Set the parameters; `BadInput` where a shape or a sign is wrong."
-    values = [torch.as_tensor(np.asarray(value), dtype=self.dtype, device=self.device) for value in (weights, means, variances)]
+    values = self._as_parameters(weights, means, variances)
     self._require_valid(*values)
+    rows = None if rows is None else [self._component(c) for c in rows]
     before = [p.clone() for p in self.parameters()]
     self._put(values[0]/values[0].sum(), *values[1:])
     if rows is not None:
@@ -99,13 +115,20 @@ def moments(self:Mixture) -> tuple: # (K,), (K, J) and (K, J), NumPy arrays of f
 def _wide(z): return z if z.dtype == torch.float64 else z.float()
 
 @patch
+def _latents(self:Mixture, z, what='latents'):
+    "Latents on the device of the mixture, all of them finite."
+    z = as_tensor(z, what, ('n', self.n_latent)).to(self.device)
+    return require_finite(z, what)
+
+@patch
 def log_joint(self:Mixture,
     z:torch.Tensor, # (n, J)
 ) -> torch.Tensor: # (n, K)
     r"Joint log-probability of every component and `z`: $-\hat p_c$ of eq. (12)."
-    squares = (_wide(z)[:,None] - self.means)**2 * (-self.log_vars).exp()
+    squares = (_wide(self._latents(z))[:,None] - self.means)**2 * (-self.log_vars).exp()
     return self.log_weights - 0.5*(squares + self.log_vars + math.log(2*math.pi)).sum(-1)
 
+# %% ../../nbs/model/31_mixture.ipynb #3adf5d0c
 @patch
 def log_density(self:Mixture,
     z:torch.Tensor, # (n, J)
@@ -122,7 +145,8 @@ def minmax(
     extremes = extremes, # Finds the minimum and the maximum; several processes that share a batch replace it
 ) -> torch.Tensor: # (n, K), from `low` to 0
     "Eq. (17): the joint scaled to [`low`, 0] over the whole batch."
-    p = -log_p
+    p = -as_tensor(log_p, 'log-probabilities', ('n', 'K'))
+    require(p.numel(), "the scaling 'minmax' needs at least one object; the batch is empty.")
     least, most = extremes(p)
     return low*(p - least)/(most - least + 1e-12)
 
@@ -136,8 +160,8 @@ scalings = dict(exact=_exact, minmax=_minmax, tempered=_tempered)
 # %% ../../nbs/model/31_mixture.ipynb #bf12ff22
 def require_scaling(scaling, temperature):
     "Refuse an unknown scaling and an invalid temperature."
-    require(scaling in scalings, f'the posterior scaling {scaling!r} is not known; use one of {", ".join(scalings)}.')
-    require(0 < temperature < math.inf, f'the temperature of a tempered posterior is {temperature}; give a positive number.')
+    require_choice(scaling, scalings, 'the posterior scaling')
+    require(is_real(as_plain(temperature)) and temperature > 0, f'the temperature of a tempered posterior is {temperature}; give a positive number.')
 
 def responsibilities(
     log_p:torch.Tensor, # (n, K) joint log-probabilities
@@ -147,6 +171,7 @@ def responsibilities(
 ) -> torch.Tensor: # (n, K)
     "Log-responsibilities from joint log-probabilities."
     require_scaling(scaling, temperature)
+    log_p = as_tensor(log_p, 'log-probabilities', ('n', 'K'))
     return scalings[scaling](log_p, temperature, extremes).log_softmax(-1)
 
 # %% ../../nbs/model/31_mixture.ipynb #c05d7f90
@@ -172,13 +197,21 @@ def posterior(self:Mixture,
 
 # %% ../../nbs/model/31_mixture.ipynb #c06204ca
 @patch
+def _posteriors(self:Mixture, z_mean, z_log_var):
+    "Means and log-variances of q(z|x), of the same shape and finite."
+    mean, log_var = self._latents(z_mean, 'means'), self._latents(z_log_var, 'log-variances')
+    require(mean.shape == log_var.shape, f'{len(mean)} means and {len(log_var)} log-variances are not of the same images; give one of each for every image.')
+    return mean, log_var
+
+@patch
 def kl(self:Mixture,
     z_mean:torch.Tensor, # (n, J), the mean of q(z|x)
     z_log_var:torch.Tensor, # (n, J), its log-variance
     log_gamma:torch.Tensor, # (n, K), the log-responsibilities
 ) -> torch.Tensor: # (n,), in nats
     r"KL divergence of $q(z,c|x)$ from the mixture: eq. (11) without its constant."
-    mean, log_var = _wide(z_mean)[:,None], _wide(z_log_var)[:,None]
+    mean, log_var = (_wide(part)[:,None] for part in self._posteriors(z_mean, z_log_var))
+    log_gamma = as_tensor(log_gamma, 'log-responsibilities', (len(mean), self.n_components)).to(self.device)
     expected = 0.5*(self.log_vars + (log_var.exp() + (mean - self.means)**2) * (-self.log_vars).exp()).sum(-1)
     entropy = 0.5*(1 + log_var[:,0]).sum(-1)
     return (log_gamma.exp()*(expected - self.log_weights + log_gamma)).sum(-1) - entropy
@@ -191,6 +224,7 @@ def latent_kl(self:Mixture,
     z_log_var:torch.Tensor, # (n, J), its log-variance
 ) -> torch.Tensor: # (n, J), in nats
     "The share of each latent in the divergence of q(z|x) from the mixture, given the component."
+    z_mean, z_log_var = self._posteriors(z_mean, z_log_var)
     mean, log_var = z_mean[:,None], z_log_var[:,None]
     each = (self.log_vars - log_var + (log_var.exp() + (mean-self.means)**2)*(-self.log_vars).exp() - 1)/2
     return (self.posterior(z_mean)[...,None]*each).sum(1)
@@ -201,7 +235,8 @@ def overlap_of(
     variances, # (K, J), positive
 ) -> np.ndarray: # (K, K), symmetric, ones on the diagonal
     "Bhattacharyya coefficient of every pair of diagonal Gaussians."
-    means, variances = np.asarray(means, np.float64), np.asarray(variances, np.float64)
+    means = as_array(means, 'means', ('K', 'J')).astype(np.float64)
+    variances = as_array(variances, 'variances', means.shape).astype(np.float64)
     sums = variances[:,None] + variances
     logs = 0.5*np.log(2*np.sqrt(variances[:,None]*variances)/sums) - (means[:,None]-means)**2/(4*sums)
     return np.exp(logs.sum(-1))
@@ -220,6 +255,7 @@ class RawMixture(Mixture):
         n_latent:int, # J
     ):
         nn.Module.__init__(self)
+        n_components, n_latent = _counts(n_components, n_latent)
         self.theta = nn.Parameter(torch.full((n_components,), 1/n_components))
         self.means = nn.Parameter(_initial_means(n_components, n_latent))
         self.variances = nn.Parameter(torch.ones(n_components, n_latent))
@@ -249,7 +285,7 @@ def prior_for(
     arch, # An `Architecture`
 ) -> Mixture: # Untrained
     "The prior of an architecture, by its name in `priors`."
-    require(arch.prior in priors, f'the prior {arch.prior!r} is not known; use one of {", ".join(priors)}.')
+    require_choice(arch.prior, priors, 'the prior')
     return priors[arch.prior](arch.n_components, arch.n_latent)
 
 # %% ../../nbs/model/31_mixture.ipynb #ce076943
@@ -263,9 +299,10 @@ def sample(self:Mixture,
 ) -> tuple: # z (n, J) and c (n,)
     "Latent vectors drawn from the prior, and the component of each."
     k = self.n_components
-    require(component is None or 0 <= component < k, f'there is no component {component}; they run from 0 to {k-1}.')
-    require(n > 0, f'{n} samples were requested; ask for at least one.')
-    require(0 <= temperature < math.inf, f'the temperature is {temperature}; give 0, for the means of the components, or a positive number.')
+    n = whole_number(n, 'the number of samples', 1)
+    component = None if component is None else self._component(component)
+    temperature = as_plain(temperature)
+    require(is_real(temperature) and temperature >= 0, f'the temperature is {temperature}; give 0, for the means of the components, or a positive number.')
     weights = self.log_weights.exp() if component is None else F.one_hot(torch.tensor(component, device=self.device), k).float()
     c = torch.multinomial(weights, n, replacement=True, generator=generator)
     epsilon = torch.randn((n, self.n_latent), generator=generator, device=self.device, dtype=self.dtype)
@@ -281,7 +318,9 @@ def fit_mixture(
     sample:int = 20_000, # The starts run on at most this many embeddings
 ) -> GaussianMixture: # Fitted
     "K-means followed by expectation-maximisation, from several starts."
-    z = np.asarray(z, np.float64)
+    z = as_array(z, 'embeddings', ('n', 'J')).astype(np.float64)
+    n_components, n_init, sample = (whole_number(value, name, 1) for name,value in dict(n_components=n_components, n_init=n_init, sample=sample).items())
+    require_choice(covariance, ('diag', 'full'), 'the covariance')
     require(len(z) >= n_components, f'{n_components} components cannot be fitted to {len(z)} galaxies; ask for at most {len(z)} components.')
     require(np.isfinite(z).all(), 'the embeddings contain NaN or infinity; train the first phase at a lower learning rate.')
     require(sample >= n_components, f'{n_components} components cannot be fitted to a sample of {sample} galaxies; increase sample.')
@@ -308,6 +347,9 @@ def m_step(
     z_var, # (n, J) variances of q(z|x); 0 for none
 ) -> tuple: # weights (K,), means (K, J) and variances (K, J)
     "The diagonal mixture that minimises eq. (11) for given responsibilities."
+    gamma = as_array(gamma, 'responsibilities', ('n', 'K'))
+    z_mean = as_array(z_mean, 'means', (len(gamma), 'J'))
+    if np.ndim(z_var): z_var = as_array(z_var, 'variances', z_mean.shape)
     n = gamma.sum(0)[:,None] + 1e-9
     means = gamma.T @ z_mean / n
     return n[:,0]/n.sum(), means, gamma.T @ (z_mean**2 + z_var) / n - means**2 + 1e-9

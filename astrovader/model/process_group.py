@@ -15,6 +15,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 from ..core import AstrovaderError,require
 from ..jobs import processes
+from .inputs import real_number,whole_number
 
 # %% ../../nbs/model/35_process_group.ipynb #4a00a75a
 class ProcessLost(AstrovaderError): "Another process ended, or this one was asked to end."
@@ -195,6 +196,7 @@ def join_group(
     remedy:str = 'run the same command again', # How to continue after a failure, for the error message
 ):
     "The `ProcessGroup` that torchrun or accelerate started; a group of one for a process on its own."
+    timeout = real_number(timeout, 'the timeout in minutes')
     require(timeout > 0, f'the timeout is {timeout} minutes; give a positive number.')
     if dist.is_initialized(): return (yield ProcessGroup(_own_device(device, dist.get_rank()), remedy=remedy))
     if processes()[1] == 1: return (yield ProcessGroup(device or 'cpu', remedy=remedy))
@@ -216,6 +218,7 @@ def launch(
     timeout:float = None, # Seconds after which all processes are stopped and `TimeoutExpired` is raised
 ) -> subprocess.CompletedProcess: # With `returncode`, `stdout` and `stderr`
     "Run a script in `n` processes on this machine."
+    n = whole_number(n, 'the number of processes', 1)
     if not Path(script).is_file(): script = Path(sys.executable).with_name(script)
     cmd = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', n, script, *args]
     with subprocess.Popen(list(map(str, cmd)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

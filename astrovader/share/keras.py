@@ -6,17 +6,18 @@
 __all__ = ['layout', 'inferred', 'read_keras', 'channels_first', 'translated', 'authors_packing', 'load_keras', 'import_keras']
 
 # %% ../../nbs/share/80_keras.ipynb #815df9dc
-import hashlib,math,re
+import math,re
 import numpy as np,torch
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from torch import nn
-from ..core import BadInput,BadModel,require
+from ..core import BadInput,BadModel,require,sha256_of
 from ..jobs import require_free
 from ..data.cutouts import Stretch
 from ..data.framing import Recipe
-from ..model.networks import Architecture
+from ..model.inputs import as_path,whole_number
+from ..model.networks import Architecture,require_architecture
 from ..model.vade import VaDE
 
 # %% ../../nbs/share/80_keras.ipynb #c838ed57
@@ -38,6 +39,7 @@ def layout(
     arch:Architecture, # With two convolutions in a block, and as many blocks in the decoder as in the encoder
 ) -> dict: # From a path in the file to a shape
     "The arrays in a Keras file of this architecture."
+    require_architecture(arch)
     out = {}
     for layer,shape in _kernel_shapes(arch).items(): out |= {f'{layer}/{layer}/kernel:0': shape, f'{layer}/{layer}/bias:0': shape[-1:]}
     j, k = arch.n_latent, arch.n_components
@@ -77,8 +79,9 @@ def inferred(
 def _opened(file):
     try: import h5py
     except ImportError: raise BadInput("Keras files need h5py, which is not installed; pip install 'astrovader[keras]'.") from None
-    require(Path(file).exists(), f'{file} does not exist; check the path.')
-    require(Path(file).is_file(), f'{file} is a folder; give the HDF5 file in it.')
+    file = as_path(file, 'the Keras file')
+    require(file.exists(), f'{file} does not exist; check the path.')
+    require(file.is_file(), f'{file} is a folder; give the HDF5 file in it.')
     require(h5py.is_hdf5(file), f'{file} is not an HDF5 file; give the weights that Keras saved.', BadModel)
     try:
         with h5py.File(file, 'r') as h: yield h
@@ -125,6 +128,9 @@ def channels_first(
     side:int, # Height and width of the feature maps, in pixels
 ) -> np.ndarray: # (channels*side*side, ...), as PyTorch flattens them
     "Change the order of flattened feature maps."
+    side = whole_number(side, 'the side of the feature maps', 1)
+    x = np.asarray(x)
+    require(x.ndim and len(x) % side**2 == 0, f'feature maps of {side} x {side} pixels cannot be unfolded from an array of shape {x.shape}.')
     unfolded = x.reshape(side, side, -1, *x.shape[1:])
     return np.moveaxis(unfolded, 2, 0).reshape(x.shape)
 
@@ -155,9 +161,7 @@ def authors_packing(
     return Recipe(size=arch.size, bands=bands, n_bands=arch.bands, grey='luma', stretch=Stretch('per_image')).packing()
 
 # %% ../../nbs/share/80_keras.ipynb #4bb6c93f
-def _origin(file, theta):
-    sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return dict(keras=dict(file=Path(file).name, sha256=sha256, theta_sum=float(theta.sum())))
+def _origin(file, theta): return dict(keras=dict(file=Path(file).name, sha256=sha256_of(file), theta_sum=float(theta.sum())))
 
 def load_keras(
     file, # The authors' HDF5 file, or one that their code wrote; `BadModel` where it is neither
@@ -179,10 +183,11 @@ def load_keras(
 # %% ../../nbs/share/80_keras.ipynb #5c82c424
 def import_keras(
     file, # The authors' HDF5 file, or one that their code wrote
-    run, # The folder to write; one that holds a run already is refused
+    run, # The folder to write; one that holds anything already is refused
 ) -> VaDE: # As it was written
     "Write the model in a Keras file as a run."
-    require_free(run, reserved=('run.json', 'model', 'checkpoint', 'history.csv'), error=BadModel)
+    run = as_path(run, 'the run')
+    require_free(run, error=BadModel)
     model = load_keras(file)
-    model.save(Path(run)/'model', **model.meta)
-    return VaDE.load(Path(run)/'model')
+    model.save(run/'model', **model.meta)
+    return VaDE.load(run/'model')

@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['takes', 'gives', 'limits', 'Sorter', 'strip_notes', 'graph', 'relative_difference', 'differences', 'require_same',
-           'to_onnx']
+           'verify_export', 'to_onnx']
 
 # %% ../../nbs/share/82_onnx.ipynb #087b1cd5
-import json,warnings
+import hashlib,json,warnings
 import numpy as np,torch
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from torch import nn
-from ..model.inference import open_model
-from ..core import BadInput,BadModel,require,provenance,atomic_path,write_json
+from ..model.inference import as_model,open_model
+from ..model.inputs import as_path,unchecked
+from ..core import BadInput,BadModel,require,provenance,atomic_path,read_json,sha256_of,write_json
 from ..jobs import require_free
 from ..model.vade import VaDE
 
@@ -30,11 +30,12 @@ class Sorter(nn.Module):
     "Images to the latents and probabilities of a catalogue."
     def __init__(self, model): # A `VaDE`
         super().__init__()
+        model = as_model(model)
         self.encoder, self.mixture = model.encoder, model.mixture
 
     def forward(self, images):
         z_mean, z_log_var = self.encoder(images)
-        log_joint = self.mixture.log_joint(z_mean)
+        with unchecked(): log_joint = self.mixture.log_joint(z_mean) # a graph has no branches
         return z_mean, z_log_var, log_joint, log_joint.softmax(-1)
 
 takes = dict(encoder='images', decoder='z')
@@ -99,6 +100,7 @@ def differences(
 ) -> dict: # From the name of an output to its largest relative difference
     "How far the results of two graphs are from those of the model."
     _, onnxruntime, _ = _libraries()
+    model = as_model(model)
     sessions = {side: onnxruntime.InferenceSession(proto.SerializeToString(), providers=['CPUExecutionProvider']) for side,proto in graphs.items()}
     nets = dict(encoder=Sorter(model), decoder=lambda z: (model.decoder(z),))
     found = {name: [] for side in graphs for name in gives[side]}
@@ -139,6 +141,25 @@ def _graphs(model):
     labels = dict(astrovader=metadata.version('astrovader'), packing=json.dumps(model.packing), architecture=json.dumps(asdict(arch)))
     return {side: graph(net, examples[side], takes[side], gives[side], **labels) for side,net in nets.items()}
 
+# %% ../../nbs/share/82_onnx.ipynb #eeda5f21
+def _written(path, content):
+    "The SHA-256 digest of what is written."
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+def verify_export(
+    folder, # What `to_onnx` wrote; `BadModel` where a file is missing or has changed
+) -> dict: # The contents of `export.json`
+    "Compare the files of an export with their digests."
+    folder = as_path(folder, 'the export')
+    about = read_json(folder/'export.json', BadModel)
+    digests = about.get('digests') if isinstance(about, dict) else None
+    require(isinstance(digests, dict), f'{folder}/export.json holds no digests, as in exports of version 0.1; export the run again.', BadModel)
+    for name in 'encoder.onnx','decoder.onnx':
+        require((folder/name).is_file(), f'{folder/name} is missing; copy it again, or export the run again.', BadModel)
+        require(sha256_of(folder/name) == digests.get(name), f'{folder/name} has changed since it was written; copy it again, or export the run again.', BadModel)
+    return about
+
 # %% ../../nbs/share/82_onnx.ipynb #ac39f217
 def _copied(model):
     "A new model of the same weights, whatever the device and precision of the other: float32, on the CPU, ready to predict."
@@ -157,7 +178,7 @@ def to_onnx(
 ) -> dict: # The contents of `export.json`
     "Write the encoder, with the mixture, and the decoder of a model for onnxruntime, after comparing them with torch."
     _libraries()
-    out = Path(out)
+    out = as_path(out, 'the export')
     _require_only_export(out)
     model = _copied(run if isinstance(run, VaDE) else open_model(run, 'cpu'))
     graphs = _graphs(model)
@@ -165,6 +186,6 @@ def to_onnx(
     require_same(found)
     about = _about(model, found)
     with atomic_path(out, folder=True) as folder:
-        for side,proto in graphs.items(): (folder/f'{side}.onnx').write_bytes(proto.SerializeToString())
+        about['digests'] = {f'{side}.onnx': _written(folder/f'{side}.onnx', proto.SerializeToString()) for side,proto in graphs.items()}
         write_json(folder/'export.json', about)
     return about

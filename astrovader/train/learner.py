@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['PhaseWeights', 'DecodeDraw', 'SetEpoch', 'AnnouncePhases', 'InitMixture', 'ClipValues', 'ResetAdam', 'HoldMixture',
-           'StopIfDiverged', 'KeepHistory', 'AnnounceEpochs', 'VaDELearner', 'phase_callbacks', 'start_from_mean',
-           'vade_learner', 'begin', 'train']
+           'usual_lr', 'StopIfDiverged', 'KeepHistory', 'AnnounceEpochs', 'VaDELearner', 'phase_callbacks',
+           'start_from_mean', 'vade_learner', 'begin', 'train']
 
 # %% ../../nbs/train/41_learner.ipynb #c69f0144
 import time,torch,warnings
+from contextlib import nullcontext
 import numpy as np, pandas as pd
-from dataclasses import asdict
+from dataclasses import asdict,fields
 from functools import partial
-from pathlib import Path
 from fastai.callback.core import Callback,CancelEpochException,CancelFitException,TrainEvalCallback
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler,SchedExp
@@ -23,19 +23,20 @@ from fastcore.foundation import L
 from fastprogress.fastprogress import format_time
 from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
-from ..core import BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path
+from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
 from ..data.loaders import survey_loaders,to_float
 from ..data.survey import Survey
 from ..data.views import Views,view_loaders
 from ..model.device import ForDevice
-from ..model.inference import embeddings
+from ..model.inference import as_survey,embeddings
+from ..model.inputs import as_path,whole_number
 from ..model.losses import VaDELoss
 from ..model.mixture import fit_mixture
 from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
 from .recorder import LossRecorder
-from .phases import Preset,decodes_draw,n_epochs,phase_at,preset_for,weights
+from .phases import Preset,decodes_draw,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
 
 # %% ../../nbs/train/41_learner.ipynb #f06917b2
@@ -107,6 +108,11 @@ class HoldMixture(Callback):
     def after_step(self): self.model.mixture.hold()
 
 # %% ../../nbs/train/41_learner.ipynb #1d30f08a
+def usual_lr(preset) -> float:
+    "The learning rate of the named preset that shares most choices with this one."
+    def n_shared(other): return sum(getattr(preset, field.name) == getattr(other, field.name) for field in fields(Preset))
+    return max(presets.values(), key=n_shared).lr
+
 class StopIfDiverged(Callback):
     "Ends the fit when a term of the loss is NaN or exceeds its limit."
     order = 20
@@ -129,9 +135,9 @@ class StopIfDiverged(Callback):
             if not worst < limit: self.stop(name, worst)
 
     def stop(self, name, worst):
-        lr = self.preset.lr/3
+        lr = min(self.preset.lr/3, usual_lr(self.preset))
         self.learn.failure = (f'training diverged in epoch {self.epoch+1}: {name} is {worst:.3g}; train again into a new folder, '
-            f'with a lower learning rate (--lr {lr:.1g}){self.advice.get(name, "")}.')
+            f'with a lower learning rate (--lr {lr:.2g}){self.advice.get(name, "")}.')
         raise CancelFitException
 
 # %% ../../nbs/train/41_learner.ipynb #07a07158
@@ -180,9 +186,9 @@ class VaDELearner(Learner):
         seed:int = 0, # Of the mixture's fit
         group:ProcessGroup = None, # The processes that train together; this one alone if None
     ):
-        self.preset = preset
-        self.folder = None if run is None else Path(run)
-        self.seed = seed
+        self.preset = preset = get_preset(preset)
+        self.folder = None if run is None else as_path(run, 'the run')
+        self.seed = require_seed(seed)
         self.group = group or ProcessGroup()
         self.rows = [] # Of the history
         self.diagnostics = {} # Of the mixture, in the current epoch
@@ -203,7 +209,7 @@ class VaDELearner(Learner):
 @patch
 def fit(self:VaDELearner, n_epoch, *args, start_epoch=0, **kwargs):
     "Fit from `start_epoch` to `n_epoch`."
-    self.from_epoch = start_epoch
+    n_epoch, self.from_epoch = whole_number(n_epoch, 'the number of epochs', 0), whole_number(start_epoch, 'the first epoch', 0)
     super(VaDELearner, self).fit(n_epoch, *args, **kwargs)
 
 @patch
@@ -215,13 +221,22 @@ def _do_fit(self:VaDELearner):
 def smooth_loss(self:VaDELearner): return self.recorder.smoothed()
 
 @patch
-def _call_one(self:VaDELearner, event):
-    for cb in self.cbs.sorted('order'):
-        if event == 'after_fit' or hasattr(type(cb), event) or event in vars(cb): cb(event)
-
-@patch
 def get_preds(self:VaDELearner, *args, **kwargs):
     raise BadInput('a VaDE predicts several quantities per image, which get_preds cannot return; use catalogue from astrovader.infer.catalogue.')
+
+# %% ../../nbs/train/41_learner.ipynb #c4bc9551
+def _as_raised(error):
+    "An error as a callback raised it."
+    if isinstance(error, IndexError) and isinstance(error.__context__, MemoryError): return error.__context__ # it has no message, which fastai expects
+    if isinstance(error, AstrovaderError): error.args = str(error).partition('`:\n\t')[2] or str(error),
+    return error
+
+@patch
+def _call_one(self:VaDELearner, event):
+    for cb in self.cbs.sorted('order'):
+        if not (event == 'after_fit' or hasattr(type(cb), event) or event in vars(cb)): continue
+        try: cb(event)
+        except Exception as error: raise _as_raised(error)
 
 # %% ../../nbs/train/41_learner.ipynb #bde44166
 def phase_callbacks(learn) -> list: # Of callbacks and callback classes
@@ -243,8 +258,16 @@ def claim(self:VaDELearner, write=True):
 @patch
 def fit_phases(self:VaDELearner):
     "Train through the remaining phases and save the model in the run; returns the learner."
-    self.failure = None
     self.claim(write=self.group.is_first)
+    writes = self.folder and self.group.is_first
+    with Run(self.folder).alone() if writes else nullcontext(): return self._fit_phases()
+
+@patch
+def _fit_phases(self:VaDELearner):
+    "`fit_phases`, where no other process writes the run."
+    self.failure = None
+    if self.folder and self.group.is_first:
+        for name in 'run.json','history.csv','model': sweep(self.folder/name)
     checkpoint = self.folder and self.first_epoch and last_checkpoint(self.folder)
     if checkpoint: restore(self, checkpoint)
     self.model.requires_grad_(True)
@@ -288,7 +311,7 @@ def _loaders(survey, preset, seed, device):
     return dls
 
 def vade_learner(
-    survey:Survey, # Packed images
+    survey:Survey, # Packed images, or their folder
     preset = 'morphology', # One of `presets`, or a `Preset`; image size and bands follow the survey, and by name the number of epochs if images are few
     run = None, # The folder for history, checkpoints and model; nothing is written if None
     seed:int = 0, # Of the initial weights, the split, the order, the flips and the draws
@@ -297,7 +320,7 @@ def vade_learner(
     **changes, # Fields of the preset or its architecture to replace, such as `n_components=8`
 ) -> VaDELearner: # Ready for `fit_phases`
     "A learner for a survey."
-    require_seed(seed)
+    survey, seed = as_survey(survey), require_seed(seed)
     preset = preset_for(preset, len(survey), *survey.shape[:2], changes)
     dls = _loaders(survey, preset, seed, device)
     torch.manual_seed(seed)
@@ -309,14 +332,13 @@ def vade_learner(
 def _saved_settings(run, preset, seed, changes):
     "Preset and seed of a run that was begun, unless others are requested."
     run = Run(run)
-    saved, survey = run.preset, run.request['survey']
-    n = survey['n_train'] + survey['n_valid']
+    saved, saved_seed, n = run.saved()
     requested = preset_for(preset or saved, n, saved.arch.bands, saved.arch.size, changes)
     before, now = (asdict(choice) | asdict(choice.arch) for choice in (saved, requested))
     differ = [f'{name} {before[name]}' for name in before if name != 'arch' and before[name] != now[name]]
-    if seed not in (None, run.request['seed']): differ.append(f'seed {run.request["seed"]}')
+    if seed not in (None, saved_seed): differ.append(f'seed {saved_seed}')
     require(not differ, f'{run.folder} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave these options out, or choose another folder.', BadModel)
-    return saved, run.request['seed']
+    return saved, saved_seed
 
 # %% ../../nbs/train/41_learner.ipynb #3b2d65e2
 def begin(
@@ -330,7 +352,8 @@ def begin(
     **changes, # Fields of the preset to replace
 ) -> VaDELearner: # Ready for `fit_phases`
     "The learner of a new run, or of one that stopped; writes nothing."
-    survey = survey if isinstance(survey, Survey) else Survey(survey)
+    survey, run = as_survey(survey), as_path(run, 'the run')
+    if seed is not None: seed = require_seed(seed)
     is_begun = Run(run).is_begun
     require(resume or not is_begun, f'{run} holds a training already; continue it with --resume, or choose another folder.', BadModel)
     if is_begun:

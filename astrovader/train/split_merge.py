@@ -12,13 +12,20 @@ from typing import NamedTuple
 from fastai.callback.core import Callback
 from scipy.special import logsumexp,softmax
 from sklearn.cluster import KMeans
-from ..core import rng
+from ..core import require,rng
 from ..model.mixture import m_step,overlap_of
 from ..model.diagnostics import bhattacharyya,duplicates,is_empty,total_variation,diagnostic_names,component_sums,diagnose
 from ..model.inference import embeddings
+from ..model.inputs import as_array,is_real
 from .phases import phase_at
 
 # %% ../../nbs/train/40a_split_merge.ipynb #d18bc967
+def _arrays(weights, means, variances, z):
+    "A mixture and embeddings, of shapes that fit."
+    weights = as_array(weights, 'mixture weights', ('K',))
+    means = as_array(means, 'means', (len(weights), 'J'))
+    return weights, means, as_array(variances, 'variances', means.shape), as_array(z, 'embeddings', ('n', means.shape[1]))
+
 def expected_log_joint(
     weights, # (K,); 0 for a component that is left out
     means, # (K, J)
@@ -27,6 +34,8 @@ def expected_log_joint(
     z_var = 0., # (n, J), its variances
 ) -> np.ndarray: # (n, K)
     "The log-weight of each component plus its expected log-density."
+    weights, means, variances, z = _arrays(weights, means, variances, z)
+    if np.ndim(z_var): z_var = as_array(z_var, 'variances of the embeddings', z.shape)
     precision = 1/variances
     squares = (z*z+z_var) @ precision.T - 2*z @ (means*precision).T + (means*means*precision).sum(1)
     log_density = -(squares + np.log(2*np.pi*variances).sum(1))/2
@@ -155,8 +164,10 @@ def split_merge(
     seed:int = 0, # Of 2-means
 ) -> tuple: # Weights, means, variances, the sorted numbers of the components that changed, and a list of actions in words
     "Merge duplicates, and replace them and empty components by halves of others."
-    z = np.asarray(z, np.float64)
-    before = [np.array(values, np.float64) for values in (weights, means, variances)]
+    *before, z = (values.astype(np.float64) for values in _arrays(weights, means, variances, z))
+    require(np.isfinite(z).all(), 'some embeddings are NaN or infinite; leave those rows out.')
+    require(is_real(threshold) and 0 < threshold <= 1, f'overlaps lie between 0 and 1, and the threshold is {threshold}; give a number above 0, up to 1.')
+    if np.ndim(z_var): z_var = as_array(z_var, 'variances of the embeddings', z.shape)
     faults = _find_faults(before, z, threshold)
     after, split_components = _repair_most(before, faults, z, np.broadcast_to(z_var, z.shape), threshold, seed)
     n = len(split_components)
@@ -219,6 +230,7 @@ def stationary_weights(
     least:float = 1e-6, # Lower limit of a weight
 ) -> np.ndarray: # (K,), positive, with sum 1
     "The weights that equal the mean of the responsibilities they imply."
+    weights, means, variances, z = _arrays(weights, means, variances, z)
     log_density = expected_log_joint(np.ones(len(weights)), means, variances, np.asarray(z, np.float64))
     density = np.exp(log_density - log_density.max(1, keepdims=True))
     weights = np.asarray(weights, np.float64)
