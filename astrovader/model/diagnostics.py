@@ -10,7 +10,8 @@ __all__ = ['active_above', 'empty_below', 'diagnostic_names', 'bhattacharyya', '
 import numpy as np,torch
 from torch.nn import functional as F
 from ..core import require
-from .inputs import as_array,as_tensor,is_real,whole_number
+from ..inputs import is_real,whole_number
+from .tensors import as_array,as_tensor
 
 # %% ../../nbs/model/37_diagnostics.ipynb #a660b152
 def bhattacharyya(

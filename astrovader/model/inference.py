@@ -20,7 +20,8 @@ from ..data.loaders import Prefetcher,prefetch,to_float
 from ..data.survey import Survey
 from ..tables import read_table
 from .device import at_precision,set_precision
-from .inputs import as_path,as_plain,as_tensor,shown,unchecked,whole_number
+from ..inputs import as_path,as_plain,shown,whole_number
+from .tensors import as_tensor,unchecked
 from .process_group import ProcessGroup
 from .vade import VaDE
 

@@ -15,7 +15,8 @@ from functools import lru_cache
 from fastcore.basics import patch
 from torch.nn import functional as F
 from ..core import BadInput,require
-from .inputs import as_tensor,real_number,require_choice,unchecked,whole_number
+from ..inputs import real_number,require_choice,whole_number
+from .tensors import as_tensor,unchecked
 
 # %% ../../nbs/model/33_losses.ipynb #e34c76e2
 _image_shape = 'n', 'bands', 'height', 'width'

@@ -14,7 +14,8 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.nn import functional as F
 from ..core import require,rng
-from .inputs import as_array,as_plain,as_tensor,is_real,require_choice,require_finite,whole_number
+from ..inputs import as_plain,is_real,require_choice,whole_number
+from .tensors import as_array,as_tensor,require_finite
 
 # %% ../../nbs/model/31_mixture.ipynb #c0d244ba
 class Mixture(nn.Module):

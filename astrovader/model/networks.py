@@ -12,7 +12,7 @@ from dataclasses import dataclass,fields
 from functools import wraps
 from torch import nn
 from ..core import require
-from .inputs import as_plain,is_real,is_whole,shown
+from ..inputs import as_plain,is_real,is_whole,shown
 
 # %% ../../nbs/model/30_networks.ipynb #4f29c6d3
 class Corners(nn.Module):

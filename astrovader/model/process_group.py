@@ -15,7 +15,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 from ..core import AstrovaderError,require
 from ..jobs import processes
-from .inputs import real_number,whole_number
+from ..inputs import real_number,whole_number
 
 # %% ../../nbs/model/35_process_group.ipynb #4a00a75a
 class ProcessLost(AstrovaderError): "Another process ended, or this one was asked to end."

@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 from ..core import AstrovaderError,BadModel,require,provenance,read_json,atomic_path,write_json
 from ..hardware import require_device
-from .inputs import as_path,as_tensor,checks_values,require_finite
+from ..inputs import as_path
+from .tensors import as_tensor,checks_values,require_finite
 from .mixture import prior_for
 from .networks import Architecture,Decoder,Encoder,require_architecture
 

@@ -16,7 +16,7 @@ from ..core import BadInput,BadModel,require,sha256_of
 from ..jobs import require_free
 from ..data.cutouts import Stretch
 from ..data.framing import Recipe
-from ..model.inputs import as_path,whole_number
+from ..inputs import as_path,whole_number
 from ..model.networks import Architecture,require_architecture
 from ..model.vade import VaDE
 

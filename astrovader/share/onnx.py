@@ -13,7 +13,8 @@ from dataclasses import asdict
 from importlib import metadata
 from torch import nn
 from ..model.inference import as_model,open_model
-from ..model.inputs import as_path,unchecked
+from ..inputs import as_path
+from ..model.tensors import unchecked
 from ..core import BadInput,BadModel,require,provenance,atomic_path,read_json,sha256_of,write_json
 from ..jobs import require_free
 from ..model.vade import VaDE

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core import BadInput,BadModel,atomic_path,json_form,read_json,require,require_seed,write_json
 from ..hardware import has_bf16
 from ..jobs import Job
-from ..model.inputs import as_path,whole_number
+from ..inputs import as_path,whole_number
 from ..model.vade import load_weights,write_weights
 from .phases import Preset
 

@@ -29,7 +29,7 @@ from ..data.survey import Survey
 from ..data.views import Views,view_loaders
 from ..model.device import ForDevice
 from ..model.inference import as_survey,embeddings
-from ..model.inputs import as_path,whole_number
+from ..inputs import as_path,whole_number
 from ..model.losses import VaDELoss
 from ..model.mixture import fit_mixture
 from ..model.process_group import ProcessGroup

@@ -10,7 +10,7 @@ __all__ = ['former_names', 'choices', 'presets', 'current_names', 'Preset', 'get
 import math
 from dataclasses import dataclass,field,fields,replace
 from ..core import BadInput,require
-from ..model.inputs import as_plain,is_real,is_whole,real_number
+from ..inputs import as_plain,is_real,is_whole,real_number
 from ..model.losses import get_reconstruction,reconstructions,require_suited
 from ..model.mixture import scalings
 from ..model.networks import Architecture,current_fields,takes_former_fields

@@ -16,7 +16,8 @@ from ..core import require,rng
 from ..model.mixture import m_step,overlap_of
 from ..model.diagnostics import bhattacharyya,duplicates,is_empty,total_variation,diagnostic_names,component_sums,diagnose
 from ..model.inference import embeddings
-from ..model.inputs import as_array,is_real
+from ..inputs import is_real
+from ..model.tensors import as_array
 from .phases import phase_at
 
 # %% ../../nbs/train/40a_split_merge.ipynb #d18bc967
