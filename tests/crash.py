@@ -3,9 +3,10 @@
 `python tests/crash.py` tries every change of every command, and every pair of commands at once; `--every 9` tries a ninth of the changes, and `--only pack train` some commands."""
 import argparse,json,os,shutil,signal,sys,tempfile,time,traceback
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 import h5py,numpy as np,pandas as pd,torch
-import fastai.callback.all,lsdb,matplotlib.pyplot,onnxruntime,sklearn.mixture # loaded once, before processes are forked
+import lsdb
 from astrovader import cli
 from astrovader.core import AstrovaderError
 from astrovader.data.pack import pack_arrays
@@ -13,12 +14,12 @@ from astrovader.data.survey import Survey
 from astrovader.data.synth import sky,write_sky
 from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE
-from astrovader.infer import catalogue as _,generate as _,hats as _
-from astrovader.share import onnx as _
 from astrovader.share.keras import layout
-from astrovader.show import report as _
 from astrovader.tables import read_table
-from astrovader.train import distributed as _
+
+# Libraries and modules that commands load when they run are loaded once, before processes are forked
+for name in 'fastai.callback.all','onnxruntime','astrovader.train.distributed','astrovader.infer.hats','astrovader.infer.generate','astrovader.show.report','astrovader.share.onnx':
+    import_module(name)
 
 # A process that can be killed at any change of a file
 
@@ -114,20 +115,20 @@ def export(out, run=0): cli.astrovader_export(here/f'run{run}', out)
 def import_keras(out): cli.astrovader_import_keras(here/'weights.h5', out)
 
 # name: (the file or folder that is written, the command, what the result holds, the command whose result it replaces)
-commands = {
-    'pack': ('survey', pack, survey, None),
-    'train': ('run', train, trained, None),
-    'catalogue, Parquet': ('c.parquet', catalogue(), table, None),
-    'catalogue, Parquet, replaced': ('c.parquet', catalogue(1), table, catalogue()),
-    'catalogue, FITS, replaced': ('c.fits', catalogue(1), table, catalogue()),
-    'catalogue, CSV, replaced': ('c.csv', catalogue(1), table, catalogue()),
-    'catalogue, parts': ('c.parquet', catalogue(parts=50), table, None),
-    'catalogue, HATS': ('sky', with_hats, hats, None),
-    'generate': ('g', generate(), survey, None),
-    'generate, replaced': ('g', generate(1), survey, generate()),
-    'report, replaced': ('report', report(1), names, report()),
-    'export, replaced': ('onnx', export(1), names, export()),
-    'import-keras': ('keras', import_keras, lambda out: weights(out/'model'), None)}
+commands = {}
+commands['pack'] = 'survey', pack, survey, None
+commands['train'] = 'run', train, trained, None
+commands['catalogue, Parquet'] = 'c.parquet', catalogue(), table, None
+commands['catalogue, Parquet, replaced'] = 'c.parquet', catalogue(1), table, catalogue()
+commands['catalogue, FITS, replaced'] = 'c.fits', catalogue(1), table, catalogue()
+commands['catalogue, CSV, replaced'] = 'c.csv', catalogue(1), table, catalogue()
+commands['catalogue, parts'] = 'c.parquet', catalogue(parts=50), table, None
+commands['catalogue, HATS'] = 'sky', with_hats, hats, None
+commands['generate'] = 'g', generate(), survey, None
+commands['generate, replaced'] = 'g', generate(1), survey, generate()
+commands['report, replaced'] = 'report', report(1), names, report()
+commands['export, replaced'] = 'onnx', export(1), names, export()
+commands['import-keras'] = 'keras', import_keras, lambda out: weights(out/'model'), None
 slow = 'report, replaced', 'export, replaced', 'catalogue, HATS' # seconds each, where others take a fraction
 
 # Experiments
