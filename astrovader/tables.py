@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['table_formats', 'renamed_columns', 'id_column_of', 'TableFormat', 'add_table_format', 'table_format',
-           'written_suffixes', 'require_writable', 'write_table', 'write_tables', 'part_files', 'with_current_names',
-           'read_table', 'numbered']
+           'written_suffixes', 'require_writable', 'write_table', 'write_tables', 'part_files', 'provenance_of',
+           'require_whole', 'verify_table', 'with_current_names', 'read_table', 'numbered']
 
 # %% ../nbs/02_tables.ipynb #ce51c78b
-import io,json,os,re,numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
+import csv as text_csv,hashlib,io,json,os,re,warnings,numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from pathlib import Path
 from astropy.io import fits
 from astropy.table import Table
 from pyarrow import csv
-from .core import AstrovaderError,BadInput,atomic_path,read_json,require,write_json,writing
+from .core import AstrovaderError,BadInput,atomic_path,read_json,require,sha256_of,write_json,writing
 from .jobs import Job
 
 # %% ../nbs/02_tables.ipynb #5186c4a0
@@ -35,10 +35,67 @@ def id_column_of(
 _ends_like_id = re.compile(r'(obj|object_)id$', re.I)
 
 # %% ../nbs/02_tables.ipynb #aac078d0
+def _require_same(is_same, path):
+    require(is_same, f'{path} has changed since it was written (its checksum differs); copy it again, or write it again.')
+
 def _sidecar(path): return Path(f'{path}.json')
+_digest_key = 'csv_sha256' # In the sidecar
+
+def _record(path):
+    "The contents of the file beside a table; empty where there is none."
+    if not _sidecar(path).is_file(): return {}
+    found = read_json(_sidecar(path))
+    require(isinstance(found, dict), f'{_sidecar(path)} is not the record of {path}; remove it, or copy both again.')
+    return found
+
+# %% ../nbs/02_tables.ipynb #096b7b86
+_mark = b'astrovader:sha256:'
+_mark_length = len(_mark) + 64
+
+def _footer_start(file):
+    "Where the table of contents of an open Parquet file begins."
+    end = file.seek(-8, os.SEEK_END)
+    return max(0, end - int.from_bytes(file.read(4), 'little'))
+
+def _seal_parquet(path):
+    "Insert the digest of a Parquet file."
+    digest = sha256_of(path).encode()
+    with open(path, 'r+b') as file:
+        start = _footer_start(file)
+        file.seek(start)
+        footer = file.read()
+        file.seek(start)
+        file.write(_mark + digest + footer)
+
+# %% ../nbs/02_tables.ipynb #772cbffa
+def _sha256_around(file, start, stop):
+    "The digest of an open file without the bytes from `start` to `stop`."
+    digest, left = hashlib.sha256(), start
+    file.seek(0)
+    while block := file.read(min(left, 2**20)):
+        digest.update(block)
+        left -= len(block)
+    file.seek(stop)
+    while block := file.read(2**20): digest.update(block)
+    return digest.hexdigest()
+
+def _check_parquet(path):
+    "Compare a Parquet file with its digest; False where it has none."
+    with open(path, 'rb') as file:
+        stop = _footer_start(file)
+        start = file.seek(max(0, stop-_mark_length))
+        found = file.read(_mark_length)
+        if not found.startswith(_mark): return False
+        _require_same(_sha256_around(file, start, stop).encode() == found[len(_mark):], path)
+    return True
 
 # %% ../nbs/02_tables.ipynb #00f78e0a
 _missing_words = ['', 'NA', 'N/A', 'n/a', '#N/A', '#NA', '<NA>', 'NaN', 'nan', '-nan', '-NaN', 'NULL', 'null', 'None', '1.#IND', '-1.#IND', '1.#QNAN', '-1.#QNAN', '#N/A N/A']
+
+def _write_csv(df, path):
+    text = df.select_dtypes(['object', 'string'])
+    has_return = any(text[name].astype(str).str.contains('\r', regex=False).any() for name in text)
+    df.to_csv(path, index=False, quoting=text_csv.QUOTE_NONNUMERIC if has_return else text_csv.QUOTE_MINIMAL)
 
 def _read_csv(path, id_of, separator=','):
     "A delimited text file; `id_of` picks the id column from the names of all."
@@ -47,8 +104,16 @@ def _read_csv(path, id_of, separator=','):
     text = [name for name in columns if name == id_column or _ends_like_id.search(str(name))]
     missing = {name: '' if name == id_column else _missing_words for name in columns}
     df = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=missing, low_memory=False)
-    if _sidecar(path).is_file(): df.attrs = read_json(_sidecar(path))
+    df.attrs = {name: value for name,value in _record(path).items() if name != _digest_key}
     return df
+
+# %% ../nbs/02_tables.ipynb #4beacdec
+def _check_csv(path):
+    "Compare a CSV file with the digest beside it; False where there is none."
+    digest = _record(path).get(_digest_key)
+    how = f'write it again, or remove {_sidecar(path)} if you changed the table yourself'
+    require(digest is None or digest == sha256_of(path), f'{path} and its record {_sidecar(path).name} do not belong together (the checksum differs); {how}.')
+    return digest is not None
 
 # %% ../nbs/02_tables.ipynb #bfdbc5da
 def _from_astropy(table):
@@ -65,15 +130,29 @@ def _write_fits(df, path):
     for column in table.columns.values():
         if column.dtype.kind == 'U': table[column.name] = np.char.encode(column, 'utf-8')
     table.meta['ASTROVAD'] = json.dumps(df.attrs)
-    table.write(path, format='fits')
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(table, character_as_bytes=True)])
+    hdus.writeto(path, checksum=True)
+
+def _check_fits(path):
+    "Compare a FITS file with its checksums; False where it has none."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        with fits.open(path, checksum=True) as hdus: is_checked = all('DATASUM' in hdu.header for hdu in hdus)
+    _require_same(not any('verification failed' in str(warning.message) for warning in caught), path)
+    return is_checked
 
 # %% ../nbs/02_tables.ipynb #57edc2b0
+def _write_parquet(df, path):
+    df.to_parquet(path, index=False, write_page_checksum=True)
+    _seal_parquet(path)
+
 def _stream_parquet(tables, path, meta, **_):
     first = next(tables)
     pandas_meta = pa.Schema.from_pandas(first.slice(0, 0).to_pandas(), preserve_index=False).metadata
     schema = first.schema.with_metadata({**pandas_meta, b'PANDAS_ATTRS': json.dumps(meta)})
     with pq.ParquetWriter(path, schema, write_page_checksum=True) as file:
         for table in chain([first], tables): file.write_table(table)
+    _seal_parquet(path)
 
 def _stream_csv(tables, path, meta, **_):
     no_header = csv.WriteOptions(include_header=False)
@@ -89,13 +168,27 @@ def _fits_dtype(schema, width):
         return f'S{width}' if is_text else field.type.to_pandas_dtype()
     return np.dtype([(field.name, kind(field)) for field in schema])
 
-def _fits_header(dtype, meta, rows):
+class _FitsSum:
+    "The checksum of bytes that come in pieces."
+    def __init__(self): self.total, self.length = 0, 0
+    def add(self, data):
+        whole = len(data)//4*4
+        words = int(np.frombuffer(data, '>u4', whole//4).sum(dtype=np.uint64)) + int.from_bytes(data[whole:].ljust(4, b'\0'))
+        self.total += words << 8*(-self.length % 4)
+        self.length += len(data)
+    def value(self): return (self.total-1) % (2**32-1) + 1 if self.total else 0
+
+# %% ../nbs/02_tables.ipynb #b94519f0
+def _fits_headers(dtype, meta, rows, datasum=0):
+    "The headers of a FITS file with one table, whose data have the checksum `datasum`."
     empty = Table(np.empty(0, dtype), meta=dict(ASTROVAD=json.dumps(meta)))
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(empty)])
     buffer = io.BytesIO()
-    hdus.writeto(buffer)
-    hdus[1].header['NAXIS2'] = rows
-    return buffer.getvalue()[:2880] + hdus[1].header.tostring().encode()
+    hdus.writeto(buffer, checksum=True)
+    header = hdus[1].header
+    header['NAXIS2'], header['DATASUM'] = rows, str(datasum)
+    header['CHECKSUM'] = hdus[1]._calculate_checksum(datasum)
+    return buffer.getvalue()[:2880] + header.tostring().encode()
 
 # %% ../nbs/02_tables.ipynb #bc8aeb6c
 def _fits_rows(table, dtype):
@@ -107,12 +200,17 @@ def _fits_rows(table, dtype):
     return rows.tobytes()
 
 def _stream_fits(tables, path, meta, rows, width):
+    checksum, dtype = _FitsSum(), None
     with open(path, 'wb') as file:
         for table in tables:
-            dtype = _fits_dtype(table.schema, width)
-            if file.tell() == 0: file.write(_fits_header(dtype, meta, rows))
-            file.write(_fits_rows(table, dtype))
+            if dtype is None: dtype = _fits_dtype(table.schema, width)
+            if file.tell() == 0: file.write(_fits_headers(dtype, meta, rows))
+            data = _fits_rows(table, dtype)
+            checksum.add(data)
+            file.write(data)
         file.write(bytes(-file.tell() % 2880))
+        file.seek(0)
+        file.write(_fits_headers(dtype, meta, rows, checksum.value()))
 
 # %% ../nbs/02_tables.ipynb #5ccbda61
 @dataclass
@@ -124,15 +222,18 @@ class TableFormat:
     write:Callable=None # (df, path); None where the format is only read
     stream:Callable=None # (Arrow tables, path, provenance, rows, width of text)
     sidecar:bool=False # Is the provenance in a file beside it?
-
-def _astropy_reader(format=None): return lambda path,id_of: _from_astropy(Table.read(path, format=format))
+    check:Callable=lambda path: False # Compares a file with its checksum; False where it has none
 
 table_formats = {} # by name
 def add_table_format(fmt:TableFormat): table_formats[fmt.name] = fmt
 
-add_table_format(TableFormat('Parquet', ('.parquet', '.pq'), lambda path,id_of: pd.read_parquet(path), lambda df,path: df.to_parquet(path, index=False), _stream_parquet))
-add_table_format(TableFormat('FITS', ('.fits', '.fit'), _astropy_reader('fits'), _write_fits, _stream_fits))
-add_table_format(TableFormat('CSV', ('.csv',), _read_csv, lambda df,path: df.to_csv(path, index=False), _stream_csv, sidecar=True))
+# %% ../nbs/02_tables.ipynb #7711ad95
+def _read_parquet(path, id_of): return pd.read_parquet(path, page_checksum_verification=True)
+def _astropy_reader(format=None): return lambda path,id_of: _from_astropy(Table.read(path, format=format))
+
+add_table_format(TableFormat('Parquet', ('.parquet', '.pq'), _read_parquet, _write_parquet, _stream_parquet, check=_check_parquet))
+add_table_format(TableFormat('FITS', ('.fits', '.fit'), _astropy_reader('fits'), _write_fits, _stream_fits, check=_check_fits))
+add_table_format(TableFormat('CSV', ('.csv',), _read_csv, _write_csv, _stream_csv, sidecar=True, check=_check_csv))
 add_table_format(TableFormat('TSV', ('.tsv',), partial(_read_csv, separator='\t')))
 add_table_format(TableFormat('VOTable', ('.vot', '.xml'), _astropy_reader('votable')))
 add_table_format(TableFormat('ECSV', ('.ecsv',), _astropy_reader('ascii.ecsv')))
@@ -158,24 +259,42 @@ def require_writable(
     return table_format(path)
 
 # %% ../nbs/02_tables.ipynb #52b329cd
-def _put(out, meta, write):
-    with writing(out), atomic_path(out) as tmp: write(tmp)
-    if not table_format(out).sidecar: return
-    if meta: write_json(_sidecar(out), meta)
+def _reason(error): return f'{" ".join(str(error).split()):.200}'
+
+def _renew_record(out, tmp, meta):
+    "Put the record of a CSV file beside it, before its rows: a record without its rows is noticed, and the reverse is not."
+    if meta: write_json(_sidecar(out), {**meta, _digest_key: sha256_of(tmp)})
     else: _sidecar(out).unlink(missing_ok=True)
+
+def _put(out, fmt, meta, write):
+    with writing(out), atomic_path(out) as tmp:
+        try: write(tmp)
+        except (AstrovaderError, OSError): raise
+        except Exception as error: raise BadInput(f'{out} cannot hold this table ({_reason(error)}); correct the column, or choose another format.') from None
+        if fmt.sidecar: _renew_record(out, tmp, meta)
+
+# %% ../nbs/02_tables.ipynb #98f9827b
+def _require_ids(n_missing, out):
+    require(not n_missing, f'{out} cannot be written, because {n_missing} rows of the table have no object_id; give each an id, or leave those rows out.')
 
 def write_table(
     df:pd.DataFrame, # Any table
     out, # A file ending in .parquet, .fits or .csv
     meta:dict=None, # Its provenance, ready for JSON; the table's `attrs` if None
 ):
-    "Write a table with its provenance."
+    "Write a table with its provenance and a checksum."
     fmt = require_writable(out)
-    df = df.copy(deep=False)
+    df = read_table(df).copy(deep=False)
     if meta is not None: df.attrs = meta
-    _put(out, df.attrs, lambda tmp: fmt.write(df, tmp))
+    if 'object_id' in df: _require_ids(df.object_id.isna().sum(), out)
+    _put(out, fmt, df.attrs, lambda tmp: fmt.write(df, tmp))
 
 # %% ../nbs/02_tables.ipynb #db668dcc
+def _with_ids(tables, out):
+    for table in tables:
+        if 'object_id' in table.column_names: _require_ids(table['object_id'].null_count, out)
+        yield table
+
 def write_tables(
     tables, # Arrow tables with the same columns of numbers and text, without missing values; at least one
     out, # A file ending in .parquet, .fits or .csv
@@ -185,7 +304,7 @@ def write_tables(
 ):
     "Write a table that comes in pieces, holding one piece at a time."
     fmt = require_writable(out)
-    _put(out, meta, lambda tmp: fmt.stream(iter(tables), tmp, meta, rows=rows, width=width))
+    _put(out, fmt, meta, lambda tmp: fmt.stream(_with_ids(tables, out), tmp, meta, rows=rows, width=width))
 
 # %% ../nbs/02_tables.ipynb #c8c0672d
 def part_files(
@@ -195,13 +314,51 @@ def part_files(
     job = Job(path)
     require(job.is_begun, f'{path} is a folder and not a table in parts; check the path.')
     require(job.is_sealed, f'{path} is not finished; repeat the command that began it, which continues at the first missing part.')
-    return sorted(job.folder.glob('part-*.parquet'), key=lambda part: (len(part.name), part.name))
+    parts = sorted(job.folder.glob('part-*.parquet'), key=lambda part: (len(part.name), part.name))
+    require(parts, f'{path} has lost its parts; repeat the command that wrote it, which makes them again.')
+    return parts
+
+def provenance_of(job):
+    "The provenance of a table in parts."
+    found = job.plan.get('provenance', {})
+    require(isinstance(found, dict), f'{job.plan_path} has lost the provenance of its table; remove {job.folder}, and begin again.')
+    return found
+
+# %% ../nbs/02_tables.ipynb #44f16fad
+def _read_part(path):
+    "A part as an Arrow table; `BadInput` names the part that is damaged."
+    try:
+        _check_parquet(path)
+        return pq.read_table(path, page_checksum_verification=True)
+    except (OSError, ValueError) as error: raise BadInput(f'{path} is damaged, and not a readable table ({_reason(error)}); repeat the command that wrote it, which makes this part again.') from None
 
 def _read_parts(path):
-    parts = [pq.read_table(part, page_checksum_verification=True) for part in part_files(path)]
-    df = pa.concat_tables(parts).to_pandas()
-    df.attrs = Job(path).plan.get('provenance', {})
+    try: df = pa.concat_tables([_read_part(part) for part in part_files(path)]).to_pandas()
+    except pa.ArrowInvalid: raise BadInput(f'the parts of {path} have different columns, so that they are not of one table; remove the folder, and begin again.') from None
+    df.attrs = provenance_of(Job(path))
     return df
+
+# %% ../nbs/02_tables.ipynb #08da903e
+def require_whole(
+    path, # A Parquet file, such as a part
+):
+    "Refuse a Parquet file that is damaged, reading all of it in constant memory."
+    try:
+        if _check_parquet(path): return
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches(): pass
+    except (OSError, ValueError) as error: raise BadInput(f'{path} is damaged, and not a readable table ({_reason(error)}); copy it again, or write it again.') from None
+
+def verify_table(
+    path, # A file, or a folder of parts
+) -> int: # How many files were compared
+    "Compare a table with its checksums; `BadInput` names the first file that is damaged."
+    files = part_files(path) if Path(path).is_dir() else [path]
+    for file in files:
+        fmt = table_format(file)
+        if fmt and fmt.name == 'Parquet': require_whole(file)
+        else: read_table(file)
+    return len(files)
 
 # %% ../nbs/02_tables.ipynb #34c0be64
 renamed_columns = dict(angle='orientation') # former name: current name
@@ -222,8 +379,9 @@ def _native(df):
 def _read_file(path, id_column, first_is_id):
     def id_of(columns): return id_column_of(columns, id_column, path) if id_column or first_is_id or 'object_id' in columns else None
     fmt = table_format(path)
-    read = fmt.read if fmt else _astropy_reader()
-    return read(path, id_of)
+    if fmt is None: return _astropy_reader()(path, id_of)
+    fmt.check(path)
+    return fmt.read(path, id_of)
 
 # %% ../nbs/02_tables.ipynb #5f8e39eb
 def read_table(
@@ -231,17 +389,15 @@ def read_table(
     id_column:str=None, # The column with the object ids, which are read as text; `object_id` if None
     first_is_id:bool=False, # Does the first column hold the ids where there is no `object_id`?
 ) -> pd.DataFrame: # With the provenance in `attrs`, and without columns of more than one dimension
-    "Read a catalogue, or say in one sentence why that failed."
+    "Read a catalogue and compare it with its checksum, or say in one sentence why that failed."
     if isinstance(table, pd.DataFrame): return _native(table)
     if isinstance(table, Table): return _from_astropy(table)
     require(isinstance(table, (str, os.PathLike)), f'a table is a file, a DataFrame or an astropy Table, and this is a {type(table).__name__}.')
     path = Path(table)
-    require(path.exists(), f'{path} does not exist; check the path of the table.')
+    require(os.path.exists(path), f'{path} does not exist; check the path of the table.')
     try: return with_current_names(_read_parts(path) if path.is_dir() else _read_file(path, id_column, first_is_id))
     except AstrovaderError: raise
-    except Exception as e:
-        reason = ' '.join(str(e).split())
-        raise BadInput(f'{path} is not a readable table ({reason:.200}); give {", ".join(table_formats)}.') from None
+    except Exception as e: raise BadInput(f'{path} is not a readable table ({_reason(e)}); give {", ".join(table_formats)}.') from None
 
 # %% ../nbs/02_tables.ipynb #0f1f3648
 def numbered(
