@@ -7,10 +7,12 @@ __all__ = ['processes', 'require_free', 'Job', 'RowJob']
 
 # %% ../nbs/01_jobs.ipynb #5e6c8839
 import os,shutil
+from contextlib import contextmanager,suppress
 from functools import cached_property
 from pathlib import Path
 from fastcore.basics import patch
-from .core import BadInput,json_form,read_json,require,write_json,writing
+from filelock import FileLock,Timeout
+from .core import AstrovaderError,BadInput,atomic_path,json_form,read_json,require,sweep,write_json,writing
 
 # %% ../nbs/01_jobs.ipynb #50167f2b
 def processes() -> tuple: # Rank, from 0, and the number of processes
@@ -27,6 +29,7 @@ def require_free(
 ):
     "Refuse a folder that exists, is not empty and does not hold the file `ours`."
     folder = Path(folder)
+    sweep(folder)
     is_ours = ours is not None and (folder/ours).exists()
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     if reserved is not None: names &= set(reserved)
@@ -60,17 +63,21 @@ class Job:
 @patch(as_prop=True)
 def is_begun(self:Job): return self.plan_path.is_file()
 
-@patch(as_prop=True)
-def plan(self:Job) -> dict:
-    "The plan on disk."
-    found = read_json(self.plan_path, self.error)
-    require(isinstance(found, dict), f'{self.plan_path} is not a plan; remove {self.folder}, and begin again.', self.error)
+def _require_dict(found, path, folder, error):
+    require(isinstance(found, dict), f'{path} is not a plan; remove {folder}, and begin again.', error)
     return found
 
 @patch(as_prop=True)
+def plan(self:Job) -> dict:
+    "The plan on disk."
+    return _require_dict(read_json(self.plan_path, self.error), self.plan_path, self.folder, self.error)
+
+# %% ../nbs/01_jobs.ipynb #d8ef9326
+@patch(as_prop=True)
 def request(self:Job) -> dict:
     "What was requested when the work began."
-    return self.plan if self.request_key is None else self.plan.get(self.request_key, {})
+    found = self.plan if self.request_key is None else self.plan.get(self.request_key, {})
+    return _require_dict(found, self.plan_path, self.folder, self.error)
 
 # %% ../nbs/01_jobs.ipynb #b5201fe0
 def _difference(name, before, now):
@@ -107,6 +114,19 @@ def begin(
     job.check(request) # another process may have begun at the same moment
     return job
 
+# %% ../nbs/01_jobs.ipynb #b028fcd7
+@patch
+@contextmanager
+def alone(self:Job):
+    "Hold the lock of the folder, which must exist; refuse where another process holds it."
+    lock = FileLock(self.folder/'.lock', timeout=0)
+    try: lock.acquire()
+    except Timeout: raise AstrovaderError(f'{self.folder} is being written by another process; wait until it ends, or choose another folder.') from None
+    try: yield
+    finally:
+        with suppress(OSError): (self.folder/'.lock').unlink()
+        lock.release()
+
 # %% ../nbs/01_jobs.ipynb #2e24ca10
 @patch
 def missing(self:Job,
@@ -128,8 +148,9 @@ def seal(self:Job,
 ):
     "Mark the folder as complete, and remove what the work left behind."
     seal = self.folder/self.seal_file
-    if contents is None: seal.touch()
-    else: write_json(seal, contents)
+    if contents is not None: write_json(seal, contents)
+    else:
+        with atomic_path(seal) as tmp: tmp.touch()
     for pattern in self.scratch:
         for folder in self.folder.glob(pattern): shutil.rmtree(folder, ignore_errors=True)
 
