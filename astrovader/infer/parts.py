@@ -8,7 +8,7 @@ __all__ = ['Parts']
 # %% ../../nbs/infer/49_parts.ipynb #d44b3553
 import pyarrow.parquet as pq
 from fastcore.basics import patch
-from ..core import BadInput,require
+from ..core import BadInput,require,writing
 from ..jobs import RowJob
 from ..tables import provenance_of,require_whole,write_tables
 
@@ -37,7 +37,8 @@ def todo(self:Parts,
 ) -> list: # Numbers of parts
     "The parts that this process has to make; process 0 prints how many exist."
     exists = [self.is_whole(i) if i % world == rank else self.holds(i) for i in range(len(self))]
-    if not all(exists): (self.folder/self.seal_file).unlink(missing_ok=True)
+    with writing(self.folder):
+        if not all(exists): (self.folder/self.seal_file).unlink(missing_ok=True)
     damaged = [self.file(i) for i in range(rank, len(self), world) if not exists[i] and self.file(i).exists()]
     for file in damaged: print(f'{file} is damaged, and is made again', flush=True)
     return self.missing(len(self), exists.__getitem__, rank, world)
