@@ -13,11 +13,13 @@ from scipy.stats import random_table
 from ..data.canonical import canonical,columns
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered,renamed_columns
+from ..infer.inputs import checked
 from ..core import require,require_seed,progress,rng
 from .metrics import chance_information,named_after
 from ..model.diagnostics import active_above,between_share,bhattacharyya,duplicates,is_empty,latent_kl,total_variation
 
 # %% ../../nbs/analysis/61b_health.ipynb #84eff46b
+@checked
 def nuisances(
     measured:pd.DataFrame, # With the columns of `canonical.columns`, a row for each object
     round_above:float = .8, # The axis ratio above which an orientation is meaningless
@@ -45,6 +47,7 @@ def _cells(x, n):
     else: cell = np.ceil(x.rank(pct=True)*n-1e-9)
     return cell.clip(upper=n).fillna(0).astype(int).to_numpy()-1
 
+@checked
 def cells_of(
     table:pd.DataFrame, # As `nuisances` makes it, or any numbers
     n:int = 8, # Cells for each column; orientation and companion_direction are in degrees, from 0 to 180 and 360
@@ -60,6 +63,7 @@ def cells_of(
 # %% ../../nbs/analysis/61b_health.ipynb #1134d775
 def _shape(image): return vars(canonical(image, size=8, stretched=True).shape)
 
+@checked
 def measure(
     survey, # A `Survey`
     rows = None, # Row numbers in it; all if None
@@ -100,6 +104,7 @@ def _leak(labels, cells, seed, shuffles):
 # %% ../../nbs/analysis/61b_health.ipynb #ae086279
 _leaks = 'orientation companion_position companion_direction companion_distance companion_axis companion_share'.split()
 
+@checked
 def leakage(
     components, # (n,) the most probable component of each object
     measured:pd.DataFrame, # n rows, with the columns of `canonical.columns`
@@ -116,6 +121,7 @@ def leakage(
     return pd.DataFrame(rows, columns=['name', 'objects', 'mi', 'null_mean', 'null_sd', 'of_entropy'])
 
 # %% ../../nbs/analysis/61b_health.ipynb #31972849
+@checked
 def class_probabilities(
     p, # (n, K) responsibilities
     names, # (K,) the class of each component, from 0 on
@@ -124,6 +130,7 @@ def class_probabilities(
     "Responsibilities summed over the components of each class."
     return np.asarray(p, np.float64) @ np.eye(n_classes)[np.asarray(names)]
 
+@checked
 def calibration_error(
     sure, # (n,) probabilities of the assigned classes
     right, # (n,) True where the assigned class is right
@@ -154,6 +161,7 @@ def _known_classes(p, classes):
     return p[y.notna()], codes, len(names)
 
 # %% ../../nbs/analysis/61b_health.ipynb #02291154
+@checked
 def calibration(
     p, # (n, K) responsibilities
     classes, # (n,) the class of each object; objects without one are left out
@@ -175,6 +183,7 @@ def calibration(
     return dict(ece=ece, ece_error=float(np.std(scores, 0)[0]), ece_by_chance=by_chance, right=right, sure=sure, objects=len(y))
 
 # %% ../../nbs/analysis/61b_health.ipynb #6b49e388
+@checked(cat='component')
 def component_health(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture, # The model's
@@ -196,6 +205,7 @@ def _mean_kl(model, survey, rows):
     each = [latent_kl(model.mixture, *model.encode(to_model(survey.images(block), model))).cpu() for block in blocks]
     return torch.cat(each).double().mean(0).numpy()
 
+@checked(cat='object_id component')
 @torch.no_grad()
 def latent_health(
     cat:pd.DataFrame, # As `catalogue` makes it
@@ -235,6 +245,7 @@ def _measured_rows(survey, n_objects, n, seed):
     if survey.packing.get('framing') == 'canonical': return np.arange(n_objects)
     return np.sort(rng(require_seed(seed), 'measured').permutation(n_objects)[:n])
 
+@checked(cat='object_id component')
 def health(
     model, # A `VaDE`, or the folder of a run
     survey, # The `Survey` of the catalogue

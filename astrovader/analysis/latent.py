@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered
 from .components import kinds as kind_names,members
+from ..infer.inputs import checked
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
 from ..data.segment import companions,segment
@@ -29,6 +30,7 @@ def _latents(z, j):
     require(np.isfinite(z).all(), 'some latents are NaN or infinite; leave those rows out.')
     return z.astype(np.float32)
 
+@checked
 @torch.no_grad()
 def decoded(
     model, # A `VaDE`
@@ -61,6 +63,7 @@ def _centre(z, centre):
 # %% ../../nbs/analysis/62_latent.ipynb #f9b70c39
 def _require_steps(n): require(isinstance(n, (int, np.integer)) and n > 1, f'a path cannot have {n} steps; take at least 2.')
 
+@checked
 def traversal(
     model, # A `VaDE`, or the folder of a run
     z, # A catalogue, or latents (n, J)
@@ -129,6 +132,7 @@ def _without(distance, row, own, n):
     return distance[kept], row[kept]
 
 # %% ../../nbs/analysis/62_latent.ipynb #7fdde37e
+@checked(cat='object_id component')
 def similar(
     cat:pd.DataFrame, # As `catalogue` makes it
     objects, # The query: an object id or a row number of the catalogue, several of them, or latents (J,) or (m, J) as floats
@@ -148,6 +152,7 @@ def similar(
         distance=distance, row=where, component=cat.component.to_numpy()[where]))
 
 # %% ../../nbs/analysis/62_latent.ipynb #37270df8
+@checked
 def interpolate(
     stops, # (m, J), in the order of the visit
     n_between:int = 6, # Points between two stops, equally spaced; 0 or more
@@ -178,6 +183,7 @@ class Tour(NamedTuple):
     inputs:np.ndarray = None # uint8 (stops, bands, size, size), images of the survey
 
 # %% ../../nbs/analysis/62_latent.ipynb #17577792
+@checked(cat='object_id component p_max')
 def tour(
     model, # A `VaDE`, or the folder of a run
     cat:pd.DataFrame, # As `catalogue` makes it
@@ -207,6 +213,7 @@ def _companion_mask(segments):
     others = binary_dilation(labels > 1, iterations=max(1, labels.shape[0]//64))
     return others & (labels != 1)
 
+@checked
 def painted(
     images, # (n, bands, size, size), of any type
 ) -> tuple: # Images without companions, and the painted pixels (n, size, size)
@@ -324,6 +331,7 @@ def _require_companion(images, row, n):
     return np.array([row])
 
 # %% ../../nbs/analysis/62_latent.ipynb #55afcf41
+@checked(cat='object_id component p_max')
 def deblend(
     model, # A `VaDE`, or the folder of a run
     survey, # The survey
@@ -351,6 +359,7 @@ def deblend(
 # %% ../../nbs/analysis/62_latent.ipynb #11e3ee1c
 def _described(cat, rows, prefix=''): return {f'{prefix}{name}': cat[name].to_numpy()[rows] for name in ('object_id', 'component')}
 
+@checked(cat='object_id component p_max')
 def deblend_many(
     model, # A `VaDE`, or the folder of a run
     survey, # The survey
@@ -375,6 +384,7 @@ def deblend_many(
     return pd.concat([pd.DataFrame(columns), fluxes], axis=1)
 
 # %% ../../nbs/analysis/62_latent.ipynb #7e6409b9
+@checked(table='by flux_removed flux_removed_in_place central_change galaxy_change')
 def deblending_quantiles(
     table:pd.DataFrame, # As `deblend_many` makes it
     levels = (.16, .5, .84), # Quantiles

@@ -11,6 +11,7 @@ import numpy as np,pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
 from ..tables import numbered
+from ..infer.inputs import checked
 from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by
@@ -36,6 +37,7 @@ def _mean_rows(sums, counts):
     return np.divide(sums, counts[:,None], out=np.full(sums.shape, np.nan), where=counts[:,None]>0)
 
 # %% ../../nbs/analysis/60_metrics.ipynb #8639694a
+@checked(cat='component p_max')
 def occupancy(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture = None, # The model's, for weights and means; without it, weights are NaN and means are those of the objects
@@ -58,6 +60,7 @@ def occupancy(
     return out
 
 # %% ../../nbs/analysis/60_metrics.ipynb #60dda1d5
+@checked
 def responsibility_matrix(
     p, # (n, K) responsibilities
     labels = None, # (n,) the component of each object, from 0 to K-1; the most probable one if None
@@ -71,6 +74,7 @@ def responsibility_matrix(
     return _mean_rows(sums_by(p, c, k), np.bincount(c, minlength=k))
 
 # %% ../../nbs/analysis/60_metrics.ipynb #22c84ba6
+@checked
 def extremes(
     errors, # (n,) finite, such as a catalogue's `recon_error`
     n:int = 5, # How many at either end
@@ -87,6 +91,7 @@ def extremes(
 # %% ../../nbs/analysis/60_metrics.ipynb #898d9bf9
 def _ratio(a, b): return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=np.asarray(b)!=0)
 
+@checked
 def named_after(
     tables, # (..., classes, K) counts
     vote:str = 'majority', # or 'lift': the most frequent class, or the most over-represented one
@@ -141,6 +146,7 @@ def _named_scores(t, vote):
     return _ratio(right, sizes).sum(1)/(sizes>0).sum(1), kappa
 
 # %% ../../nbs/analysis/60_metrics.ipynb #86248fc7
+@checked
 def table_agreement(
     tables, # (classes, K) counts, or (n, classes, K) for n of them
     vote:str = 'majority', # or 'lift'
@@ -171,6 +177,7 @@ def _contingency(rows, cols):
     shape = len(row_names), len(col_names)
     return np.bincount(r*shape[1]+c, minlength=shape[0]*shape[1]).reshape(shape)
 
+@checked
 def agreement(
     labels, # (n,) components
     truth, # (n,) true classes, numbers or words

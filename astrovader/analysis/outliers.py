@@ -10,6 +10,7 @@ import numpy as np,pandas as pd,torch
 from scipy.stats import rankdata
 from ..model.inference import open_model
 from ..tables import numbered
+from ..infer.inputs import checked
 from ..core import require,require_seed
 
 # %% ../../nbs/analysis/62a_outliers.ipynb #6808d0cc
@@ -27,6 +28,7 @@ def _checked_latents(mixture, cat):
     return torch.tensor(z)
 
 # %% ../../nbs/analysis/62a_outliers.ipynb #7b87c303
+@checked(cat='object_id component')
 @torch.no_grad()
 def outliers(
     model, # A `VaDE`, or the folder of a run

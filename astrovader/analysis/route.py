@@ -9,6 +9,7 @@ __all__ = ['require_points', 'Route', 'shortest_tour']
 import numpy as np
 from typing import NamedTuple
 from scipy.spatial.distance import cdist
+from ..infer.inputs import checked
 from ..core import require,rng
 
 # %% ../../nbs/analysis/61a_route.ipynb #f15fe413
@@ -132,6 +133,7 @@ def _directed(tour, n, closed, start):
     return tour[:0:-1] if backwards else tour[1:]
 
 # %% ../../nbs/analysis/61a_route.ipynb #da5faba8
+@checked
 def shortest_tour(
     points, # (n, J) finite
     closed:bool = False, # Return to the first point?

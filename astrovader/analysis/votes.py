@@ -9,6 +9,7 @@ __all__ = ['class_counts', 'component_names', 'agreement_table', 'over_represent
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
 from ..tables import numbered
+from ..infer.inputs import checked
 from ..core import BadInput,require,rng
 from .metrics import chance_information,named_after,table_agreement
 
@@ -50,6 +51,7 @@ def _shares(n, total, level, interval):
     low[some], high[some] = binom_conf_interval(n[some], total[some], level, interval)
     return dict(share=share, low=low, high=high)
 
+@checked
 def class_counts(
     labels, # (n,) components
     classes, # (n,) names, missing where unknown; or a table of True and False with a column for each class
@@ -76,6 +78,7 @@ def _table(labels, classes, k):
     require(in_class.sum(axis=1).max() <= 1, "some galaxies have two classes; give one each, as gz2.classify does.")
     return np.stack([in_class[labels == c].sum() for c in components], 1), in_class.columns, components
 
+@checked
 def component_names(
     labels, # (n,) components
     classes, # (n,) names, missing where unknown
@@ -104,6 +107,7 @@ def _interval(value, off, level):
     return dict(value=value, low=value-width, high=min(value+width, 1.), bias=off.mean())
 
 # %% ../../nbs/analysis/63_votes.ipynb #4815bfba
+@checked
 def agreement_table(
     labels, # (n,) components
     classes, # (n,) names; galaxies without one are left out and counted
@@ -124,6 +128,7 @@ def agreement_table(
     return out
 
 # %% ../../nbs/analysis/63_votes.ipynb #172346a0
+@checked
 def over_represented(
     p, # (n, K) responsibilities
     yes, # (n,) True and False
@@ -196,6 +201,7 @@ def _area_summary(hits, misses, yes, last, n_boot, seed, level):
     low, high = np.nanquantile(_resampled_areas(yes, last, n_boot, seed), [.5-level/2, .5+level/2], axis=0)
     return out | {f'{name}_low': float(v) for name,v in zip(names, low)} | {f'{name}_high': float(v) for name,v in zip(names, high)}
 
+@checked
 def ranking(
     p, # (n, K) responsibilities, or a catalogue that has them
     yes, # (n,) True, False, or missing (left out)

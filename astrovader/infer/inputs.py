@@ -94,15 +94,20 @@ def as_switch(value, name):
     return bool(value)
 
 # %% ../../nbs/infer/48_inputs.ipynb #597ec83c
+def _numbers_or_table(value, name): return value if isinstance(value, pd.DataFrame) else as_numbers(value, name)
+def _frame_reader(columns):
+    def read(value, name): return as_frame(value, columns, 'the catalogue' if name == 'cat' else f'the table {name!r}')
+    return read
+
 _by_name = dict(survey=lambda value,_: as_survey(value), model=lambda value,_: _model_or_run(value), run=lambda value,_: _model_or_run(value),
-    mixture=lambda value,_: as_mixture(value)) | dict.fromkeys(('images', 'recon', 'p', 'matrix', 'overlap', 'errors', 'stops', 'values', 'share'), as_numbers)
+    mixture=lambda value,_: as_mixture(value))
+_by_name |= dict.fromkeys('images recon inputs p z stops matrix overlap errors values share'.split(), _numbers_or_table)
 _by_annotation = {int: as_whole, float: as_real, str: as_text, bool: as_switch}
 
 def _converter(parameter, columns):
     "The function that converts an argument; None where any value is taken."
-    name, kind = parameter.name, parameter.annotation
-    if kind is pd.DataFrame: return lambda value,name: as_frame(value, columns.get(name, ''), 'the catalogue' if name == 'cat' else f'the table {name!r}')
-    return _by_name.get(name, _by_annotation.get(kind))
+    if parameter.annotation is pd.DataFrame: return _frame_reader(columns.get(parameter.name, ''))
+    return _by_name.get(parameter.name, _by_annotation.get(parameter.annotation))
 
 # %% ../../nbs/infer/48_inputs.ipynb #fa44912a
 def checked(

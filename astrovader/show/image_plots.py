@@ -15,6 +15,7 @@ from typing import NamedTuple
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize,to_rgb
 from PIL import Image
+from ..infer.inputs import as_numbers,checked
 from ..core import require
 
 # %% ../../nbs/show/70_image_plots.ipynb #3508b693
@@ -24,7 +25,8 @@ house_style = {'font.size': 9, 'axes.titlesize': 9, 'axes.titlelocation': 'left'
     'savefig.dpi': 100, 'figure.constrained_layout.use': True}
 
 def styled(plot):
-    "Draw `plot` in the house style."
+    "Draw `plot` in the house style, after checking its arguments."
+    plot = checked(plot)
     @wraps(plot)
     def inner(*args, **kwargs):
         with plt.rc_context(house_style): return plot(*args, **kwargs)
@@ -33,6 +35,7 @@ def styled(plot):
 # %% ../../nbs/show/70_image_plots.ipynb #11e30445
 _twelve = '#4e79a7 #f28e2b #e15759 #76b7b2 #59a14f #edc948 #b07aa1 #ff9da7 #9c755f #1b5e5a #a8c256 #6a3d9a'.split()
 
+@checked
 def palette(
     k:int, # Number of components K
 ) -> list: # Of (r, g, b)
@@ -68,6 +71,7 @@ class DisplayStretch(NamedTuple):
         return np.arcsinh(3*level.clip(0, 1))/np.arcsinh(3)
 
 # %% ../../nbs/show/70_image_plots.ipynb #4cabd313
+@checked
 def display_stretch(
     images, # (n, bands, h, w), all those of a figure
     percentile:float = 99.8, # Of the pixel values, shown white
@@ -81,6 +85,7 @@ def display_stretch(
     return DisplayStretch(sky_level, bright) if bright > sky_level else DisplayStretch(0., 1.)
 
 # %% ../../nbs/show/70_image_plots.ipynb #648e8f3e
+@checked
 def montage(
     images, # (n, bands, h, w), uint8 or floats in [0, 1]
     ncols:int = 8, # Images in a row
@@ -270,6 +275,7 @@ def _bin_means(n, m):
     overlap = np.minimum(edges[1:], pixels+1) - np.maximum(edges[:-1], pixels)
     return overlap.clip(0)*m/n
 
+@checked
 def shrink(images, px=32):
     "Images averaged down to `px` pixels on their shorter side; smaller ones are unchanged."
     factor = min(1, px/min(images.shape[-2:]))
@@ -370,6 +376,7 @@ def plot_galaxy_rows(
     return fig
 
 # %% ../../nbs/show/70_image_plots.ipynb #2e7a6395
+@checked
 def png(
     fig, # A figure, which is closed
     dpi:int = 100, # Pixels per inch
