@@ -115,7 +115,8 @@ def test_what_cannot_fit_is_refused_before_the_work(model, tmp_path):
 
 def test_numbers_of_numpy_are_numbers(model, tmp_path):
     "They were found only after the work was done"
-    made = write_generated(model, tmp_path/'g', np.int64(5), component=np.int32(1), temperature=np.float32(.5), seed=np.uint8(3), shard_rows=np.int64(2), batch=np.int64(2))
+    numbers = dict(component=np.int32(1), temperature=np.float32(.5), seed=np.uint8(3), shard_rows=np.int64(2), batch=np.int64(2))
+    made = write_generated(model, tmp_path/'g', np.int64(5), **numbers)
     assert len(write_generated(model, tmp_path/'g', 5, 1, .5, 3, 2)) == 5 and made.meta['asked']['seed'] == 3
     assert write_catalogue(model, made, tmp_path/'c.parquet', part_rows=np.int64(2), batch=np.int64(3), draw_seed=np.int64(1))
     assert write_catalogue(model, made, tmp_path/'c.parquet', part_rows=2, draw_seed=1)

@@ -13,7 +13,7 @@ from scipy.stats import random_table
 from ..data.canonical import canonical,columns
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered,renamed_columns
-from ..infer.inputs import checked
+from ..infer.inputs import as_model,as_numbers,checked
 from ..core import require,require_seed,progress,rng
 from .metrics import chance_information,named_after
 from ..model.diagnostics import active_above,between_share,bhattacharyya,duplicates,is_empty,latent_kl,total_variation
@@ -54,6 +54,8 @@ def cells_of(
 ) -> pd.DataFrame: # The cell of each object, from 0 on; -1 where undefined
     "Columns divided into cells, with companion_position from the companion's direction and distance."
     require(n >= 2, f'{n} cells distinguish nothing; take at least 2.')
+    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    require(not text, f'cells divide numbers, and column {", ".join(map(str, text))} has something else; leave it out.')
     out = pd.DataFrame({name: _cells(table[name], n) for name in table})
     if not {'companion_direction', 'companion_distance'} <= set(out): return out
     far = _cells(table.companion_distance, 2)
@@ -128,7 +130,10 @@ def class_probabilities(
     n_classes:int, # Number of classes
 ) -> np.ndarray: # (n, n_classes)
     "Responsibilities summed over the components of each class."
-    return np.asarray(p, np.float64) @ np.eye(n_classes)[np.asarray(names)]
+    names = as_numbers(names, 'names') if np.asarray(names).dtype.kind in 'iu' else np.array([-1])
+    is_known = len(names) == np.shape(p)[-1] and 0 <= names.min(initial=0) and names.max(initial=0) < n_classes
+    require(is_known, f'the class of each of {np.shape(p)[-1]} components is a number from 0 to {n_classes-1}; give one each.')
+    return np.asarray(p, np.float64) @ np.eye(n_classes)[names]
 
 @checked
 def calibration_error(
@@ -137,7 +142,7 @@ def calibration_error(
     bins:int = 15, # Bins of equal numbers of objects
 ) -> float:
     "The expected calibration error."
-    sure, right = np.asarray(sure, np.float64), np.asarray(right, np.float64)
+    sure, right = (as_numbers(values, what).astype(np.float64) for values,what in ((sure, 'probabilities'), (right, 'outcomes')))
     require(sure.shape == right.shape and sure.ndim == 1 and len(sure) and bins >= 1, f'{sure.shape} probabilities and {right.shape} outcomes do not fit; give one of each, at least one.')
     rows_of_bins = np.array_split(np.argsort(sure, kind='stable'), min(bins, len(sure)))
     return float(sum(abs((right[rows]-sure[rows]).sum()) for rows in rows_of_bins)/len(sure))
@@ -209,12 +214,13 @@ def _mean_kl(model, survey, rows):
 @torch.no_grad()
 def latent_health(
     cat:pd.DataFrame, # As `catalogue` makes it
-    model, # A `VaDE`
+    model, # A `VaDE`, or the folder of a run
     survey = None, # Of the catalogue, for the divergences; NaN without it
     n:int = 1000, # Objects, drawn at random, to average divergences over
     seed:int = 0, # Of the draw
 ) -> pd.DataFrame: # A row for each latent: latent, variance, between_share, kl in nats, active
     "Variance, share between components, divergence and activity of every latent."
+    model = as_model(model)
     z = numbered(cat, 'z').astype(np.float64)
     kl = np.full(z.shape[1], np.nan)
     if survey is not None:

@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered
 from .components import kinds as kind_names,members
-from ..infer.inputs import checked
+from ..infer.inputs import as_model,as_numbers,checked
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
 from ..data.segment import companions,segment
@@ -33,11 +33,13 @@ def _latents(z, j):
 @checked
 @torch.no_grad()
 def decoded(
-    model, # A `VaDE`
+    model, # A `VaDE`, or the folder of a run
     z, # (..., J)
     batch:int = 100, # Images at a time, to limit the memory
 ) -> np.ndarray: # uint8 (..., bands, size, size)
     "Decode latents of any shape to images."
+    model = as_model(model)
+    require(batch > 0, f'a batch of {batch} images is empty; ask for at least 1.')
     z = torch.as_tensor(np.asarray(z), dtype=torch.float32)
     images = np.concatenate([to_bytes(model.decode(block)) for block in z.flatten(0, -2).split(batch)])
     return images.reshape(*z.shape[:-1], *images.shape[1:])
@@ -51,7 +53,8 @@ class Traversal(NamedTuple):
     table:pd.DataFrame # A row for each latent: latent, low, centre, high, and change, the root mean square difference of its first and last image as a fraction of the grey range
 
 def _ends(z, quantiles):
-    require(len(quantiles) == 2 and 0 <= quantiles[0] < quantiles[1] <= 1, f'a traversal cannot run between the quantiles {quantiles}; give two from 0 to 1, the lower first.')
+    quantiles = as_numbers(quantiles, 'the pair of quantiles, two from 0 to 1,')
+    require(quantiles.shape == (2,) and 0 <= quantiles[0] < quantiles[1] <= 1, f'a traversal cannot run between the quantiles {quantiles.tolist()}; give two from 0 to 1, the lower first.')
     return np.quantile(z, quantiles, axis=0)
 
 def _centre(z, centre):
@@ -219,6 +222,7 @@ def painted(
 ) -> tuple: # Images without companions, and the painted pixels (n, size, size)
     "Paint companions over by the point-symmetric pixels."
     x = np.asarray(images)
+    require(x.ndim == 4 and len(x), f'images have the shape (n, bands, size, size), and these are {x.shape}; give at least one.')
     mask = np.array([_companion_mask(segment(image)) for image in x])
     sky = np.median(x, axis=(2, 3), keepdims=True).astype(x.dtype)
     opposite = x[...,::-1,::-1]

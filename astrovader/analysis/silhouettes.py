@@ -9,7 +9,7 @@ __all__ = ['silhouette', 'silhouette_sample', 'mean_silhouettes', 'component_num
 import numpy as np,pandas as pd,torch
 from contextlib import contextmanager
 from scipy.spatial.distance import cdist
-from ..infer.inputs import checked
+from ..infer.inputs import as_numbers,checked
 from ..core import require,progress,rng
 
 # %% ../../nbs/analysis/59_silhouettes.ipynb #5d94a2fe
@@ -257,9 +257,9 @@ def simplified_silhouette(
     if means is None:
         labels, names = pd.factorize(labels, sort=True)
         means = sums_by(z, labels, len(names))/np.bincount(labels)[:,None]
-    means = np.asarray(means, np.float64)
+    means = as_numbers(means, 'means').astype(np.float64)
     labels = component_numbers(labels, len(means), 'means')
-    require(means.shape == (len(means), z.shape[1]) and np.isfinite(means).all(), f'means are (K, {z.shape[1]}) finite numbers, and got {means.shape}; leave out components without one.')
+    require(means.ndim == 2 and means.shape[1] == z.shape[1] and np.isfinite(means).all(), f'means are (K, {z.shape[1]}) finite numbers, and got {means.shape}; leave out components without one.')
     if len(means) < 2: return np.full(len(z), np.nan)
     a, b = _distances_to_means(z, labels, means)
     if nearest == 'global': b[:] = b.min()

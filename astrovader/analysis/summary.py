@@ -244,6 +244,7 @@ def read_history(
 # %% ../../nbs/analysis/65_summary.ipynb #fe62bedf
 class Summary:
     "What a run says about a survey, in numbers."
+    @checked
     def __init__(self,
         run, # The folder of a run
         survey, # A `Survey`, packed as the run's was

@@ -9,7 +9,7 @@ __all__ = ['class_counts', 'component_names', 'agreement_table', 'over_represent
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
 from ..tables import numbered
-from ..infer.inputs import checked
+from ..infer.inputs import as_numbers,checked
 from ..core import BadInput,require,rng
 from .metrics import chance_information,named_after,table_agreement
 
@@ -27,6 +27,7 @@ def _components(labels, k):
     labels = np.asarray(labels)
     require(not pd.isna(labels).any(), 'some galaxies have no component; leave them out.')
     if not isinstance(k, (int, np.integer)) and k is not None:
+        require(hasattr(k, '__len__') and not isinstance(k, str), f'k is {k!r}; give the number of components, or a list of them.')
         require(len(set(k)) == len(k), f'k names some components twice: {list(k)}.')
         return labels, list(k)
     require(labels.dtype.kind in 'iu', f'components are {labels.dtype} where whole numbers are needed; name them in k.')
@@ -134,7 +135,7 @@ def over_represented(
     yes, # (n,) True and False
 ) -> np.ndarray: # Numbers of components
     "The components in which `yes` is more frequent than in the whole sample, weighted by responsibility."
-    p, y = np.asarray(p, np.float64), np.asarray(yes, np.float64)
+    p, y = np.asarray(p, np.float64), as_numbers(yes, 'the array of True and False').astype(np.float64)
     require(p.ndim == 2 and y.shape == p.shape[:1] and np.isfinite(y).all() and np.isfinite(p).all(),
         f'responsibilities {p.shape} and answers {y.shape} do not fit, or some are missing; leave those galaxies out.')
     total = p.sum(0)

@@ -41,6 +41,7 @@ def draw(
 ) -> tuple: # Latents (n, J), and a table of what each image will be made from
     "Latents to decode, the same on every device."
     require(n > 0, f'{n} galaxies cannot be drawn; ask for at least one.')
+    require(first >= 0, f'galaxies are counted from 0, and the first is {first}; give 0 or more.')
     require_seed(seed)
     mixture = copy.deepcopy(as_model(model).mixture).cpu()
     blocks = range(first//_block_rows, -(-(first+n)//_block_rows))

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from ..core import BadInput,require,progress,atomic_path,json_form,read_json,sha256_of,sweep,write_json,writing
 from ..jobs import Job
-from ..tables import part_files,provenance_of,require_whole
+from ..tables import is_path,part_files,provenance_of,require_whole
 from .inputs import as_survey,checked
 
 # %% ../../nbs/infer/50a_hats.ipynb #48c8ff78
@@ -144,7 +144,7 @@ def _recorded(out):
 def require_hats(cat, survey, out):
     "The position columns; a request that cannot become HATS is refused before any computation."
     _hats_library()
-    require(Path(cat).suffix == '.parquet', f'{cat} is not a Parquet catalogue; write one with astrovader-catalogue and a name that ends in .parquet.')
+    require(is_path(cat) and Path(cat).suffix == '.parquet', f'{cat if is_path(cat) else type(cat).__name__} is not a Parquet catalogue; write one with astrovader-catalogue and a name that ends in .parquet.')
     sweep(out)
     is_empty = Path(out).is_dir() and not any(Path(out).iterdir())
     survey, found = as_survey(survey), _recorded(out)

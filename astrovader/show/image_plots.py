@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['page_width', 'tile_width', 'house_style', 'styled', 'palette', 'component_badge', 'as_floats', 'DisplayStretch',
            'display_stretch', 'montage', 'tile_size', 'fill_row', 'show_picture', 'picture_rows', 'plot_galaxies',
-           'plot_pairs', 'write_above', 'plot_reconstructions', 'check_components', 'plot_components', 'shrink',
-           'plot_component_blocks', 'plot_second_labels', 'plot_galaxy_rows', 'png']
+           'plot_pairs', 'write_above', 'plot_reconstructions', 'check_components', 'components_shown',
+           'plot_components', 'shrink', 'plot_component_blocks', 'plot_second_labels', 'plot_galaxy_rows', 'png']
 
 # %% ../../nbs/show/70_image_plots.ipynb #87cac4ea
 import io,numpy as np,seaborn as sns,matplotlib.pyplot as plt
@@ -40,6 +40,7 @@ def palette(
     k:int, # Number of components K
 ) -> list: # Of (r, g, b)
     "One colour per component, the same in every figure."
+    require(k >= 0, f'{k} components have no colours; give the number of components.')
     if k <= len(_twelve): return [to_rgb(colour) for colour in _twelve[:k]]
     return [tuple(colour) for colour in sns.husl_palette(k, s=.75, l=.6)]
 
@@ -55,7 +56,7 @@ def component_badge(ax, xy, component, k, coords='data', offset=(0, 0), size=8, 
 # %% ../../nbs/show/70_image_plots.ipynb #fdd6fee9
 def as_floats(images):
     "Images as floats in [0, 1] with one band or three."
-    x = np.asarray(images)
+    x = as_numbers(images, 'images')
     require(x.ndim == 4, f'images must have the shape (n, bands, height, width), not {x.shape}.')
     top = x.max(initial=0)
     require(x.dtype == np.uint8 or not top > 16, f'images of {x.dtype} must lie between 0 and 1, but these reach {top:.0f}; pass uint8, or divide first.')
@@ -77,6 +78,7 @@ def display_stretch(
     percentile:float = 99.8, # Of the pixel values, shown white
 ) -> DisplayStretch: # A function from images to floats in [0, 1]
     "The stretch from the sky background of some images to their bright pixels."
+    require(0 <= percentile <= 100, f'percentile is {percentile}; give one from 0 to 100.')
     x = as_floats(images)
     border = np.concatenate([x[...,[0,-1],:].ravel(), x[...,[0,-1]].ravel()])
     require(border.size, 'there is nothing to show; pass at least one image.')
@@ -183,6 +185,7 @@ def _plot_trio(axs, images, recon, residuals, texts, name):
 
 # %% ../../nbs/show/70_image_plots.ipynb #f99b6393
 def _residual_scale(images, recon, limit=None):
+    require(limit is None or limit > 0, f'the limit of the residuals is {limit}; give a positive one.')
     limit = limit or max(float(np.quantile(abs(recon-images).mean(1), .995)), 1e-3)
     return ScalarMappable(Normalize(-limit, limit), 'RdBu_r')
 
@@ -240,6 +243,13 @@ def _label_row(ax, component, k, name):
     component_badge(ax, (0, .62), component, k, 'axes fraction', (-8, 0), 10, ha='right', va='center')
     ax.annotate(name, (0, .2), (-6, 0), 'axes fraction', 'offset points', color='.3', size=7.5, ha='right', va='center')
 
+# %% ../../nbs/show/70_image_plots.ipynb #24085bd8
+def components_shown(components, k):
+    "Numbers of the components to show, all of `k` if None."
+    shown = list(range(k)) if components is None else as_numbers(components, 'components').ravel().tolist()
+    require(shown and all(c in range(k) for c in shown), f'components {shown} are not all among {k}, numbered from 0 to {k-1}.')
+    return shown
+
 # %% ../../nbs/show/70_image_plots.ipynb #f7ed6460
 def _corner_badges(ax, components, k, width):
     for i,c in enumerate(components): component_badge(ax, (i*(width+2), 0), c, k, offset=(2, -2), size=6, va='top')
@@ -257,7 +267,7 @@ def plot_components(
 ): # A figure
     "Draw a row of galaxies for each component."
     labels, k = check_components(labels, len(images), k)
-    shown = range(k) if components is None else list(components)
+    shown = components_shown(components, k)
     stretched = (stretch or display_stretch(images))(images)
     tile = tile_size(ncols, .6)
     fig, axs = picture_rows(len(shown), tile*ncols+.6, (tile+.05)*len(shown))
@@ -303,7 +313,7 @@ def plot_component_blocks(
 ): # A figure
     "Draw a block of galaxies for each component: Figs. 6, 7, 9, A1 and A2."
     labels, k = check_components(labels, len(images), k)
-    shown = list(range(k) if components is None else components)
+    shown = components_shown(components, k)
     stretch = stretch or display_stretch(images)
     across = min(across, len(shown))
     down = -(-len(shown)//across)
@@ -343,6 +353,7 @@ def _query_picture(row, query):
     return np.concatenate([first, gap, picture], 1), first.shape[1]+gap.shape[1]
 
 def _check_rows(rows, queries):
+    require(hasattr(rows, '__len__'), f'rows are a {type(rows).__name__}; pass a list of rows of images.')
     rows = [as_floats(row) for row in rows]
     require(len(rows) and all(map(len, rows)), 'a row has no images; pass rows of at least one image.')
     require(queries is None or len(queries) == len(rows), f'{len(rows)} rows do not match {0 if queries is None else len(queries)} queries; pass one for each.')
@@ -382,6 +393,7 @@ def png(
     dpi:int = 100, # Pixels per inch
 ) -> bytes: # A PNG file
     "Encode a figure as a small PNG."
+    require(hasattr(fig, 'savefig'), f'a {type(fig).__name__} is no figure; pass a figure of matplotlib.')
     buffer = io.BytesIO()
     fig.savefig(buffer, format='png', dpi=dpi, bbox_inches='tight', pad_inches=.04)
     plt.close(fig)

@@ -10,6 +10,7 @@ import base64,numpy as np
 from html import escape
 from pathlib import Path
 from ..core import require_seed,provenance,atomic_path,write_json
+from ..infer.inputs import checked
 from ..tables import write_table
 from ..jobs import require_free
 from ..analysis.summary import Summary,all_cautions
@@ -158,6 +159,7 @@ def _record(summary):
         agreement=[] if agreement is None else agreement.to_dict('records'), health={} if measured is None else measured.totals.iloc[0].dropna().to_dict())
 
 # %% ../../nbs/show/72_report.ipynb #d1dc4617
+@checked
 def report(
     run, # The folder of a run
     survey, # A `Survey` packed as the run's was; `BadSurvey` where it is not

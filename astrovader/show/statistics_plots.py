@@ -12,7 +12,8 @@ import numpy as np,pandas as pd,seaborn as sns,matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator,MaxNLocator,NullLocator
-from ..core import require
+from ..infer.inputs import checked
+from ..core import BadInput,require
 from .image_plots import page_width,palette,styled
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #bab41007
@@ -123,7 +124,8 @@ def plot_heat_map(
 ): # A figure
     "Draw a table of shares as a heat map."
     require(np.ndim(table) == 2 and np.size(table), f'a heat map needs a table with rows and columns, not an array of shape {np.shape(table)}.')
-    table = pd.DataFrame(table)
+    try: table = pd.DataFrame(table).astype(float)
+    except (TypeError, ValueError): raise BadInput('a heat map needs numbers, and this table has something else; leave those columns out.') from None
     nrows, ncols = table.shape
     margin = .075*max(len(str(name)) for name in table.index)
     width = np.clip(.46*ncols+1.5+margin, 3.2, page_width)
@@ -133,10 +135,12 @@ def plot_heat_map(
     ax.tick_params(axis='y', rotation=0)
     return fig
 
+@checked
 def plot_responsibilities(
     matrix, # (K, K), as `metrics.responsibility_matrix` makes it
 ): # A figure
     "Draw the responsibility matrix: Fig. 5."
+    require(np.ndim(matrix) == 2 and np.size(matrix), f'a responsibility matrix has rows and columns, and this one is {np.shape(matrix)}.')
     numbers = range(len(np.asarray(matrix)))
     table = pd.DataFrame(np.asarray(matrix), pd.Index(numbers, name='assigned component'), pd.Index(numbers, name='component'))
     return plot_heat_map(table, 'mean responsibility')
