@@ -15,7 +15,7 @@ from ..core import require
 from ..data.survey import Survey
 from ..model.inference import open_model
 from ..model.vade import VaDE
-from ..tables import is_path,numbered,read_table
+from ..tables import is_path,numbered,read_table,require_utf8
 
 
 def _kind(value): return type(value).__name__
@@ -26,6 +26,7 @@ def as_survey(
 ) -> Survey:
     "A survey from itself or its folder."
     require(isinstance(survey, Survey) or is_path(survey), f'the survey is a {_kind(survey)}; give a Survey, or the folder of one.')
+    if is_path(survey): require_utf8(survey)
     return survey if isinstance(survey, Survey) else Survey(survey)
 
 # %% ../../nbs/infer/48_inputs.ipynb #7b8990a1
@@ -93,6 +94,7 @@ def as_size(value, name):
 
 def as_place(value, name):
     require(is_path(value), f'{name} is a {_kind(value)}; give the name of a file or folder.')
+    require_utf8(value)
     return value
 
 # %% ../../nbs/infer/48_inputs.ipynb #8bf2796b

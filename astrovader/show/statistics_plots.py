@@ -133,7 +133,8 @@ def plot_heat_map(
     margin = .075*max(len(str(name)) for name in table.index)
     width = np.clip(.46*ncols+1.5+margin, 3.2, page_width)
     fig, ax = plt.subplots(figsize=(width, max(1.8, .34*nrows+1)))
-    sns.heatmap(table, ax=ax, vmin=0, vmax=1, cmap='BuPu', annot=ncols<=16, fmt='.2f', annot_kws=dict(size=7.5), linewidths=.6, cbar_kws=dict(label=label, shrink=.8))
+    numbers = dict(annot=ncols<=16, fmt='.2f', annot_kws=dict(size=7.5))
+    sns.heatmap(table, ax=ax, vmin=0, vmax=1, cmap='BuPu', linewidths=.6, **numbers, cbar_kws=dict(label=_plain_name(label), shrink=.8))
     ax.tick_params(length=0)
     ax.tick_params(axis='y', rotation=0)
     return fig
