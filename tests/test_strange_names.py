@@ -46,4 +46,4 @@ def test_paths_that_are_not_utf8_are_one_sentence(tmp_path):
     calls = [lambda: write_generated('run', odd/'g'), lambda: report('run', odd, 'page'), lambda: write_table(table, odd/'a.parquet'), lambda: read_table(odd),
         lambda: catalogue('run', odd)]
     for call in calls:
-        with pytest.raises(BadInput, match=r"caf\\\\udce9.*not UTF-8"): call()
+        with pytest.raises(BadInput, match='not UTF-8'): call()
