@@ -2,7 +2,7 @@
 import importlib
 import numpy as np,pytest,torch
 import matplotlib.pyplot as plt
-import astrovader.tables as tables
+from astrovader import tables
 from astrovader.core import AstrovaderError
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
