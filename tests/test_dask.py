@@ -108,3 +108,7 @@ def test_the_end_of_a_cluster_is_one_sentence(error, why):
     class Future:
         def result(self): raise error
     with pytest.raises(AstrovaderError, match=why): cluster._result(Future())
+
+def test_a_closed_client_is_one_sentence(place, tmp_path):
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as workers, Client(workers) as closed: pass
+    with pytest.raises(BadInput, match='closed; connect a new'): catalogue_on_dask(place/'run', place/'survey', tmp_path/'out.parquet', closed)

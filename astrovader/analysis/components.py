@@ -13,6 +13,7 @@ from sklearn.mixture import BayesianGaussianMixture
 from ..model.inference import open_model,survey_rows
 from ..tables import numbered
 from ..model import diagnostics
+from ..infer.inputs import checked
 from ..core import require,require_seed,progress,rng
 from ..data.segment import companions
 
@@ -23,6 +24,7 @@ def _density(z, c, mixture):
         with torch.no_grad(): return mixture.log_joint(torch.as_tensor(z).to(mixture.device))[:,c].cpu().numpy()
     return -(((z-z.mean(0))/z.std(0).clip(1e-9))**2).sum(1)
 
+@checked(cat='component p_max')
 def members(
     cat:pd.DataFrame, # As `catalogue` makes it
     component:int, # Number of the component
@@ -85,6 +87,7 @@ def _component_row(shapes, errors, all_errors, crowd):
         crowded=(share > crowd).mean(), direction=r, angle=angle, chance=chance, recon_error=error, error_rank=rank)
 
 # %% ../../nbs/analysis/61_components.ipynb #ca866e67
+@checked(cat='object_id component recon_error')
 def component_table(
     model, # A `VaDE`, or the folder of a run
     survey, # The `Survey` of the catalogue
@@ -113,6 +116,7 @@ def component_table(
 kinds = 'morphological','companion','corrupt','empty'
 _not_morphological = kinds[1:]
 
+@checked(table='component objects companion_share direction chance error_rank found crowded')
 def split(
     table:pd.DataFrame, # As `component_table` makes it
     direction:float = .5, # Least R of a component whose companions lie in one direction
@@ -148,6 +152,7 @@ def _probabilities(cat, rows, columns, mixture):
     return softmax(log_joint.cpu().double().numpy()[:,columns], 1)
 
 # %% ../../nbs/analysis/61_components.ipynb #ccbd58c0
+@checked(cat='object_id component')
 def second_labels(
     cat:pd.DataFrame, # As `catalogue` makes it
     kinds, # The kind of every component, as `split` makes it; a Series is indexed by component, anything else is in order
@@ -184,6 +189,7 @@ def _check_choice(z, k_max, n_fits, batch, threshold, concentration, max_iter):
     require(1 <= k_max <= min(batch, len(z)) > 1 and n_fits >= 1, f'{k_max} components cannot be fitted to batches of {min(batch, len(z))}; offer fewer, and ask for at least one fit.')
 
 # %% ../../nbs/analysis/61_components.ipynb #e6ec99e2
+@checked
 def choose_k(
     z, # (n, J) embeddings, finite
     k_max:int = 30, # Components offered; if K comes near it, offer more

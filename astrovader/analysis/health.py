@@ -13,11 +13,13 @@ from scipy.stats import random_table
 from ..data.canonical import canonical,columns
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered,renamed_columns
+from ..infer.inputs import as_model,as_numbers,checked
 from ..core import require,require_seed,progress,rng
 from .metrics import chance_information,named_after
 from ..model.diagnostics import active_above,between_share,bhattacharyya,duplicates,is_empty,latent_kl,total_variation
 
 # %% ../../nbs/analysis/61b_health.ipynb #84eff46b
+@checked
 def nuisances(
     measured:pd.DataFrame, # With the columns of `canonical.columns`, a row for each object
     round_above:float = .8, # The axis ratio above which an orientation is meaningless
@@ -45,12 +47,15 @@ def _cells(x, n):
     else: cell = np.ceil(x.rank(pct=True)*n-1e-9)
     return cell.clip(upper=n).fillna(0).astype(int).to_numpy()-1
 
+@checked
 def cells_of(
     table:pd.DataFrame, # As `nuisances` makes it, or any numbers
     n:int = 8, # Cells for each column; orientation and companion_direction are in degrees, from 0 to 180 and 360
 ) -> pd.DataFrame: # The cell of each object, from 0 on; -1 where undefined
     "Columns divided into cells, with companion_position from the companion's direction and distance."
     require(n >= 2, f'{n} cells distinguish nothing; take at least 2.')
+    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    require(not text, f'cells divide numbers, and column {", ".join(map(str, text))} has something else; leave it out.')
     out = pd.DataFrame({name: _cells(table[name], n) for name in table})
     if not {'companion_direction', 'companion_distance'} <= set(out): return out
     far = _cells(table.companion_distance, 2)
@@ -60,6 +65,7 @@ def cells_of(
 # %% ../../nbs/analysis/61b_health.ipynb #1134d775
 def _shape(image): return vars(canonical(image, size=8, stretched=True).shape)
 
+@checked
 def measure(
     survey, # A `Survey`
     rows = None, # Row numbers in it; all if None
@@ -100,6 +106,7 @@ def _leak(labels, cells, seed, shuffles):
 # %% ../../nbs/analysis/61b_health.ipynb #ae086279
 _leaks = 'orientation companion_position companion_direction companion_distance companion_axis companion_share'.split()
 
+@checked
 def leakage(
     components, # (n,) the most probable component of each object
     measured:pd.DataFrame, # n rows, with the columns of `canonical.columns`
@@ -116,21 +123,26 @@ def leakage(
     return pd.DataFrame(rows, columns=['name', 'objects', 'mi', 'null_mean', 'null_sd', 'of_entropy'])
 
 # %% ../../nbs/analysis/61b_health.ipynb #31972849
+@checked
 def class_probabilities(
     p, # (n, K) responsibilities
     names, # (K,) the class of each component, from 0 on
     n_classes:int, # Number of classes
 ) -> np.ndarray: # (n, n_classes)
     "Responsibilities summed over the components of each class."
-    return np.asarray(p, np.float64) @ np.eye(n_classes)[np.asarray(names)]
+    names = as_numbers(names, 'names') if np.asarray(names).dtype.kind in 'iu' else np.array([-1])
+    is_known = len(names) == np.shape(p)[-1] and 0 <= names.min(initial=0) and names.max(initial=0) < n_classes
+    require(is_known, f'the class of each of {np.shape(p)[-1]} components is a number from 0 to {n_classes-1}; give one each.')
+    return np.asarray(p, np.float64) @ np.eye(n_classes)[names]
 
+@checked
 def calibration_error(
     sure, # (n,) probabilities of the assigned classes
     right, # (n,) True where the assigned class is right
     bins:int = 15, # Bins of equal numbers of objects
 ) -> float:
     "The expected calibration error."
-    sure, right = np.asarray(sure, np.float64), np.asarray(right, np.float64)
+    sure, right = (as_numbers(values, what).astype(np.float64) for values,what in ((sure, 'probabilities'), (right, 'outcomes')))
     require(sure.shape == right.shape and sure.ndim == 1 and len(sure) and bins >= 1, f'{sure.shape} probabilities and {right.shape} outcomes do not fit; give one of each, at least one.')
     rows_of_bins = np.array_split(np.argsort(sure, kind='stable'), min(bins, len(sure)))
     return float(sum(abs((right[rows]-sure[rows]).sum()) for rows in rows_of_bins)/len(sure))
@@ -154,6 +166,7 @@ def _known_classes(p, classes):
     return p[y.notna()], codes, len(names)
 
 # %% ../../nbs/analysis/61b_health.ipynb #02291154
+@checked
 def calibration(
     p, # (n, K) responsibilities
     classes, # (n,) the class of each object; objects without one are left out
@@ -175,6 +188,7 @@ def calibration(
     return dict(ece=ece, ece_error=float(np.std(scores, 0)[0]), ece_by_chance=by_chance, right=right, sure=sure, objects=len(y))
 
 # %% ../../nbs/analysis/61b_health.ipynb #6b49e388
+@checked(cat='component')
 def component_health(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture, # The model's
@@ -196,15 +210,17 @@ def _mean_kl(model, survey, rows):
     each = [latent_kl(model.mixture, *model.encode(to_model(survey.images(block), model))).cpu() for block in blocks]
     return torch.cat(each).double().mean(0).numpy()
 
+@checked(cat='object_id component')
 @torch.no_grad()
 def latent_health(
     cat:pd.DataFrame, # As `catalogue` makes it
-    model, # A `VaDE`
+    model, # A `VaDE`, or the folder of a run
     survey = None, # Of the catalogue, for the divergences; NaN without it
     n:int = 1000, # Objects, drawn at random, to average divergences over
     seed:int = 0, # Of the draw
 ) -> pd.DataFrame: # A row for each latent: latent, variance, between_share, kl in nats, active
     "Variance, share between components, divergence and activity of every latent."
+    model = as_model(model)
     z = numbered(cat, 'z').astype(np.float64)
     kl = np.full(z.shape[1], np.nan)
     if survey is not None:
@@ -235,6 +251,7 @@ def _measured_rows(survey, n_objects, n, seed):
     if survey.packing.get('framing') == 'canonical': return np.arange(n_objects)
     return np.sort(rng(require_seed(seed), 'measured').permutation(n_objects)[:n])
 
+@checked(cat='object_id component')
 def health(
     model, # A `VaDE`, or the folder of a run
     survey, # The `Survey` of the catalogue

@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered
 from .components import kinds as kind_names,members
+from ..infer.inputs import as_model,as_numbers,checked
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
 from ..data.segment import companions,segment
@@ -29,13 +30,16 @@ def _latents(z, j):
     require(np.isfinite(z).all(), 'some latents are NaN or infinite; leave those rows out.')
     return z.astype(np.float32)
 
+@checked
 @torch.no_grad()
 def decoded(
-    model, # A `VaDE`
+    model, # A `VaDE`, or the folder of a run
     z, # (..., J)
     batch:int = 100, # Images at a time, to limit the memory
 ) -> np.ndarray: # uint8 (..., bands, size, size)
     "Decode latents of any shape to images."
+    model = as_model(model)
+    require(batch > 0, f'a batch of {batch} images is empty; ask for at least 1.')
     z = torch.as_tensor(np.asarray(z), dtype=torch.float32)
     images = np.concatenate([to_bytes(model.decode(block)) for block in z.flatten(0, -2).split(batch)])
     return images.reshape(*z.shape[:-1], *images.shape[1:])
@@ -49,7 +53,8 @@ class Traversal(NamedTuple):
     table:pd.DataFrame # A row for each latent: latent, low, centre, high, and change, the root mean square difference of its first and last image as a fraction of the grey range
 
 def _ends(z, quantiles):
-    require(len(quantiles) == 2 and 0 <= quantiles[0] < quantiles[1] <= 1, f'a traversal cannot run between the quantiles {quantiles}; give two from 0 to 1, the lower first.')
+    quantiles = as_numbers(quantiles, 'the pair of quantiles, two from 0 to 1,')
+    require(quantiles.shape == (2,) and 0 <= quantiles[0] < quantiles[1] <= 1, f'a traversal cannot run between the quantiles {quantiles.tolist()}; give two from 0 to 1, the lower first.')
     return np.quantile(z, quantiles, axis=0)
 
 def _centre(z, centre):
@@ -61,6 +66,7 @@ def _centre(z, centre):
 # %% ../../nbs/analysis/62_latent.ipynb #f9b70c39
 def _require_steps(n): require(isinstance(n, (int, np.integer)) and n > 1, f'a path cannot have {n} steps; take at least 2.')
 
+@checked
 def traversal(
     model, # A `VaDE`, or the folder of a run
     z, # A catalogue, or latents (n, J)
@@ -129,6 +135,7 @@ def _without(distance, row, own, n):
     return distance[kept], row[kept]
 
 # %% ../../nbs/analysis/62_latent.ipynb #7fdde37e
+@checked(cat='object_id component')
 def similar(
     cat:pd.DataFrame, # As `catalogue` makes it
     objects, # The query: an object id or a row number of the catalogue, several of them, or latents (J,) or (m, J) as floats
@@ -148,6 +155,7 @@ def similar(
         distance=distance, row=where, component=cat.component.to_numpy()[where]))
 
 # %% ../../nbs/analysis/62_latent.ipynb #37270df8
+@checked
 def interpolate(
     stops, # (m, J), in the order of the visit
     n_between:int = 6, # Points between two stops, equally spaced; 0 or more
@@ -178,6 +186,7 @@ class Tour(NamedTuple):
     inputs:np.ndarray = None # uint8 (stops, bands, size, size), images of the survey
 
 # %% ../../nbs/analysis/62_latent.ipynb #17577792
+@checked(cat='object_id component p_max')
 def tour(
     model, # A `VaDE`, or the folder of a run
     cat:pd.DataFrame, # As `catalogue` makes it
@@ -207,11 +216,13 @@ def _companion_mask(segments):
     others = binary_dilation(labels > 1, iterations=max(1, labels.shape[0]//64))
     return others & (labels != 1)
 
+@checked
 def painted(
     images, # (n, bands, size, size), of any type
 ) -> tuple: # Images without companions, and the painted pixels (n, size, size)
     "Paint companions over by the point-symmetric pixels."
     x = np.asarray(images)
+    require(x.ndim == 4 and len(x), f'images have the shape (n, bands, size, size), and these are {x.shape}; give at least one.')
     mask = np.array([_companion_mask(segment(image)) for image in x])
     sky = np.median(x, axis=(2, 3), keepdims=True).astype(x.dtype)
     opposite = x[...,::-1,::-1]
@@ -324,6 +335,7 @@ def _require_companion(images, row, n):
     return np.array([row])
 
 # %% ../../nbs/analysis/62_latent.ipynb #55afcf41
+@checked(cat='object_id component p_max')
 def deblend(
     model, # A `VaDE`, or the folder of a run
     survey, # The survey
@@ -351,6 +363,7 @@ def deblend(
 # %% ../../nbs/analysis/62_latent.ipynb #11e3ee1c
 def _described(cat, rows, prefix=''): return {f'{prefix}{name}': cat[name].to_numpy()[rows] for name in ('object_id', 'component')}
 
+@checked(cat='object_id component p_max')
 def deblend_many(
     model, # A `VaDE`, or the folder of a run
     survey, # The survey
@@ -375,6 +388,7 @@ def deblend_many(
     return pd.concat([pd.DataFrame(columns), fluxes], axis=1)
 
 # %% ../../nbs/analysis/62_latent.ipynb #7e6409b9
+@checked(table='by flux_removed flux_removed_in_place central_change galaxy_change')
 def deblending_quantiles(
     table:pd.DataFrame, # As `deblend_many` makes it
     levels = (.16, .5, .84), # Quantiles

@@ -11,6 +11,7 @@ import numpy as np,pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
 from ..tables import numbered
+from ..infer.inputs import as_numbers,checked
 from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by
@@ -36,6 +37,7 @@ def _mean_rows(sums, counts):
     return np.divide(sums, counts[:,None], out=np.full(sums.shape, np.nan), where=counts[:,None]>0)
 
 # %% ../../nbs/analysis/60_metrics.ipynb #8639694a
+@checked(cat='component p_max')
 def occupancy(
     cat:pd.DataFrame, # As `catalogue` makes it
     mixture = None, # The model's, for weights and means; without it, weights are NaN and means are those of the objects
@@ -46,6 +48,7 @@ def occupancy(
     device = None, # Where silhouettes are computed; a GPU if there is one and None is given
 ) -> pd.DataFrame: # A row for each of the K components, empty ones included; `attrs` has the number of objects with full silhouettes
     "Objects, probabilities, weight and silhouettes of every component: Table 2."
+    thresholds = as_numbers(thresholds, 'thresholds').ravel().tolist()
     require(len(cat), 'the catalogue has no rows; give one of at least one object.')
     z, k = numbered(cat, 'z'), numbered(cat[:0], 'p').shape[1]
     c = component_numbers(cat.component, k, 'components')
@@ -58,6 +61,7 @@ def occupancy(
     return out
 
 # %% ../../nbs/analysis/60_metrics.ipynb #60dda1d5
+@checked
 def responsibility_matrix(
     p, # (n, K) responsibilities
     labels = None, # (n,) the component of each object, from 0 to K-1; the most probable one if None
@@ -71,6 +75,7 @@ def responsibility_matrix(
     return _mean_rows(sums_by(p, c, k), np.bincount(c, minlength=k))
 
 # %% ../../nbs/analysis/60_metrics.ipynb #22c84ba6
+@checked
 def extremes(
     errors, # (n,) finite, such as a catalogue's `recon_error`
     n:int = 5, # How many at either end
@@ -79,21 +84,24 @@ def extremes(
     "Positions of the `n` lowest and the `n` highest errors."
     errors = np.asarray(errors, np.float64)
     require(errors.ndim == 1 and np.isfinite(errors).all(), f'errors are one row of finite numbers, and these are {errors.shape}; leave NaN out.')
-    skips = (skip, skip) if np.ndim(skip) == 0 else tuple(skip)
-    require(len(skips) == 2, f'skip={skip!r} is neither a number nor one for the lower and one for the upper end.')
+    skip = as_numbers(skip, 'skip')
+    skips = np.broadcast_to(skip, 2).tolist() if skip.size in (1, 2) else ()
+    require(len(skips) == 2, f'skip={skip.tolist()} is neither a number nor one for the lower and one for the upper end.')
     require(n >= 1 and min(skips) >= 0 and n+max(skips) <= len(errors), f'{n} after {max(skips)} cannot be taken from {len(errors)} errors; ask for fewer, and at least one.')
     return tuple(np.argsort(ranked, kind='stable')[start:start+n] for ranked,start in zip((errors, -errors), skips))
 
 # %% ../../nbs/analysis/60_metrics.ipynb #898d9bf9
 def _ratio(a, b): return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=np.asarray(b)!=0)
 
+@checked
 def named_after(
     tables, # (..., classes, K) counts
     vote:str = 'majority', # or 'lift': the most frequent class, or the most over-represented one
 ) -> np.ndarray: # (..., K) the row of each component's class; 0 for a component without objects
     "The class that names each component; ties in one vote are broken by the other."
     require(vote in ('majority', 'lift'), f"vote={vote!r} is not known; use 'majority' or 'lift'.")
-    counts = np.asarray(tables)
+    counts = as_numbers(tables, 'the table of counts')
+    require(counts.ndim >= 2, f'a table of counts has rows for classes and columns for components, and this one is {counts.shape}.')
     lift = _ratio(counts, counts.sum(-1, keepdims=True))
     first, second = (counts, lift) if vote == 'majority' else (lift, counts)
     return np.where(first == first.max(-2, keepdims=True), second, -1).argmax(-2)
@@ -113,7 +121,8 @@ def chance_information(
     table, # (classes, K) counts
 ) -> float: # In nats
     "The expected mutual information of random tables with the same margins."
-    t = np.asarray(table)
+    t = as_numbers(table, 'the table of counts')
+    require(t.ndim == 2, f'a table of counts has rows for classes and columns for components, and this one is {t.shape}.')
     t = t[t.sum(1)>0][:,t.sum(0)>0].astype(np.int64)
     n = int(t.sum())
     if n < 50*t.size: return expected_mutual_information(t, n)
@@ -141,13 +150,14 @@ def _named_scores(t, vote):
     return _ratio(right, sizes).sum(1)/(sizes>0).sum(1), kappa
 
 # %% ../../nbs/analysis/60_metrics.ipynb #86248fc7
+@checked
 def table_agreement(
     tables, # (classes, K) counts, or (n, classes, K) for n of them
     vote:str = 'majority', # or 'lift'
     chance = None, # (n,) mutual information by chance, where it is known; 0 gives the value in an infinite survey
 ) -> dict: # ami, nmi, purity, balanced_accuracy, kappa: a number each, or n
     "Agreement of components with classes, from their contingency table."
-    tables = np.asarray(tables, np.float64)
+    tables = as_numbers(tables, 'the table of counts').astype(np.float64)
     require(tables.ndim in (2, 3) and tables.size and (tables >= 0).all() and (tables.sum((-2, -1)) > 0).all(),
         f'a table of agreement has counts (classes, K) that are not all zero, and this one is {tables.shape}; leave classes and components without objects out.')
     t = tables.reshape(-1, *tables.shape[-2:])
@@ -171,6 +181,7 @@ def _contingency(rows, cols):
     shape = len(row_names), len(col_names)
     return np.bincount(r*shape[1]+c, minlength=shape[0]*shape[1]).reshape(shape)
 
+@checked
 def agreement(
     labels, # (n,) components
     truth, # (n,) true classes, numbers or words

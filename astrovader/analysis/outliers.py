@@ -10,6 +10,7 @@ import numpy as np,pandas as pd,torch
 from scipy.stats import rankdata
 from ..model.inference import open_model
 from ..tables import numbered
+from ..infer.inputs import checked
 from ..core import require,require_seed
 
 # %% ../../nbs/analysis/62a_outliers.ipynb #6808d0cc
@@ -27,6 +28,7 @@ def _checked_latents(mixture, cat):
     return torch.tensor(z)
 
 # %% ../../nbs/analysis/62a_outliers.ipynb #7b87c303
+@checked(cat='object_id component')
 @torch.no_grad()
 def outliers(
     model, # A `VaDE`, or the folder of a run
@@ -36,6 +38,7 @@ def outliers(
     device = None, # A GPU if there is one and None is given
 ) -> pd.DataFrame: # A row for each of the catalogue's: object_id, component, log_density, tail_share, recon_error, density_rank, error_rank, outlier_rank; and flags if the catalogue has them
     "Scores and ranks of every object by density and by reconstruction error."
+    require(n > 0, f'{n} draws measure no share; ask for at least 1.')
     mixture = open_model(model, device).mixture
     z, error = _checked_latents(mixture, cat), cat.recon_error.to_numpy()
     drawn, _ = mixture.sample(n, generator=torch.Generator(mixture.device).manual_seed(require_seed(seed)))

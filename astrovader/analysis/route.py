@@ -9,6 +9,7 @@ __all__ = ['require_points', 'Route', 'shortest_tour']
 import numpy as np
 from typing import NamedTuple
 from scipy.spatial.distance import cdist
+from ..infer.inputs import as_numbers,checked
 from ..core import require,rng
 
 # %% ../../nbs/analysis/61a_route.ipynb #f15fe413
@@ -16,7 +17,7 @@ def require_points(
     points, # (n, J); `BadInput` if there are none, or if some are not finite
 ) -> np.ndarray: # float64
     "The points as a float64 array, once they are valid."
-    x = np.asarray(points, np.float64)
+    x = as_numbers(points, 'the array of finite numbers').astype(np.float64)
     require(x.ndim == 2 and len(x) and np.isfinite(x).all(), f'stops are at least one row of finite numbers, but these have the shape {x.shape}, or contain NaN or infinity.')
     return x
 
@@ -132,6 +133,7 @@ def _directed(tour, n, closed, start):
     return tour[:0:-1] if backwards else tour[1:]
 
 # %% ../../nbs/analysis/61a_route.ipynb #da5faba8
+@checked
 def shortest_tour(
     points, # (n, J) finite
     closed:bool = False, # Return to the first point?

@@ -9,6 +9,7 @@ __all__ = ['silhouette', 'silhouette_sample', 'mean_silhouettes', 'component_num
 import numpy as np,pandas as pd,torch
 from contextlib import contextmanager
 from scipy.spatial.distance import cdist
+from ..infer.inputs import as_numbers,checked
 from ..core import require,progress,rng
 
 # %% ../../nbs/analysis/59_silhouettes.ipynb #5d94a2fe
@@ -115,6 +116,7 @@ def _standardized(z, device):
     x -= x.mean(0)
     return x.div_(x.abs().max() or 1)
 
+@checked
 def silhouette(
     z, # (n, J) latent vectors, finite
     labels, # (n,) the component of each
@@ -167,6 +169,7 @@ def _sample_rows(c, k, n, against, seed):
     return order[kept], np.bincount(component[kept]), np.flatnonzero(place[kept] < max(n//k, 2))
 
 # %% ../../nbs/analysis/59_silhouettes.ipynb #a48ac68f
+@checked
 def silhouette_sample(
     z, # (N, J) latent vectors, finite
     labels, # (N,) the component of each
@@ -192,6 +195,7 @@ def _measure_silhouettes(z, labels, limit, sample, seed, device):
     if len(z) <= limit: return np.arange(len(z)), silhouette(z, labels, device)
     return silhouette_sample(z, labels, sample, max(sample, 1_000_000), seed, device)
 
+@checked
 def mean_silhouettes(
     z, # (n, J) latent vectors, finite
     labels, # (n,) the component of each
@@ -240,6 +244,7 @@ def _distances_to_means(z, c, means, block=2**15):
     return (np.concatenate(distances) for distances in zip(*pairs))
 
 # %% ../../nbs/analysis/59_silhouettes.ipynb #3801197e
+@checked
 def simplified_silhouette(
     z, # (n, J) latent vectors, finite
     labels, # (n,) the component of each, from 0 to K-1
@@ -252,9 +257,9 @@ def simplified_silhouette(
     if means is None:
         labels, names = pd.factorize(labels, sort=True)
         means = sums_by(z, labels, len(names))/np.bincount(labels)[:,None]
-    means = np.asarray(means, np.float64)
+    means = as_numbers(means, 'means').astype(np.float64)
     labels = component_numbers(labels, len(means), 'means')
-    require(means.shape == (len(means), z.shape[1]) and np.isfinite(means).all(), f'means are (K, {z.shape[1]}) finite numbers, and got {means.shape}; leave out components without one.')
+    require(means.ndim == 2 and means.shape[1] == z.shape[1] and np.isfinite(means).all(), f'means are (K, {z.shape[1]}) finite numbers, and got {means.shape}; leave out components without one.')
     if len(means) < 2: return np.full(len(z), np.nan)
     a, b = _distances_to_means(z, labels, means)
     if nearest == 'global': b[:] = b.min()

@@ -19,6 +19,7 @@ from ..tables import numbered
 from ..model.inference import open_model
 from ..infer.catalogue import catalogue
 from .components import choose_k,component_table,second_labels,split
+from ..infer.inputs import checked
 from ..core import AstrovaderError,BadModel,require,rng
 from ..data.gz2 import asked,classify,question_of,questions,read_gz2,satisfied
 from .health import health
@@ -36,6 +37,7 @@ def _as_text(values):
     text = values.astype('string')
     return text.where(values.notna() & (text != ''))
 
+@checked
 def known_classes(
     index:pd.DataFrame, # `Survey.index()`
 ) -> dict: # From the name of a column to its values, some of which may be missing
@@ -60,6 +62,7 @@ def _best_kind(table):
     return next(filter(complete, ('debiased', 'weighted_fraction', 'fraction')), None)
 
 # %% ../../nbs/analysis/65_summary.ipynb #dd053340
+@checked
 def votes_of(
     index:pd.DataFrame, # `Survey.index()`
 ) -> Votes: # `BadInput` where there are none
@@ -105,6 +108,7 @@ def _mean_share(table, question, column, members):
     return np.divide((np.nan_to_num(share)*weight) @ members, total, out=np.full(len(total), np.nan), where=total>0)
 
 # %% ../../nbs/analysis/65_summary.ipynb #bdf6662f
+@checked
 def vote_shares(
     table:pd.DataFrame, # `Votes.table`
     labels, # (n,) the component of each object
@@ -136,6 +140,7 @@ def _sharing(matrix, group):
     return [f'Some components share more than a quarter of the probability of their objects with each other and may be one: {"; ".join(pairs)}.'] if pairs else []
 
 # %% ../../nbs/analysis/65_summary.ipynb #0ab9b169
+@checked(occupancy='component objects weight share silhouette')
 def component_cautions(
     occupancy:pd.DataFrame, # As `metrics.occupancy` makes it
     matrix, # (K, K), as `responsibility_matrix` makes it
@@ -185,6 +190,7 @@ def health_cautions(
 # %% ../../nbs/analysis/65_summary.ipynb #4223a95d
 _origins = dict(companion='set by the position of a companion', corrupt='set by images that are damaged, or too complex to be reconstructed')
 
+@checked(table='component kind share')
 def kind_cautions(
     table:pd.DataFrame, # As `component_table` makes it, with the kind of each component
 ) -> list: # Of sentences
@@ -198,6 +204,7 @@ def kind_cautions(
     return sentences
 
 # %% ../../nbs/analysis/65_summary.ipynb #8a0cd735
+@checked(history='train_rec valid_rec')
 def history_cautions(
     history:pd.DataFrame, # `history.csv` of a run
 ) -> list: # Of sentences
@@ -222,6 +229,7 @@ def _is_history(table):
     numeric = table[_measured].select_dtypes('number').shape[1] == len(_measured)
     return bool(numeric and table.phase.isin(['alpha', 'anneal', 'static']).all())
 
+@checked
 def read_history(
     run, # The folder of a run
 ) -> pd.DataFrame: # None where there is none; `BadModel` where it is damaged
@@ -236,6 +244,7 @@ def read_history(
 # %% ../../nbs/analysis/65_summary.ipynb #fe62bedf
 class Summary:
     "What a run says about a survey, in numbers."
+    @checked
     def __init__(self,
         run, # The folder of a run
         survey, # A `Survey`, packed as the run's was

@@ -9,6 +9,7 @@ __all__ = ['class_counts', 'component_names', 'agreement_table', 'over_represent
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
 from ..tables import numbered
+from ..infer.inputs import as_numbers,checked
 from ..core import BadInput,require,rng
 from .metrics import chance_information,named_after,table_agreement
 
@@ -26,6 +27,7 @@ def _components(labels, k):
     labels = np.asarray(labels)
     require(not pd.isna(labels).any(), 'some galaxies have no component; leave them out.')
     if not isinstance(k, (int, np.integer)) and k is not None:
+        require(hasattr(k, '__len__') and not isinstance(k, str), f'k is {k!r}; give the number of components, or a list of them.')
         require(len(set(k)) == len(k), f'k names some components twice: {list(k)}.')
         return labels, list(k)
     require(labels.dtype.kind in 'iu', f'components are {labels.dtype} where whole numbers are needed; name them in k.')
@@ -50,6 +52,7 @@ def _shares(n, total, level, interval):
     low[some], high[some] = binom_conf_interval(n[some], total[some], level, interval)
     return dict(share=share, low=low, high=high)
 
+@checked
 def class_counts(
     labels, # (n,) components
     classes, # (n,) names, missing where unknown; or a table of True and False with a column for each class
@@ -76,6 +79,7 @@ def _table(labels, classes, k):
     require(in_class.sum(axis=1).max() <= 1, "some galaxies have two classes; give one each, as gz2.classify does.")
     return np.stack([in_class[labels == c].sum() for c in components], 1), in_class.columns, components
 
+@checked
 def component_names(
     labels, # (n,) components
     classes, # (n,) names, missing where unknown
@@ -104,6 +108,7 @@ def _interval(value, off, level):
     return dict(value=value, low=value-width, high=min(value+width, 1.), bias=off.mean())
 
 # %% ../../nbs/analysis/63_votes.ipynb #4815bfba
+@checked
 def agreement_table(
     labels, # (n,) components
     classes, # (n,) names; galaxies without one are left out and counted
@@ -124,12 +129,13 @@ def agreement_table(
     return out
 
 # %% ../../nbs/analysis/63_votes.ipynb #172346a0
+@checked
 def over_represented(
     p, # (n, K) responsibilities
     yes, # (n,) True and False
 ) -> np.ndarray: # Numbers of components
     "The components in which `yes` is more frequent than in the whole sample, weighted by responsibility."
-    p, y = np.asarray(p, np.float64), np.asarray(yes, np.float64)
+    p, y = np.asarray(p, np.float64), as_numbers(yes, 'the array of True and False').astype(np.float64)
     require(p.ndim == 2 and y.shape == p.shape[:1] and np.isfinite(y).all() and np.isfinite(p).all(),
         f'responsibilities {p.shape} and answers {y.shape} do not fit, or some are missing; leave those galaxies out.')
     total = p.sum(0)
@@ -196,6 +202,7 @@ def _area_summary(hits, misses, yes, last, n_boot, seed, level):
     low, high = np.nanquantile(_resampled_areas(yes, last, n_boot, seed), [.5-level/2, .5+level/2], axis=0)
     return out | {f'{name}_low': float(v) for name,v in zip(names, low)} | {f'{name}_high': float(v) for name,v in zip(names, high)}
 
+@checked
 def ranking(
     p, # (n, K) responsibilities, or a catalogue that has them
     yes, # (n,) True, False, or missing (left out)

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['numbered', 'read_table', 'open_model', 'survey_rows', 'to_model', 'CatalogueInference', 'open_catalogue', 'catalogue',
-           'row_ranges', 'begin_parts', 'write_catalogue']
+           'row_ranges', 'limits_of', 'begin_parts', 'write_catalogue']
 
 # %% ../../nbs/infer/50_catalogue.ipynb #bb13ba97
 import pandas as pd,numpy as np,pyarrow as pa,pyarrow.compute as pc,torch
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
-from ..core import BadModel,require,provenance,read_json
+from ..core import BadModel,require,provenance
 from ..jobs import processes
 from ..data import canonical
 from ..model import inference as running
 from ..model.inference import Inference,RunOptions,latents
 from ..model.mixture import extremes,require_scaling,responsibilities
 from .. import tables
+from .inputs import checked,require_room
 from .parts import Parts
 from ..tables import require_writable,write_table,write_tables
 
@@ -113,6 +114,7 @@ def identity(self:CatalogueInference) -> dict: # Ready for JSON
     return Inference.identity(self) | dict(scaling=self.scaling, temperature=self.temperature)
 
 # %% ../../nbs/infer/50_catalogue.ipynb #9b9461f7
+@checked
 def catalogue(
     run, # The folder of a run, or a `VaDE`
     survey, # A `Survey` packed as the model needs it, or its folder; `BadSurvey` where it is not
@@ -137,6 +139,10 @@ def catalogue(
 _range_rows = 100_000 # In memory at a time
 _long = 1_000_000 # Rows of the longest Parquet catalogue in one file
 
+def _row_bytes(arch, suffix):
+    "About how many bytes a row takes on disk, with an id of 20 characters."
+    return (28 + 4*(arch.n_components+arch.n_latent+2)) * (3 if suffix == '.csv' else 1)
+
 def row_ranges(n, rows=_range_rows): return [(start, min(start+rows, n)) for start in range(0, n, rows)]
 
 def _id_width(survey):
@@ -144,6 +150,7 @@ def _id_width(survey):
     def longest(start, stop): return pc.max(pc.binary_length(survey.block(start, stop, ['object_id'])['object_id'])).as_py()
     return max(1, *(longest(*rows) for rows in row_ranges(len(survey))))
 
+# %% ../../nbs/infer/50_catalogue.ipynb #34e8c13e
 def _is_in_parts(out, n, part_rows):
     "Is a catalogue of `n` rows written in parts?"
     require_writable(out)
@@ -155,16 +162,30 @@ def _is_in_parts(out, n, part_rows):
     return is_parquet and (requested or n > _long or (Path(out)/'_plan.json').is_file())
 
 # %% ../../nbs/infer/50_catalogue.ipynb #8ac628a8
+def _begun_rows(out):
+    "The rows in a part of a catalogue that was begun; None where none was."
+    parts = Parts(out)
+    if not parts.is_begun: return None
+    rows = parts.request.get(parts.part_key)
+    require(isinstance(rows, int) and rows > 0, f'{parts.plan_path} has lost the length of its parts; remove {out}, and begin again.')
+    return rows
+
+def limits_of(parts, scaling):
+    "The extremes of -log p, as planned when the work began."
+    limits = parts.plan.get('limits')
+    is_pair = isinstance(limits, list) and len(limits) == 2 and all(isinstance(value, (int, float)) for value in limits)
+    require(is_pair or scaling != 'minmax', f'{parts.plan_path} has lost the limits of its probabilities; remove {parts.folder}, and begin again.')
+    return limits if is_pair else None
+
 def begin_parts(inference, out, part_rows, n_workers, find_limits):
     "The parts of a catalogue, as planned now or when the work began."
-    n, plan = len(inference.survey), out/'_plan.json'
-    if part_rows is None and plan.is_file(): part_rows = read_json(plan).get('asked', {}).get('part_rows')
-    rows = part_rows or min(_range_rows, -(-n//(4*n_workers)))
+    n = len(inference.survey)
+    rows = part_rows or _begun_rows(out) or min(_range_rows, -(-n//(4*n_workers)))
     def more():
         limits = find_limits(row_ranges(n, rows)) if inference.scaling == 'minmax' else None
         return dict(limits=limits, provenance=inference.about())
     parts = Parts.begin(out, dict(rows=n, part_rows=rows, **inference.identity()), more)
-    inference.limits = parts.plan['limits']
+    inference.limits = limits_of(parts, inference.scaling)
     return parts
 
 # %% ../../nbs/infer/50_catalogue.ipynb #d4c93ca6
@@ -177,6 +198,7 @@ def _write_parts(inference, out, part_rows):
     for i,table in zip(mine, inference.tables([parts.span(i) for i in mine])): parts.commit(i, table)
     return parts.finish()
 
+@checked
 def write_catalogue(
     run, # The folder of a run, or a `VaDE`
     survey, # A `Survey` packed as the model needs it, or its folder; `BadSurvey` where it is not
@@ -192,7 +214,9 @@ def write_catalogue(
     "Write the catalogue of a survey in constant memory; interrupted parts are resumed by the same call."
     inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(device, batch, bf16))
     n = len(inference.survey)
-    if _is_in_parts(out, n, part_rows): return _write_parts(inference, Path(out), part_rows)
+    is_in_parts = _is_in_parts(out, n, part_rows)
+    require_room(out, n*_row_bytes(inference.model.arch, Path(out).suffix), f'{n:,} rows of a catalogue')
+    if is_in_parts: return _write_parts(inference, Path(out), part_rows)
     if scaling == 'minmax': inference.limits = inference.find_limits(row_ranges(n))
     width = _id_width(inference.survey) if Path(out).suffix == '.fits' else 0
     write_tables(inference.tables(row_ranges(n)), out, inference.about(), n, width)

@@ -18,7 +18,8 @@ from ..core import AstrovaderError,require,progress
 from ..hardware import best_device,has_bf16
 from ..model.inference import RunOptions,model_digest
 from ..model.vade import VaDE
-from .catalogue import CatalogueInference,begin_parts,open_catalogue
+from .catalogue import CatalogueInference,begin_parts,limits_of,open_catalogue
+from .inputs import checked
 from .parts import Parts
 
 # %% ../../nbs/infer/50b_cluster.ipynb #b94c71c6
@@ -46,8 +47,8 @@ def _as_task(function, opened, *args):
 # %% ../../nbs/infer/50b_cluster.ipynb #c7c433e1
 def _make_part(inference, out, i):
     parts = Parts(out)
-    if parts.holds(i): return i
-    table, = replace(inference, limits=parts.plan['limits']).tables([parts.span(i)])
+    if parts.is_whole(i): return i
+    table, = replace(inference, limits=limits_of(parts, inference.scaling)).tables([parts.span(i)])
     parts.commit(i, table)
     return i
 
@@ -96,10 +97,12 @@ def _run_path(run, out):
 def _check_cluster(client, out, part_rows):
     usable = hasattr(client, 'nthreads') and not getattr(client, 'asynchronous', True)
     require(usable, f'the client is a {type(client).__name__}; give a distributed.Client that is not asynchronous.')
+    require(client.status != 'closed', 'the client of the Dask cluster is closed; connect a new distributed.Client, and repeat the call.')
     require(out.suffix == '.parquet', f'{out} will be a folder of Parquet parts; let it end in .parquet.')
     require(part_rows is None or part_rows > 0, f'parts of {part_rows} rows are empty; ask for at least 1.')
 
 # %% ../../nbs/infer/50b_cluster.ipynb #fad6c37d
+@checked
 def catalogue_on_dask(
     run, # The folder of a run, or a `VaDE`
     survey, # A `Survey` packed as the model needs it, or its folder

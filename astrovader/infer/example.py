@@ -6,7 +6,7 @@
 __all__ = ['example']
 
 # %% ../../nbs/infer/52_example.ipynb #07e194af
-import os
+import os,numpy as np
 from pathlib import Path
 from ..core import require,read_json,atomic_path
 from ..jobs import require_free
@@ -14,6 +14,7 @@ from ..train.learner import train
 from ..train.phases import get_preset,with_changes
 from ..data.survey import Survey
 from ..data.pack import pack_arrays
+from .inputs import as_survey,checked
 from ..data.synth import sky,votes
 
 # %% ../../nbs/infer/52_example.ipynb #0cc6d378
@@ -37,6 +38,7 @@ def _opened(folder, n, size, epochs, seed):
     return survey
 
 # %% ../../nbs/infer/52_example.ipynb #16baaa93
+@checked
 def example(
     run = None, # The folder of a run; that in ASTROVADER_RUN if None
     survey = None, # The folder of a survey packed as the run needs it; that in ASTROVADER_SURVEY if None
@@ -47,12 +49,13 @@ def example(
     seed:int = 0, # Of the simulation and the training
 ) -> tuple: # The folder of the run, and a `Survey`
     "A run and a survey: those that are named, or else small simulated ones."
+    require(np.shape(epochs) == (3,), f'epochs are {epochs!r}; give those of the alpha phase, and of each annealing and static phase.')
     run = run or os.environ.get('ASTROVADER_RUN')
     survey = survey or os.environ.get('ASTROVADER_SURVEY')
     require(bool(run) == bool(survey), f'only the {"run" if run else "survey"} is named, but run and survey belong together; name both, or neither.')
     if run:
         require((Path(run)/'model').is_dir(), f'{run} has no trained model in it; train one with astrovader-train, or check the path.')
-        return Path(run), Survey(survey)
+        return Path(run), as_survey(survey)
     folder = Path(folder)
     require_free(folder, ours='run/model')
     if not (folder/'run/model').is_dir():

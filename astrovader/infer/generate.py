@@ -6,16 +6,20 @@
 __all__ = ['draw', 'to_bytes', 'generate', 'SyntheticSurvey', 'write_generated']
 
 # %% ../../nbs/infer/51_generate.ipynb #1cd45526
-import copy,shutil,numpy as np,pandas as pd,pyarrow as pa,torch
+import copy,os,shutil,uuid,numpy as np,pandas as pd,pyarrow as pa,torch
+from contextlib import contextmanager,suppress
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from ..core import AstrovaderError,atomic_path,json_form,progress,provenance,read_json,require,require_seed,rng,write_json,writing
+from filelock import FileLock,Timeout
+from ..core import AstrovaderError,BadModel,require,require_seed,progress,provenance,rng
+from ..core import atomic_path,json_form,read_json,sha256_of,sweep,write_json,writing
 from ..jobs import RowJob,processes,require_free
 from ..tables import write_table,write_tables
 from ..data.cutouts import Flag
-from ..data.survey import Packing,Survey,has_shard,write_shard
+from ..data.survey import Packing,Survey,has_shard,shard_name,write_shard
 from ..data.pack import arrays_packing,unmeasured
+from .inputs import as_model,checked,require_room
 from ..model.device import at_precision
 from ..model.inference import RunOptions,best_batch,model_digest,open_model,precision_of,to_host
 
@@ -26,8 +30,9 @@ def _draw_block(mixture, block, component, temperature, seed):
     generator = torch.Generator().manual_seed(int(rng(seed, 'generate', block).integers(2**63)))
     return mixture.sample(_block_rows, component, temperature, generator)
 
+@checked
 def draw(
-    model, # A `VaDE`
+    model, # A `VaDE`, or the folder of a run
     n:int, # How many galaxies; at least 1
     component:int = None, # Only this one; by the weights of the mixture if None
     temperature:float = 1., # T; 0 or positive, and finite
@@ -36,8 +41,9 @@ def draw(
 ) -> tuple: # Latents (n, J), and a table of what each image will be made from
     "Latents to decode, the same on every device."
     require(n > 0, f'{n} galaxies cannot be drawn; ask for at least one.')
+    require(first >= 0, f'galaxies are counted from 0, and the first is {first}; give 0 or more.')
     require_seed(seed)
-    mixture = copy.deepcopy(model.mixture).cpu()
+    mixture = copy.deepcopy(as_model(model).mixture).cpu()
     blocks = range(first//_block_rows, -(-(first+n)//_block_rows))
     drawn = [_draw_block(mixture, block, component, temperature, seed) for block in blocks]
     z, c = (torch.cat(parts)[first % _block_rows:][:n] for parts in zip(*drawn))
@@ -54,24 +60,38 @@ def _images(model, batches):
     "Decoded images, as bytes, of batches of latents."
     yield from to_host(_bytes(model.decode(z)) for z in batches)
 
-# %% ../../nbs/infer/51_generate.ipynb #76658d0f
+# %% ../../nbs/infer/51_generate.ipynb #fe5b9489
+def _require_finite(model):
+    is_finite = all(weights.isfinite().all() for weights in model.state_dict().values())
+    require(is_finite, 'the model has NaN or infinity among its weights because its training diverged; train it again at a lower learning rate.', BadModel)
+
 def _open(run, options):
     "The model, its batch and the precision of its networks."
     model = open_model(run, options.device)
+    _require_finite(model)
     return model, options.batch or best_batch(model.device), precision_of(model, options.bf16)
 
+# %% ../../nbs/infer/51_generate.ipynb #76658d0f
+def _image_bytes(model, n): return n*model.arch.bands*model.arch.size**2
+
+def _require_memory(model, n):
+    memory = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
+    require(_image_bytes(model, n) < memory, f'{n:,} images need {_image_bytes(model, n)/1e9:,.0f} GB of memory, and there are {memory/1e9:,.0f}; write them with write_generated.')
+
+@checked
 def generate(
     run, # The folder of a run, or a `VaDE`
     n:int = 1000, # How many galaxies
     component:int = None, # All of this component; by the weights of the mixture if None
     temperature:float = 1., # Multiplies the standard deviations of the components
-    seed:int = 0, # The same seed draws the same latents on every device, and the same images on the same processor (in bfloat16, for the same `n`)
+    seed:int = 0, # The same seed draws the same latents on every device, and the same images but for the last bit of rounding
     device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
     batch:int = None, # Images at a time, which sets the memory needed; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
     model, batch, precision = _open(run, RunOptions(device, batch, bf16))
+    _require_memory(model, n)
     z, table = draw(model, n, component, temperature, seed)
     model = at_precision(model, precision == 'bfloat16', n)
     batches = progress(z.split(batch), 'generating')
@@ -88,6 +108,11 @@ class SyntheticSurvey(RowJob,Packing):
         "Does shard `i` exist, with its record?"
         start, stop = self.span(i)
         return self.record_path(i).is_file() and has_shard(self.folder, i, shape, stop-start)
+
+    def is_whole(self, i, shape):
+        "Does shard `i` exist as it was written?"
+        try: return self.holds(i, shape) and sha256_of(self.folder/shard_name(i)) == read_json(self.record_path(i)).get('sha256')
+        except (AstrovaderError, AttributeError): return False
 
 # %% ../../nbs/infer/51_generate.ipynb #faef6fca
 def _batches(job, i, batch):
@@ -146,17 +171,56 @@ def _seal(model, job, shape):
     job.seal(shards, packing=packing, source='generated', generated=origin, asked=job.request)
 
 # %% ../../nbs/infer/51_generate.ipynb #faadec52
+def _holds_request(folder, request):
+    try: return SyntheticSurvey(folder).request == json_form(request)
+    except AstrovaderError: return False
+
 def _is_finished(out, request):
-    "Does the folder hold the synthetic survey of this request?"
-    job = SyntheticSurvey(out)
-    return job.is_sealed and job.request == json_form(request)
+    "Does the folder hold the synthetic survey of this request, undamaged?"
+    if not (SyntheticSurvey(out).is_sealed and _holds_request(out, request)): return False
+    try: Survey(out).verify()
+    except AstrovaderError as error:
+        print(f'{error} It is made again.', flush=True)
+        return False
+    return True
+
+def _work_folder(out):
+    "Where the successor of a finished survey is made."
+    is_fixed = os.path.ismount(out) or not os.access(out.parent, os.W_OK)
+    return out/'.new' if is_fixed else out.with_name(f'.{out.name}.new')
+
+# %% ../../nbs/infer/51_generate.ipynb #1d26cd47
+def _link(source, target):
+    try: os.link(source, target)
+    except OSError: shutil.copy2(source, target) # some file systems have no links
 
 def _replace(out, job):
     "Give a finished survey its name."
     if job.folder == out: return
     with atomic_path(out, folder=True) as tmp:
-        tmp.rmdir()
-        job.folder.rename(tmp)
+        shutil.copytree(job.folder, tmp, copy_function=_link, dirs_exist_ok=True, ignore=shutil.ignore_patterns('.*'))
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+# %% ../../nbs/infer/51_generate.ipynb #56519c2b
+@contextmanager
+def _at_work(job):
+    "Mark the folder of a job as in use by this process."
+    lock = FileLock(job.folder/f'.packing/{uuid.uuid4().hex}.lock')
+    with lock: yield
+    with suppress(OSError): os.unlink(lock.lock_file)
+
+def _is_free(lock):
+    try:
+        with FileLock(lock, timeout=0): return True
+    except Timeout: return False
+
+def _remove_leftover(out, request=None):
+    "Remove an abandoned successor of `out`, unless it was begun with `request`."
+    work = _work_folder(out)
+    if not work.exists() or request is not None and _holds_request(work, request): return
+    is_abandoned = all(map(_is_free, work.glob('.packing/*.lock')))
+    require(is_abandoned or request is None, f'{out} is being written with another request by another process; wait until it ends, or choose another folder.', AstrovaderError)
+    if is_abandoned: shutil.rmtree(work, ignore_errors=True)
 
 # %% ../../nbs/infer/51_generate.ipynb #f108f088
 def _complete(model, job, out, request, shape):
@@ -168,6 +232,7 @@ def _complete(model, job, out, request, shape):
         if not _is_finished(out, request): raise
         if job.folder != out: shutil.rmtree(job.folder, ignore_errors=True)
 
+@checked
 def write_generated(
     run, # The folder of a run, or a `VaDE`
     out, # The folder to write; a synthetic survey there is replaced when the new one is complete
@@ -181,27 +246,33 @@ def write_generated(
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> Survey: # Packed as the survey of the model; None while other processes are at work on it
     "Write a synthetic survey in constant memory; the same call continues where it was interrupted."
-    out = Path(out)
+    named, out = out, Path(os.path.realpath(out))
+    sweep(out)
     model, batch, precision = _open(run, RunOptions(device, batch, bf16))
     draw(model, min(n, 1), component, temperature, seed)
     require(shard_rows > 0, f'shards of {shard_rows} images cannot be written; ask for at least 1.')
     request = dict(n=n, component=component, temperature=temperature, seed=seed, shard_rows=shard_rows, model=model_digest(model), precision=precision)
-    if _is_finished(out, request): return Survey(out)
-    return _write_survey(model, out, request, batch)
+    if not _is_finished(out, request):
+        require_room(named, _image_bytes(model, n) + n*(60 + 8*model.arch.n_latent), f'{n:,} images')
+        if not _write_survey(model, out, request, batch): return
+    _remove_leftover(out)
+    return Survey(named)
 
 # %% ../../nbs/infer/51_generate.ipynb #30b2ac10
-def _write_survey(model, out, request, batch):
+def _write_survey(model, out, request, batch) -> bool: # Is it complete?
     "Continue a synthetic survey, and complete it if no shard is missing."
     work = out
     if SyntheticSurvey(out).is_sealed:
         require_free(out, 'synthetic.parquet')
-        work = out.with_name(f'.{out.name}.new')
+        _remove_leftover(out, request)
+        work = _work_folder(out)
     shape = model.arch.bands, model.arch.size, model.arch.size
     rank, world = processes()
     job = SyntheticSurvey.begin(work, request)
-    todo = job.missing(len(job), lambda i: job.holds(i, shape), rank, world, 'shards')
+    def exists(i): return job.is_whole(i, shape) if i % world == rank else job.holds(i, shape)
+    todo = job.missing(len(job), exists, rank, world, 'shards')
     decoder = at_precision(model, request['precision'] == 'bfloat16', request['n'])
-    with writing(out): _write_shards(decoder, job, shape, todo, batch, rank == 0)
-    if not all(job.holds(i, shape) for i in range(len(job))): return
+    with writing(out), _at_work(job): _write_shards(decoder, job, shape, todo, batch, rank == 0)
+    if not all(job.holds(i, shape) for i in range(len(job))): return False
     _complete(model, job, out, request, shape)
-    return Survey(out)
+    return True

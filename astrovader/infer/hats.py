@@ -6,11 +6,13 @@
 __all__ = ['sky_columns', 'require_hats', 'write_hats']
 
 # %% ../../nbs/infer/50a_hats.ipynb #32e50679
-import numpy as np,pyarrow as pa,pyarrow.compute as pc,pyarrow.parquet as pq
+import hashlib,json,numpy as np,pyarrow as pa,pyarrow.compute as pc,pyarrow.parquet as pq
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from ..core import BadInput,require,progress,atomic_path,writing
-from ..tables import part_files
+from ..core import BadInput,require,progress,atomic_path,json_form,read_json,sha256_of,sweep,write_json,writing
+from ..jobs import Job
+from ..tables import is_path,part_files,provenance_of,require_whole
+from .inputs import as_survey,checked
 
 # %% ../../nbs/infer/50a_hats.ipynb #48c8ff78
 def _hats_library():
@@ -24,7 +26,8 @@ def sky_columns(
     survey, # A `Survey`
 ) -> tuple: # The names of right ascension and declination in its index
     "The columns with positions on the sky; `BadInput` where there are none."
-    schema = pq.read_schema(survey.path/'index.parquet')
+    survey = as_survey(survey)
+    schema = pq.read_schema(survey.index_path)
     numeric = {field.name.lower(): field.name for field in reversed(list(schema)) if _is_number(field)}
     require({'ra', 'dec'} <= set(numeric), f'{survey.path} has no columns of numbers called ra and dec; pack it with --table and a table that has them.')
     return numeric['ra'], numeric['dec']
@@ -55,7 +58,8 @@ def _read_runs(cat, survey, rows, columns):
     "Runs of the catalogue with the given columns of the index."
     start, mismatch = 0, f'{cat} is not a catalogue of {survey.path}; give the survey that it was made from.'
     for file in _files(cat):
-        for batch in pq.ParquetFile(file).iter_batches(rows):
+        require_whole(file)
+        for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(rows):
             stop = start + len(batch)
             table = pa.Table.from_batches([batch]).replace_schema_metadata()
             require('object_id' in table.column_names and stop <= len(survey), mismatch)
@@ -117,32 +121,70 @@ def _write_metadata(out, name, pixels, counts, order, ra, dec):
     properties.to_properties_file(out)
     return n
 
+# %% ../../nbs/infer/50a_hats.ipynb #90377c91
+_record_name = 'astrovader.json'
+_of_catalogue = 'scaling', 'temperature', 'draw_seed', 'precision', 'model', 'packing'
+
+def _provenance(cat):
+    if Path(cat).is_dir(): return provenance_of(Job(cat))
+    try: return json.loads((pq.read_schema(cat).metadata or {}).get(b'PANDAS_ATTRS', '{}'))
+    except (OSError, ValueError): return {} # a damaged file is refused when its rows are read
+
+def _request(cat, survey, rows, order):
+    "What a HATS folder depends on."
+    found = {name: value for name,value in _provenance(cat).items() if name in _of_catalogue}
+    origin = json.dumps(found, sort_keys=True) if found else ' '.join(map(sha256_of, _files(cat)))
+    return json_form(dict(catalogue=hashlib.sha256(origin.encode()).hexdigest(), survey=survey.meta['index_sha256'], rows=rows, order=order))
+
+def _recorded(out):
+    "The record of a HATS folder; None where it has none."
+    return read_json(Path(out)/_record_name) if (Path(out)/_record_name).is_file() else None
+
 # %% ../../nbs/infer/50a_hats.ipynb #6c96fa61
 def require_hats(cat, survey, out):
     "The position columns; a request that cannot become HATS is refused before any computation."
     _hats_library()
-    require(Path(cat).suffix == '.parquet', f'{cat} is not a Parquet catalogue; write one with astrovader-catalogue and a name that ends in .parquet.')
-    require(not Path(out).exists(), f'{out} exists already; choose another folder, or remove it first.')
+    require(is_path(cat) and Path(cat).suffix == '.parquet', f'{cat if is_path(cat) else type(cat).__name__} is not a Parquet catalogue; write one with astrovader-catalogue and a name that ends in .parquet.')
+    sweep(out)
+    is_empty = Path(out).is_dir() and not any(Path(out).iterdir())
+    survey, found = as_survey(survey), _recorded(out)
+    is_same = found is not None and found.get('survey') == survey.meta['index_sha256']
+    require(is_empty or is_same or not Path(out).exists(), f'{out} exists already, and is not this catalogue; choose another folder, or remove it first.')
     return sky_columns(survey)
 
-def write_hats(
-    cat, # A catalogue of `write_catalogue`: a Parquet file, or a complete folder of parts
-    survey, # The `Survey` that it was made from, with ra and dec in its index
-    out, # The folder to write; it must not exist
-    rows:int = 1_000_000, # Most rows in a pixel, unless the smallest pixels have more
-    order:int = 8, # Of the smallest pixels; those of order 8 are 14 arcminutes wide
-) -> int: # The number of objects in it
-    "Write a catalogue as HATS, which LSDB opens, in bounded memory."
-    ra, dec = require_hats(cat, survey, out)
-    hats, out = _hats_library(), Path(out)
-    with writing(out), atomic_path(out, folder=True) as folder, TemporaryDirectory(dir=folder.parent) as scratch:
+# %% ../../nbs/infer/50a_hats.ipynb #21bf580d
+def _write_pixels(folder, cat, survey, ra, dec, rows, order, name):
+    "Write all files of a HATS catalogue; the numbers of its objects, and of those without a position."
+    hats = _hats_library()
+    with TemporaryDirectory(dir=folder.parent) as scratch:
         tables = _read_runs(cat, survey, min(rows, 1_000_000), (ra, dec))
         runs, counts, n_lost = _sorted_runs(tables, Path(scratch), order, ra, dec)
         require(counts.sum(), f'no object of {survey.path} has a position; pack it with a table that has them.')
         pixels = _choose_pixels(counts, order, rows)
         for pixel_order,pixel,_ in progress(pixels, 'pixels'):
             file = hats.io.paths.new_pixel_catalog_file(folder, hats.pixel_math.HealpixPixel(pixel_order, pixel))
-            pq.write_table(_rows_of_pixel(runs, pixel_order, pixel), str(file), compression='zstd')
-        n = _write_metadata(folder, out.name, pixels, counts, order, ra, dec)
+            pq.write_table(_rows_of_pixel(runs, pixel_order, pixel), str(file), compression='zstd', write_page_checksum=True)
+        return _write_metadata(folder, name, pixels, counts, order, ra, dec), n_lost
+
+# %% ../../nbs/infer/50a_hats.ipynb #65f66e21
+@checked
+def write_hats(
+    cat, # A catalogue of `write_catalogue`: a Parquet file, or a complete folder of parts
+    survey, # The `Survey` that it was made from, or its folder, with ra and dec in its index
+    out, # The folder to write; one that exists is refused, unless it holds the result of the same request
+    rows:int = 1_000_000, # Most rows in a pixel, unless the smallest pixels have more
+    order:int = 8, # Of the smallest pixels; those of order 8 are 14 arcminutes wide
+) -> int: # The number of objects in it
+    "Write a catalogue as HATS, which LSDB opens, in bounded memory."
+    require(rows > 0 and 0 <= order <= 13, f'pixels of {rows} rows and of order {order} cannot be made; ask for at least one row, and an order from 0 to 13.')
+    ra, dec = require_hats(cat, survey, out)
+    _files(cat)
+    request, found = _request(cat, survey, rows, order), _recorded(out)
+    if found is not None:
+        require({**found, **request} == found, f'{out} was made from another catalogue, or with other pixels; choose another folder, or remove it first.')
+        return found['objects']
+    with writing(out), atomic_path(out, folder=True) as folder:
+        n, n_lost = _write_pixels(folder, cat, survey, ra, dec, rows, order, Path(out).name)
+        write_json(folder/_record_name, request | dict(objects=n))
     if n_lost: print(f'{n_lost:,} objects have no position, and are not in {out}')
     return n

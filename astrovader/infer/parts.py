@@ -8,9 +8,9 @@ __all__ = ['Parts']
 # %% ../../nbs/infer/49_parts.ipynb #d44b3553
 import pyarrow.parquet as pq
 from fastcore.basics import patch
-from ..core import BadInput,require
+from ..core import BadInput,require,writing
 from ..jobs import RowJob
-from ..tables import write_tables
+from ..tables import provenance_of,require_whole,write_tables
 
 # %% ../../nbs/infer/49_parts.ipynb #f958bd37
 class Parts(RowJob):
@@ -23,6 +23,12 @@ class Parts(RowJob):
         try: return pq.read_metadata(self.file(i)).num_rows == stop-start
         except (OSError, ValueError): return False
 
+    def is_whole(self, i):
+        "Does part `i` exist as it was written?"
+        try: require_whole(self.file(i))
+        except BadInput: return False
+        return self.holds(i)
+
 # %% ../../nbs/infer/49_parts.ipynb #40c1a88d
 @patch
 def todo(self:Parts,
@@ -30,11 +36,11 @@ def todo(self:Parts,
     world:int = 1, # How many processes there are
 ) -> list: # Numbers of parts
     "The parts that this process has to make; process 0 prints how many exist."
-    exists = [self.holds(i) for i in range(len(self))]
-    if not all(exists): (self.folder/self.seal_file).unlink(missing_ok=True)
-    damaged = [self.file(i) for i,is_there in enumerate(exists) if not is_there and self.file(i).exists()]
-    if rank == 0:
-        for file in damaged: print(f'{file} is damaged, and is made again', flush=True)
+    exists = [self.is_whole(i) if i % world == rank else self.holds(i) for i in range(len(self))]
+    with writing(self.folder):
+        if not all(exists): (self.folder/self.seal_file).unlink(missing_ok=True)
+    damaged = [self.file(i) for i in range(rank, len(self), world) if not exists[i] and self.file(i).exists()]
+    for file in damaged: print(f'{file} is damaged, and is made again', flush=True)
     return self.missing(len(self), exists.__getitem__, rank, world)
 
 # %% ../../nbs/infer/49_parts.ipynb #83858a2e
@@ -46,9 +52,9 @@ def commit(self:Parts,
     "Write a part, completely or not at all."
     start, stop = self.span(i)
     require(len(table) == stop-start, f'part {i} of {self.folder} has {len(table)} rows where {stop-start} belong; remove the folder, and begin again.')
-    try: write_tables([table], self.file(i), self.plan.get('provenance', {}), len(table), 0)
+    try: write_tables([table], self.file(i), provenance_of(self), len(table), 0)
     except BadInput:
-        if not self.holds(i): raise # unless another process wrote it
+        if not self.is_whole(i): raise # unless another process wrote it
 
 # %% ../../nbs/infer/49_parts.ipynb #6c0a9cd5
 @patch

@@ -9,7 +9,7 @@ __all__ = ['plot_component_kinds', 'plot_leakage']
 import numpy as np,pandas as pd,matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from ..core import require
-from .image_plots import palette,styled
+from .image_plots import palette,plain_text,styled
 from .statistics_plots import check_table,distinct_styles,row_offsets,signed_text,tables_by_name,write_beside
 
 # %% ../../nbs/show/70c_component_plots.ipynb #185f7e2c
@@ -74,7 +74,7 @@ def plot_component_kinds(
     for kind,rows in table[measured].groupby(kinds[measured]):
         ax.scatter(rows[x], rows[y], s=70, c=[colours[c] for c in rows.component], marker=_kind_markers[kind], ec='.2', lw=.6, zorder=3)
     missing = ', '.join(map(str, table.component[~measured]))
-    ax.set(xlabel=_axis_labels.get(x, x), ylabel=_axis_labels.get(y, y), xlim=_axis_range(table[x]), ylim=_axis_range(table[y]))
+    ax.set(xlabel=plain_text(_axis_labels.get(x, x)), ylabel=plain_text(_axis_labels.get(y, y)), xlim=_axis_range(table[x]), ylim=_axis_range(table[y]))
     ax.set_title(f'not measured: {missing}' if missing else '')
     handles = [Line2D([], [], ls='', marker=marker, color='.6', mec='.2', label=f'{kind} ({(kinds==kind).sum()})') for kind,marker in _kind_markers.items() if kind in kinds]
     fig.legend(handles=handles, loc='outside upper right', ncols=4, fontsize=8)
@@ -113,7 +113,7 @@ def plot_leakage(
         ax.scatter(table.mi, y, color=style['color'], marker=style['marker'], s=24, label=style['label'], zorder=3)
         write_beside(ax, table.mi.fillna(0), y, ['–' if np.isnan(value) else signed_text(value, 3) for value in table.mi], 6)
     ax.axvline(0, color='.6', lw=.8, zorder=0)
-    ax.set(yticks=range(len(names)), yticklabels=[_nuisance_names.get(name, name) for name in names], ylim=(len(names)-.5, -.5))
+    ax.set(yticks=range(len(names)), yticklabels=[plain_text(_nuisance_names.get(name, name)) for name in names], ylim=(len(names)-.5, -.5))
     ax.set(xlim=_information_range(tables), xlabel='mutual information with the component (nats)')
     if n > 1: fig.legend(*ax.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
     return fig

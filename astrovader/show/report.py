@@ -9,7 +9,8 @@ __all__ = ['Page', 'render_sections', 'render_opening', 'report']
 import base64,numpy as np
 from html import escape
 from pathlib import Path
-from ..core import require_seed,provenance,atomic_path,write_json
+from ..core import require_seed,provenance,atomic_path,sha256_of,write_json
+from ..infer.inputs import checked
 from ..tables import write_table
 from ..jobs import require_free
 from ..analysis.summary import Summary,all_cautions
@@ -157,7 +158,12 @@ def _record(summary):
     return provenance(seed=summary.seed, run=str(summary.run), survey=str(summary.survey.path), cautions=all_cautions(summary), left_out=summary.left_out,
         agreement=[] if agreement is None else agreement.to_dict('records'), health={} if measured is None else measured.totals.iloc[0].dropna().to_dict())
 
+def _digests(folder):
+    "The digest of every file of a page, for `verify`."
+    return {str(file.relative_to(folder)): sha256_of(file) for file in sorted(folder.rglob('*')) if file.is_file()}
+
 # %% ../../nbs/show/72_report.ipynb #d1dc4617
+@checked
 def report(
     run, # The folder of a run
     survey, # A `Survey` packed as the run's was; `BadSurvey` where it is not
@@ -170,7 +176,7 @@ def report(
     require_seed(seed)
     summary = Summary(run, survey, seed, device)
     with atomic_path(out, folder=True) as tmp:
-        (tmp/'index.html').write_text(_page_html(summary, Page(tmp)), encoding='utf-8')
+        (tmp/'index.html').write_text(_page_html(summary, Page(tmp)), encoding='utf-8', errors='backslashreplace')
         write_table(summary.catalogue, tmp/'tables/catalogue.parquet')
-        write_json(tmp/'report.json', _record(summary))
+        write_json(tmp/'report.json', _record(summary) | dict(digests=_digests(tmp)))
     return Path(out)/'index.html'

@@ -12,8 +12,9 @@ import numpy as np,pandas as pd,seaborn as sns,matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator,MaxNLocator,NullLocator
-from ..core import require
-from .image_plots import page_width,palette,styled
+from ..infer.inputs import checked
+from ..core import BadInput,require
+from .image_plots import page_width,palette,plain_text,styled
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #bab41007
 def check_table(table, columns, what):
@@ -116,6 +117,8 @@ def plot_occupancy(
     return fig
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #b4bc6426
+def _plain_name(name): return None if name is None else plain_text(name)
+
 @styled
 def plot_heat_map(
     table, # A DataFrame of numbers from 0 to 1; NaN stays empty
@@ -123,20 +126,25 @@ def plot_heat_map(
 ): # A figure
     "Draw a table of shares as a heat map."
     require(np.ndim(table) == 2 and np.size(table), f'a heat map needs a table with rows and columns, not an array of shape {np.shape(table)}.')
-    table = pd.DataFrame(table)
+    try: table = pd.DataFrame(table).astype(float)
+    except (TypeError, ValueError): raise BadInput('a heat map needs numbers, and this table has something else; leave those columns out.') from None
+    table = table.rename(index=plain_text, columns=plain_text).rename_axis(index=_plain_name, columns=_plain_name)
     nrows, ncols = table.shape
     margin = .075*max(len(str(name)) for name in table.index)
     width = np.clip(.46*ncols+1.5+margin, 3.2, page_width)
     fig, ax = plt.subplots(figsize=(width, max(1.8, .34*nrows+1)))
-    sns.heatmap(table, ax=ax, vmin=0, vmax=1, cmap='BuPu', annot=ncols<=16, fmt='.2f', annot_kws=dict(size=7.5), linewidths=.6, cbar_kws=dict(label=label, shrink=.8))
+    numbers = dict(annot=ncols<=16, fmt='.2f', annot_kws=dict(size=7.5))
+    sns.heatmap(table, ax=ax, vmin=0, vmax=1, cmap='BuPu', linewidths=.6, **numbers, cbar_kws=dict(label=_plain_name(label), shrink=.8))
     ax.tick_params(length=0)
     ax.tick_params(axis='y', rotation=0)
     return fig
 
+@checked
 def plot_responsibilities(
     matrix, # (K, K), as `metrics.responsibility_matrix` makes it
 ): # A figure
     "Draw the responsibility matrix: Fig. 5."
+    require(np.ndim(matrix) == 2 and np.size(matrix), f'a responsibility matrix has rows and columns, and this one is {np.shape(matrix)}.')
     numbers = range(len(np.asarray(matrix)))
     table = pd.DataFrame(np.asarray(matrix), pd.Index(numbers, name='assigned component'), pd.Index(numbers, name='component'))
     return plot_heat_map(table, 'mean responsibility')
@@ -148,7 +156,7 @@ _class_markers = 'osD^v'
 def distinct_styles(names, what):
     "A colour and a marker for each of a few classes or models."
     require(len(names) <= len(_class_colours), f'{len(names)} {what} cannot be distinguished in one plot; pass at most {len(_class_colours)}.')
-    return [dict(color=colour, marker=marker, label=str(name)) for name,colour,marker in zip(names, _class_colours, _class_markers)]
+    return [dict(color=colour, marker=marker, label=plain_text(name)) for name,colour,marker in zip(names, _class_colours, _class_markers)]
 
 def _plot_intervals(ax, x, y, low, high, style, axis='y'):
     "Points with intervals along one axis."
@@ -182,7 +190,7 @@ def plot_class_counts(
         _plot_class(top, low, x + (i-(n-1)/2)*.8/n, rows, .76/n, style)
     end = 1 if of == 'component' else np.nanmax(table.high)
     top.set(ylabel='galaxies', ylim=(0, None), xlim=(-.6, len(x)-.4))
-    low.set(ylabel=f'share of the {of}', xlabel='component', xticks=x, xticklabels=shown, ylim=(-.04*end, 1.04*end))
+    low.set(ylabel=f'share of the {of}', xlabel='component', xticks=x, xticklabels=map(plain_text, shown), ylim=(-.04*end, 1.04*end))
     fig.legend(*low.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
     return fig
 
@@ -213,7 +221,7 @@ def plot_agreement(
         y = row_offsets(len(rows), i, n)
         _plot_intervals(ax, table.value, y, table.low, table.high, style, 'x')
         write_beside(ax, table[['value', 'high']].max(axis=1), y, [signed_text(value, 2) for value in table.value], 5)
-    ax.set(yticks=range(len(rows)), yticklabels=[_measures.get(name, name) for name in rows], ylim=(len(rows)-.5, -.5))
+    ax.set(yticks=range(len(rows)), yticklabels=[plain_text(_measures.get(name, name)) for name in rows], ylim=(len(rows)-.5, -.5))
     ax.set_xlim(min(0, min(table.low.min() for table in tables.values())-.02), 1)
     ax.axvline(0, color='.6', lw=.8, zorder=0)
     if n > 1: fig.legend(*ax.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
@@ -232,7 +240,7 @@ def _plot_curves(ax, tables, measure, x, y, first=None):
     "One curve per model; the legend gives its area."
     for (name,table),style in zip(tables.items(), distinct_styles(tables, 'models')):
         start = table[y].iloc[0] if first is None else first
-        label = f'{name} {_area(table, measure, x, y)}'.strip()
+        label = f'{plain_text(name)} {_area(table, measure, x, y)}'.strip()
         ax.plot(np.r_[0, table[x]], np.r_[start, table[y]], color=style['color'], lw=1.4, label=label)
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02))
     title = 'area under the curve' if measure == 'auc' else measure.replace('_', ' ')
@@ -265,7 +273,7 @@ def _plot_fits(ax, table, name, mark):
     ax.bar(k, pale, .8, solid, color=_class_colours[0], alpha=.35)
     if mark is not None: ax.axvline(mark, color='.25', lw=1, ls=':')
     note = f', {pale.sum()} of {len(table)} fits not converged' if pale.any() else ''
-    ax.set(ylabel='fits', title=f'{name}{": " if name else ""}median {table.k.median():g}, from {table.k.min()} to {table.k.max()}{note}')
+    ax.set(ylabel='fits', title=f'{plain_text(name)}{": " if name else ""}median {table.k.median():g}, from {table.k.min()} to {table.k.max()}{note}')
     ax.yaxis.set_major_locator(MaxNLocator(3, integer=True, steps=[1, 2, 5, 10]))
     return (solid+pale).max()
 

@@ -1,0 +1,270 @@
+"Wrong calls from Python: each is refused by one sentence, with a word of it here."
+import importlib
+import numpy as np,pytest,torch
+import matplotlib.pyplot as plt
+from astrovader import tables
+from astrovader.core import AstrovaderError
+from astrovader.data.pack import pack_arrays
+from astrovader.data.synth import sky
+from astrovader.infer import catalogue as catalogues
+from astrovader.model.networks import Architecture
+from astrovader.model.vade import VaDE
+
+@pytest.fixture(scope='module')
+def at(tmp_path_factory):
+    "A survey, a model and its catalogue, in memory and on disk"
+    class At: pass
+    at = At()
+    at.folder = tmp_path_factory.mktemp('calls')
+    images, truth = sky(40, 16, 0, companions=.5)
+    at.survey = pack_arrays(images, at.folder/'survey', truth[['object_id']])
+    torch.manual_seed(0)
+    widths = dict(encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,))
+    at.model = VaDE(Architecture(16, n_latent=3, n_components=3, **widths), at.survey.packing)
+    at.model.save(at.folder/'run/model')
+    at.run = at.folder/'run'
+    at.cat = catalogues.catalogue(at.run, at.survey, at.folder/'cat.parquet')
+    at.cat['component'] = np.arange(40) % 3
+    at.images = at.survey.images(slice(0, 6))
+    at.p, at.z, at.labels = tables.numbered(at.cat, 'p'), tables.numbered(at.cat, 'z'), at.cat.component.to_numpy()
+    at.kinds = ['morphological', 'companion', 'corrupt']
+    at.out = at.folder/'out'
+    return at
+
+modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
+    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example show.component_plots show.image_plots show.latent_plots
+    show.statistics_plots show.report'''.split()}
+names = dict(tables=tables, np=np) | {name.split('.')[1]: module for name,module in modules.items()}
+
+calls = '''
+tables.read_table(5) | a table is a file
+tables.read_table(at.folder/'none.csv') | does not exist
+tables.read_table(at.folder) | not a table in parts
+tables.read_table(at.folder/'cat.parquet', 5) | has no column 5
+tables.read_table([1, 2]) | this is a list
+tables.write_table(at.p, at.folder/'a.csv') | this is a ndarray
+tables.write_table(None, at.folder/'a.csv') | this is a NoneType
+tables.write_table(at.cat, 5) | the name of a file
+tables.write_table(at.cat, at.folder/'a.txt') | let it end in
+tables.write_table(at.cat, at.folder) | let it end in
+tables.write_table(at.cat, at.folder/'a.csv', meta=5) | the provenance is a int
+tables.write_tables([at.cat], at.folder/'a.csv', {}, 40, 9) | Arrow tables
+tables.write_tables([], at.folder/'a.csv', {}, 0, 9) | no tables
+tables.write_tables(5, at.folder/'a.csv', {}, 0, 9) | Arrow tables
+tables.numbered(at.p, 'p') | this is a ndarray
+tables.numbered(at.cat, 'q') | no columns q_0
+tables.verify_table(5) | a table is a file
+tables.verify_table(at.folder/'none.parquet') | does not exist
+tables.part_files(5) | a folder
+catalogue.catalogue(5, at.survey) | the model is a int
+catalogue.catalogue(at.folder/'none', at.survey) | no trained model
+catalogue.catalogue(at.run, 5) | the survey is a int
+catalogue.catalogue(at.run, at.cat) | the survey is a DataFrame
+catalogue.catalogue(at.run, at.folder/'none') | does not exist
+catalogue.catalogue(at.run, at.survey, scaling='much') | scaling
+catalogue.catalogue(at.run, at.survey, scaling=5) | give a text
+catalogue.catalogue(at.run, at.survey, temperature='hot', scaling='tempered') | give a number
+catalogue.catalogue(at.run, at.survey, draw_seed=-1) | seed
+catalogue.catalogue(at.run, at.survey, draw_seed=.5) | give a whole number
+catalogue.catalogue(at.run, at.survey, batch='x') | give a whole number
+catalogue.catalogue(at.run, at.survey, batch=0) | at least 1
+catalogue.catalogue(at.run, at.survey, device='tpu') | device
+catalogue.catalogue(at.run, at.survey, device=5) | device
+catalogue.catalogue(at.run, at.survey, at.folder/'a.txt') | let it end in
+catalogue.catalogue(at.run, at.survey, 5) | the name of a file
+catalogue.catalogue(at.run, at.survey, bf16='yes') | True or False
+catalogue.write_catalogue(at.run, at.survey, at.folder/'a.csv', part_rows=5) | .parquet
+catalogue.write_catalogue(at.run, at.survey, at.folder/'a.parquet', part_rows=0) | at least 1
+catalogue.write_catalogue(at.run, at.survey, at.folder/'a.parquet', part_rows='x') | give a whole number
+catalogue.write_catalogue(at.run, at.survey, None) | the name of a file
+cluster.catalogue_on_dask(at.run, at.survey, at.folder/'a.parquet', 'scheduler:8786') | the client is a str
+cluster.catalogue_on_dask(at.run, at.survey, at.folder/'a.parquet', None) | the client is a NoneType
+generate.generate(None) | the model is a NoneType
+generate.generate(at.run, 'many') | give a whole number
+generate.generate(at.run, 0) | at least one
+generate.generate(at.run, 5, component=3) | 0 to 2
+generate.generate(at.run, 5, component=1.5) | give a whole number
+generate.generate(at.run, 5, temperature=-1) | positive number
+generate.generate(at.run, 5, seed='x') | give a whole number
+generate.write_generated(at.run, 5) | out is a int; give the name
+generate.write_generated(at.run, at.out, 5, shard_rows=0) | at least 1
+generate.write_generated(at.run, at.folder/'survey', 5) | something else
+generate.draw(5, 3) | the model is a int
+generate.draw(at.model, 3, first=-1) | from 0
+hats.write_hats(at.folder/'cat.parquet', 5, at.out) | the survey is a int
+hats.write_hats(at.folder/'cat.parquet', at.survey, at.out) | ra and dec
+hats.write_hats(at.cat, at.survey, at.out) | a Parquet catalogue
+hats.write_hats(at.folder/'cat.parquet', at.survey, at.out, rows=0) | at least one row
+hats.sky_columns(5) | the survey is a int
+example.example(run=at.run) | name both
+example.example(folder=at.folder/'new', n='x') | give a whole number
+example.example(folder=at.folder/'new', epochs=5) | epochs
+silhouettes.silhouette('x', at.labels) | does not exist
+silhouettes.silhouette(at.z, at.labels[:3]) | the shapes are
+silhouettes.silhouette(at.z[0], at.labels) | the shapes are
+silhouettes.silhouette([[1, 2], [3]], [0, 1]) | lists of equal length
+silhouettes.silhouette_sample(at.z, at.labels, n='x') | give a whole number
+silhouettes.silhouette_sample(at.z, at.labels, n=0) | at least one
+silhouettes.simplified_silhouette(at.z, at.labels, means='x') | means
+silhouettes.simplified_silhouette(at.z, at.labels, nearest='x') | is not known
+metrics.occupancy(at.p) | this is a ndarray
+metrics.occupancy(at.cat[['object_id']]) | has no column component, p_max
+metrics.occupancy(at.cat, mixture=5) | the mixture is a int
+metrics.occupancy(at.cat, thresholds='x') | thresholds
+metrics.occupancy(at.cat[:0]) | no rows
+metrics.responsibility_matrix('x') | does not exist
+metrics.responsibility_matrix(at.p, at.labels[:3]) | one each
+metrics.responsibility_matrix(at.p, ['a']*40) | whole numbers
+metrics.extremes(at.cat.recon_error, 500) | ask for fewer
+metrics.extremes('x') | no array of numbers
+metrics.extremes(at.cat.recon_error, 2, skip='x') | skip
+metrics.named_after(at.p, 'most') | is not known
+metrics.named_after('x') | counts
+metrics.chance_information('x') | counts
+metrics.table_agreement('x') | counts
+metrics.agreement(at.labels, at.labels[:3]) | one of each
+metrics.agreement(5, 5) | one of each
+metrics.clustering_accuracy(at.labels, None) | one of each
+components.members(at.folder/'none.csv', 0) | does not exist
+components.members(at.cat, 'first') | give a whole number
+components.members(at.cat, 9) | from 0 to 2
+components.members(at.cat, 0, 0) | at least one
+components.members(at.cat, 0, by='chance') | random
+components.members(at.cat, 0, mixture=at.p) | the mixture is a ndarray
+components.component_table(at.run, at.survey, at.p) | this is a ndarray
+components.component_table(5, at.survey, at.cat) | the model is a int
+components.component_table(at.run, at.survey, at.cat, n='x') | give a whole number
+components.component_table(at.run, at.survey, at.cat, n=0) | at least one
+components.split(at.cat) | has no column objects
+components.split(5) | this is a int
+components.second_labels(at.cat, at.kinds[:2]) | need a kind each
+components.second_labels(at.cat, 5) | need a kind each
+components.second_labels(at.cat, at.kinds, of='x') | is not known
+components.choose_k('x') | does not exist
+components.choose_k(at.z, 0) | offer fewer
+components.choose_k(at.z, threshold='x') | give a number
+route.shortest_tour('x') | finite numbers
+route.shortest_tour(at.z, start='x') | give a whole number
+health.nuisances(at.cat) | has no column
+health.cells_of(at.cat[['p_0']], 1) | at least 2
+health.cells_of(at.cat[['object_id']]) | numbers
+health.measure(at.survey, [99]) | among the 40
+health.measure(at.survey, 'x') | among the 40
+health.measure(5) | the survey is a int
+health.leakage(at.labels, at.cat) | has no column
+health.class_probabilities(at.p, [0, 9, 0], 2) | from 0 to 1
+health.class_probabilities(at.p, ['a'], 2) | from 0 to 1
+health.calibration_error(['a'], [1]) | numbers
+health.calibration(at.p, [1, 2]) | one class per object
+health.calibration('x', [1]) | does not exist
+health.component_health(at.cat, None) | the mixture is a NoneType
+health.latent_health(at.cat, None) | the model is a NoneType
+health.latent_health(at.cat, at.model, 5) | the survey is a int
+health.health(at.run, at.survey, at.cat, classes=5) | one class per object
+latent.decoded(at.model, 'x') | does not exist
+latent.decoded(at.model, at.p[:,:2]) | decodes latents
+latent.decoded(5, at.z) | the model is a int
+latent.decoded(at.model, at.z, 0) | at least 1
+latent.traversal(at.run, 'x') | does not exist
+latent.traversal(at.run, at.z, quantiles=5) | two from 0 to 1
+latent.traversal(at.run, at.z, quantiles='ab') | two from 0 to 1
+latent.similar(at.cat, 'nobody') | exactly once
+latent.similar(at.cat, None) | exactly once
+latent.similar(at.cat, 0, 500) | fewer than there are
+latent.similar(at.cat, 0, metric='x') | is not known
+latent.interpolate('x') | no array of numbers
+latent.interpolate(at.z, -1) | 0 or more
+latent.tour(at.run, at.cat, start=9) | no galaxies to begin with
+latent.tour(at.run, at.p) | this is a ndarray
+latent.painted('x') | images
+latent.painted(at.images[0]) | images
+latent.deblend(at.run, at.survey, at.cat, 5) | kinds
+latent.deblend(at.run, at.survey, at.cat, at.kinds[:1]) | kinds does not contain
+latent.deblend(at.run, at.survey, at.cat, at.kinds, n_steps=1) | at least 2
+latent.deblend_many(at.run, at.survey, at.cat, at.kinds, n=0) | at least 1
+latent.deblend_many(at.run, at.survey, at.cat, at.kinds, by='x') | measure of similarity
+latent.deblending_quantiles(at.cat) | has no column by
+outliers.outliers(at.run, at.p) | this is a ndarray
+outliers.outliers(at.run, at.cat, n=0) | at least
+votes.class_counts(at.labels, ['a']*3) | one of each
+votes.class_counts(at.labels, ['a']*40, level=5) | between 0 and 1
+votes.class_counts(at.labels, ['a']*40, k='x') | component
+votes.class_counts(None, ['a']) | component
+votes.component_names(at.labels, ['a']*40, vote='x') | is not known
+votes.agreement_table(at.labels, ['a']*40, n_boot='x') | give a whole number
+votes.over_represented('x', [True]) | does not exist
+votes.over_represented(at.p, ['a']*40) | True
+votes.ranking(at.p, [True]) | one answer per galaxy
+votes.ranking(at.p, 5) | True, False or missing
+votes.ranking(at.cat, [True]*20+[False]*20, components='x') | numbers from 0
+votes.ranking(at.cat, [True]*20+[False]*20, level='x') | give a number
+summary.Summary(5, at.survey) | the model is a int
+summary.Summary(at.run, at.cat) | the survey is a DataFrame
+summary.Summary(at.run, at.survey, seed='x') | give a whole number
+summary.read_history(5) | the model is a int
+summary.known_classes(5) | this is a int
+summary.votes_of(at.cat) | no votes
+summary.component_cautions(at.cat, at.p, at.p) | has no column
+image_plots.palette(-1) | components
+image_plots.as_floats('x') | no array of numbers
+image_plots.as_floats(at.images[0]) | shape
+image_plots.display_stretch(at.images, 500) | percentile
+image_plots.display_stretch(None) | no array of numbers
+image_plots.montage(at.images, 0) | at least
+image_plots.montage(at.images[:0]) | at least one image
+image_plots.plot_galaxies('x') | no array of numbers
+image_plots.plot_galaxies(at.images, 0) | at least
+image_plots.plot_galaxies(at.images[:0]) | at least one image
+image_plots.plot_galaxies(at.images, title=5) | give a text
+image_plots.plot_pairs(at.images, at.images[:2]) | do not pair
+image_plots.plot_pairs(at.images, at.images, 0) | at least
+image_plots.plot_reconstructions(at.images, at.images, 0) | at least
+image_plots.plot_reconstructions(at.images, at.images, limit=-1) | limit
+image_plots.plot_components(at.images, [0, 1]) | as many components
+image_plots.plot_components(at.images, ['a']*6) | integers from 0
+image_plots.plot_components(at.images, [0]*6, k='x') | give a whole number
+image_plots.plot_components(at.images, [0]*6, components=[5]) | component
+image_plots.plot_components(at.images, [0]*6, ncols=0) | at least
+image_plots.plot_component_blocks(at.images, [0]*6, px=0) | at least
+image_plots.plot_component_blocks(at.images, [0]*6, across=0) | at least
+image_plots.plot_second_labels(at.images, [0]*6, [0], 3) | second labels
+image_plots.plot_galaxy_rows([]) | at least one image
+image_plots.plot_galaxy_rows(5) | rows
+image_plots.shrink(at.images, 0) | at least
+image_plots.png(5) | a figure
+latent_plots.plot_tour(at.images, [0, 99], [0, 1]) | are not all among
+latent_plots.plot_tour(at.images, 'x', [0]) | no array of numbers
+latent_plots.plot_tour(at.images, [0, 1], [0, 1], ncols=0) | at least
+latent_plots.plot_traversal(at.images, at.z) | a traversal must have
+latent_plots.plot_traversal(at.images[None], [[0, 1]], across=0) | at least
+latent_plots.plot_deblending(at.images, [1]) | do not match
+statistics_plots.plot_history(5) | this is a int
+statistics_plots.plot_history(at.cat) | has no column
+statistics_plots.plot_occupancy(at.cat) | has no column
+statistics_plots.plot_heat_map('x') | rows and columns
+statistics_plots.plot_heat_map([['a', 'b']]) | numbers
+statistics_plots.plot_responsibilities('x') | no array of numbers
+statistics_plots.plot_responsibilities(at.p[:0]) | rows and columns
+statistics_plots.plot_class_counts(at.cat) | has no column
+statistics_plots.plot_agreement({}) | there is no
+statistics_plots.plot_agreement(5) | not a table
+statistics_plots.plot_ranking([at.cat]) | not a table
+statistics_plots.plot_choice_of_k(at.cat) | has no column k
+statistics_plots.plot_diagnostics(None) | this is a NoneType
+component_plots.plot_component_kinds(at.cat, at.kinds) | has no column
+component_plots.plot_leakage(at.cat) | has no column
+report.report(5, at.survey, at.out) | the model is a int
+report.report(at.run, 5, at.out) | the survey is a int
+report.report(at.run, at.survey, 5) | out is a int; give the name
+report.report(at.run, at.survey, at.out, seed=-1) | seed
+report.report(at.run, at.survey, at.folder/'survey') | something else
+'''
+wrong = [line.split(' | ') for line in calls.strip().splitlines()]
+
+@pytest.mark.parametrize('call,why', wrong)
+def test_a_wrong_call_is_one_sentence(at, call, why):
+    with pytest.raises(AstrovaderError) as caught: eval(call, names | dict(at=at))
+    plt.close('all')
+    said = str(caught.value)
+    assert why in said and len(said) < 500 and '\n' not in said, said
+    assert not at.out.exists()
