@@ -41,13 +41,13 @@ tables.read_table(5) | a table is a file
 tables.read_table(at.folder/'none.csv') | does not exist
 tables.read_table(at.folder) | not a table in parts
 tables.read_table(at.folder/'cat.parquet', 5) | has no column 5
-tables.read_table([1, 2]) | this is a list
+tables.read_table([1, 2]) | this is
 tables.write_table(at.p, at.folder/'a.csv') | this is a ndarray
 tables.write_table(None, at.folder/'a.csv') | this is a NoneType
 tables.write_table(at.cat, 5) | the name of a file
 tables.write_table(at.cat, at.folder/'a.txt') | let it end in
 tables.write_table(at.cat, at.folder) | let it end in
-tables.write_table(at.cat, at.folder/'a.csv', meta=5) | the provenance is a int
+tables.write_table(at.cat, at.folder/'a.csv', meta=5) | the provenance is
 tables.write_tables([at.cat], at.folder/'a.csv', {}, 40, 9) | Arrow tables
 tables.write_tables([], at.folder/'a.csv', {}, 0, 9) | no tables
 tables.write_tables(5, at.folder/'a.csv', {}, 0, 9) | Arrow tables
@@ -56,9 +56,9 @@ tables.numbered(at.cat, 'q') | no columns q_0
 tables.verify_table(5) | a table is a file
 tables.verify_table(at.folder/'none.parquet') | does not exist
 tables.part_files(5) | a folder
-catalogue.catalogue(5, at.survey) | the model is a int
+catalogue.catalogue(5, at.survey) | the model is
 catalogue.catalogue(at.folder/'none', at.survey) | no trained model
-catalogue.catalogue(at.run, 5) | the survey is a int
+catalogue.catalogue(at.run, 5) | the survey is
 catalogue.catalogue(at.run, at.cat) | the survey is a DataFrame
 catalogue.catalogue(at.run, at.folder/'none') | does not exist
 catalogue.catalogue(at.run, at.survey, scaling='much') | scaling
@@ -77,25 +77,25 @@ catalogue.write_catalogue(at.run, at.survey, at.folder/'a.csv', part_rows=5) | .
 catalogue.write_catalogue(at.run, at.survey, at.folder/'a.parquet', part_rows=0) | at least 1
 catalogue.write_catalogue(at.run, at.survey, at.folder/'a.parquet', part_rows='x') | give a whole number
 catalogue.write_catalogue(at.run, at.survey, None) | the name of a file
-cluster.catalogue_on_dask(at.run, at.survey, at.folder/'a.parquet', 'scheduler:8786') | the client is a str
+cluster.catalogue_on_dask(at.run, at.survey, at.folder/'a.parquet', 'scheduler:8786') | the client is
 cluster.catalogue_on_dask(at.run, at.survey, at.folder/'a.parquet', None) | the client is a NoneType
-generate.generate(None) | the model is a NoneType
+generate.generate(None) | the model is None
 generate.generate(at.run, 'many') | give a whole number
 generate.generate(at.run, 0) | at least one
 generate.generate(at.run, 5, component=3) | 0 to 2
 generate.generate(at.run, 5, component=1.5) | give a whole number
 generate.generate(at.run, 5, temperature=-1) | positive number
 generate.generate(at.run, 5, seed='x') | give a whole number
-generate.write_generated(at.run, 5) | out is a int; give the name
+generate.write_generated(at.run, 5) | out is
 generate.write_generated(at.run, at.out, 5, shard_rows=0) | at least 1
 generate.write_generated(at.run, at.folder/'survey', 5) | something else
-generate.draw(5, 3) | the model is a int
+generate.draw(5, 3) | the model is
 generate.draw(at.model, 3, first=-1) | from 0
-hats.write_hats(at.folder/'cat.parquet', 5, at.out) | the survey is a int
+hats.write_hats(at.folder/'cat.parquet', 5, at.out) | the survey is
 hats.write_hats(at.folder/'cat.parquet', at.survey, at.out) | ra and dec
 hats.write_hats(at.cat, at.survey, at.out) | a Parquet catalogue
 hats.write_hats(at.folder/'cat.parquet', at.survey, at.out, rows=0) | at least one row
-hats.sky_columns(5) | the survey is a int
+hats.sky_columns(5) | the survey is
 example.example(run=at.run) | name both
 example.example(folder=at.folder/'new', n='x') | give a whole number
 example.example(folder=at.folder/'new', epochs=5) | epochs
@@ -109,7 +109,7 @@ silhouettes.simplified_silhouette(at.z, at.labels, means='x') | means
 silhouettes.simplified_silhouette(at.z, at.labels, nearest='x') | is not known
 metrics.occupancy(at.p) | this is a ndarray
 metrics.occupancy(at.cat[['object_id']]) | has no column component, p_max
-metrics.occupancy(at.cat, mixture=5) | the mixture is a int
+metrics.occupancy(at.cat, mixture=5) | the mixture is
 metrics.occupancy(at.cat, thresholds='x') | thresholds
 metrics.occupancy(at.cat[:0]) | no rows
 metrics.responsibility_matrix('x') | does not exist
@@ -132,11 +132,11 @@ components.members(at.cat, 0, 0) | at least one
 components.members(at.cat, 0, by='chance') | random
 components.members(at.cat, 0, mixture=at.p) | the mixture is a ndarray
 components.component_table(at.run, at.survey, at.p) | this is a ndarray
-components.component_table(5, at.survey, at.cat) | the model is a int
+components.component_table(5, at.survey, at.cat) | the model is
 components.component_table(at.run, at.survey, at.cat, n='x') | give a whole number
 components.component_table(at.run, at.survey, at.cat, n=0) | at least one
 components.split(at.cat) | has no column objects
-components.split(5) | this is a int
+components.split(5) | this is
 components.second_labels(at.cat, at.kinds[:2]) | need a kind each
 components.second_labels(at.cat, 5) | need a kind each
 components.second_labels(at.cat, at.kinds, of='x') | is not known
@@ -150,20 +150,20 @@ health.cells_of(at.cat[['p_0']], 1) | at least 2
 health.cells_of(at.cat[['object_id']]) | numbers
 health.measure(at.survey, [99]) | among the 40
 health.measure(at.survey, 'x') | among the 40
-health.measure(5) | the survey is a int
+health.measure(5) | the survey is
 health.leakage(at.labels, at.cat) | has no column
 health.class_probabilities(at.p, [0, 9, 0], 2) | from 0 to 1
 health.class_probabilities(at.p, ['a'], 2) | from 0 to 1
 health.calibration_error(['a'], [1]) | numbers
 health.calibration(at.p, [1, 2]) | one class per object
 health.calibration('x', [1]) | does not exist
-health.component_health(at.cat, None) | the mixture is a NoneType
-health.latent_health(at.cat, None) | the model is a NoneType
-health.latent_health(at.cat, at.model, 5) | the survey is a int
+health.component_health(at.cat, None) | the mixture is None
+health.latent_health(at.cat, None) | the model is None
+health.latent_health(at.cat, at.model, 5) | the survey is
 health.health(at.run, at.survey, at.cat, classes=5) | one class per object
 latent.decoded(at.model, 'x') | does not exist
-latent.decoded(at.model, at.p[:,:2]) | decodes latents
-latent.decoded(5, at.z) | the model is a int
+latent.decoded(at.model, at.p[:,:2]) | latents of this model must be of shape
+latent.decoded(5, at.z) | the model is
 latent.decoded(at.model, at.z, 0) | at least 1
 latent.traversal(at.run, 'x') | does not exist
 latent.traversal(at.run, at.z, quantiles=5) | two from 0 to 1
@@ -198,11 +198,11 @@ votes.ranking(at.p, [True]) | one answer per galaxy
 votes.ranking(at.p, 5) | True, False or missing
 votes.ranking(at.cat, [True]*20+[False]*20, components='x') | numbers from 0
 votes.ranking(at.cat, [True]*20+[False]*20, level='x') | give a number
-summary.Summary(5, at.survey) | the model is a int
+summary.Summary(5, at.survey) | the model is
 summary.Summary(at.run, at.cat) | the survey is a DataFrame
 summary.Summary(at.run, at.survey, seed='x') | give a whole number
-summary.read_history(5) | the model is a int
-summary.known_classes(5) | this is a int
+summary.read_history(5) | the model is
+summary.known_classes(5) | this is
 summary.votes_of(at.cat) | no votes
 summary.component_cautions(at.cat, at.p, at.p) | has no column
 image_plots.palette(-1) | components
@@ -238,7 +238,7 @@ latent_plots.plot_tour(at.images, [0, 1], [0, 1], ncols=0) | at least
 latent_plots.plot_traversal(at.images, at.z) | a traversal must have
 latent_plots.plot_traversal(at.images[None], [[0, 1]], across=0) | at least
 latent_plots.plot_deblending(at.images, [1]) | do not match
-statistics_plots.plot_history(5) | this is a int
+statistics_plots.plot_history(5) | this is
 statistics_plots.plot_history(at.cat) | has no column
 statistics_plots.plot_occupancy(at.cat) | has no column
 statistics_plots.plot_heat_map('x') | rows and columns
@@ -253,9 +253,9 @@ statistics_plots.plot_choice_of_k(at.cat) | has no column k
 statistics_plots.plot_diagnostics(None) | this is a NoneType
 component_plots.plot_component_kinds(at.cat, at.kinds) | has no column
 component_plots.plot_leakage(at.cat) | has no column
-report.report(5, at.survey, at.out) | the model is a int
-report.report(at.run, 5, at.out) | the survey is a int
-report.report(at.run, at.survey, 5) | out is a int; give the name
+report.report(5, at.survey, at.out) | the model is
+report.report(at.run, 5, at.out) | the survey is
+report.report(at.run, at.survey, 5) | out is
 report.report(at.run, at.survey, at.out, seed=-1) | seed
 report.report(at.run, at.survey, at.folder/'survey') | something else
 '''

@@ -73,7 +73,7 @@ load_weights(5) -> is 5
 # the mixture
 Mixture(0, 4) -> components is 0
 Mixture('3', 4) -> components is '3'
-Mixture(3, 4.) -> latents is 4.0
+Mixture(3, 4.5) -> latents is 4.5
 RawMixture(3, -1) -> latents is -1
 mixture.log_joint(z[:,:1]) -> of shape (n, 4), not (5, 1)
 mixture.log_joint(nan) -> NaN or infinite
@@ -174,7 +174,7 @@ latents(5, x) -> the run is 5
 noise(0, 5, 2, 3) -> at least 5
 noise('0', 0, 2, 3) -> the seed is
 noise(0, 0, 2, 0) -> latents is 0
-noise(0, 0., 2, 3) -> first row is 0.0
+noise(0, .5, 2, 3) -> first row is 0.5
 Inference.open(model, bytes) -> the survey is a ndarray
 Inference.open(9, survey) -> the run is 9
 list(Inference.open(model, survey, show_progress=False).map(latents, [5])) -> ranges of rows must be
