@@ -38,7 +38,7 @@ test: export ATEN_CPU_CAPABILITY = $(CPU)
 test: export ONEDNN_MAX_CPU_ISA = $(shell echo $(CPU) | tr a-z A-Z)
 endif
 test: $(DONE) ## every notebook and tests/, ending with 'N passed, N failed'; CPU=avx2 for an older processor
-	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope
 
 crash: $(DONE) ## kill every command at every change of a file, start all in pairs, and compare the results
 	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python tests/crash.py

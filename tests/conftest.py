@@ -2,6 +2,7 @@
 import os,signal
 from pathlib import Path
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
@@ -10,6 +11,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope='session')
 def root(): return Path(__file__).parents[1]
+
+class SharedWork(LoadScopeScheduling):
+    "Tests that share what takes long to make run in one process; the paper's notebooks share the example that the first of them makes"
+    files = 'benchmarks', 'cli', 'damaged_runs', 'device', 'distributed', 'large', 'onnx', 'reruns', 'split_merge'
+    def _split_scope(self, nodeid):
+        file = nodeid.split('::')[0]
+        if '[nbs/paper/' in nodeid: return 'paper'
+        return file if Path(file).stem.removeprefix('test_') in self.files else nodeid
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log): return SharedWork(config, log)
 
 def closing_line(stats, exitstatus):
     "`N passed, N failed`: an error counts as a failure, and so does a run that broke down without one."

@@ -9,8 +9,6 @@ from astrovader.train.learner import vade_learner
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
-pytestmark = pytest.mark.xdist_group('device')
-
 large = dict(encoder_filters=(64, 64), encoder_kernels=(3, 5), decoder_filters=(64, 64), decoder_kernels=(5, 5), n_latent=6, n_components=3, init_batches=4,
     batch_size=30, lr=1e-3, epochs_alpha=3, epochs_anneal=1, epochs_static=1, n_periods=1, valid=.2)
 

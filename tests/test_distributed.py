@@ -12,7 +12,6 @@ from astrovader.data.synth import sky
 
 changes = dict(n_components=3, n_latent=4, batch_size=31, epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, lr=1e-3, valid=.1)
 informative = changes | dict(sample_alpha=False, bf16=False, l2=1e-5, lr=3e-3, epochs_alpha=4)
-pytestmark = pytest.mark.xdist_group('process group')
 
 def options(**more): return [str(word) for name,value in (changes | more).items() for word in (f'--{name.replace("_", "-")}', value)]
 

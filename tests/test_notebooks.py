@@ -39,10 +39,7 @@ def run_notebook(path, said, cwd=root, **env):
     process.join()
     return process.exitcode, said.read_text(encoding='utf-8')
 
-# The paper's notebooks share an example that the first of them makes, so they run one after the other
-shared = [pytest.param(o, marks=pytest.mark.xdist_group('paper')) if o.startswith('nbs/paper/') else o for o in notebooks]
-
-@pytest.mark.parametrize('path', shared)
+@pytest.mark.parametrize('path', notebooks)
 def test_notebook(path, tmp_path):
     code,messages = run_notebook(path, tmp_path/'said')
     if code or 'Success.' not in messages: pytest.fail(f'{path}\n{messages[-6000:]}', pytrace=False)

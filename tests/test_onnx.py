@@ -10,8 +10,6 @@ from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.vade import VaDE
 
-pytestmark = pytest.mark.xdist_group('onnx')
-
 def export(*args, cwd, hidden=()):
     "The command in a process that cannot import what is `hidden`"
     code = f'import sys; sys.modules.update(dict.fromkeys({list(hidden)!r})); from astrovader.cli import astrovader_export as f; sys.argv[0] = "astrovader-export"; sys.exit(f())'
