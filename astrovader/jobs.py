@@ -127,7 +127,7 @@ def begin(
 @patch
 @contextmanager
 def alone(self:Job):
-    "Hold the lock of the folder, which must exist; refuse where another process holds it."
+    "Hold the lock of the folder, which must exist; refuse where another process holds it. A folder that is empty at the end is removed."
     lock = FileLock(self.folder/'.lock', timeout=0)
     try: lock.acquire()
     except Timeout: raise AstrovaderError(f'{self.folder} is being written by another process; wait until it ends, or choose another folder.') from None
@@ -135,6 +135,7 @@ def alone(self:Job):
     finally:
         with suppress(OSError): (self.folder/'.lock').unlink()
         lock.release()
+        with suppress(OSError): self.folder.rmdir() # fails where it holds anything
 
 # %% ../nbs/01_jobs.ipynb #2e24ca10
 @patch

@@ -14,7 +14,7 @@ from fastai.data.load import DataLoader
 from fastcore.basics import patch
 from ..core import require,rng
 from ..hardware import require_device
-from .survey import Survey
+from .survey import Survey,as_survey
 
 # %% ../../nbs/data/20_loaders.ipynb #7da3731e
 class SurveyRows:
@@ -192,7 +192,7 @@ def _fits(survey, device):
 
 # %% ../../nbs/data/20_loaders.ipynb #833bf3fa
 def survey_loaders(
-    survey:Survey, # Packed images; at least two
+    survey:Survey, # Packed images, or their folder; at least two
     bs:int = 128, # Images in a batch
     valid = 0.1, # The share kept for validation, between 0 and 1; or the rows to keep, as `Survey.images` takes them
     flips:bool = True, # Flip at random in training?
@@ -200,6 +200,7 @@ def survey_loaders(
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
 ) -> DataLoaders: # `train` is shuffled, `valid` is not
     "Training and validation loaders of a survey."
+    survey = as_survey(survey)
     device = require_device(device)
     require(len(survey) > 1, f'the survey has {len(survey)} image(s); training needs at least two, one of them to validate on.')
     held_on = device if _fits(survey, device) else None

@@ -10,38 +10,66 @@ import hashlib,os,shutil,signal,sys
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager,suppress
+from contextlib import contextmanager
 from itertools import chain,islice
 from multiprocessing import get_context
 from pathlib import Path
 from threading import current_thread,main_thread
+from zipfile import ZipFile
 import numpy as np,pandas as pd,pyarrow as pa
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from .framing import Recipe,measure,prepare,start_worker
+from .framing import Recipe,commonest_reason,measure,prepare,start_worker
 from .sources import as_ids,find_images,rows_by_id
-from .survey import Packing,Survey,npy_header,own_columns,sha256_of,shard_name
+from .survey import Packing,Survey,npy_header,own_columns,shard_name
+from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
 from ..tables import read_table,renamed_columns
 
 # %% ../../nbs/data/13a_pack.ipynb #042ad7d9
+def _usable(images, n_max, records):
+    "The pixels of up to `n_max` usable images; a record of each file that was tried joins `records`."
+    n = 0
+    for item,(pixels,n_nan,flags,measured,reason) in images:
+        records.append((item, n_nan, flags, reason, measured))
+        if reason is not None: continue
+        n += 1
+        yield pixels
+        if n == n_max: return
+
+def _digest_of_shard(file, header, written):
+    "The SHA-256 digest of a shard, whose pixels have to be those that were written."
+    whole,pixels = hashlib.sha256(header),hashlib.sha256()
+    file.seek(len(header))
+    while block := file.read(2**22):
+        whole.update(block)
+        pixels.update(block)
+    require(pixels.digest() == written.digest(), f'{file.name} is not what was written to it; check the disk, and pack again.', BadSurvey)
+    return whole.hexdigest()
+
+# %% ../../nbs/data/13a_pack.ipynb #81e2803c
+def _write_pixels(file, images, shape, n_max):
+    "Write images as one `.npy` file: their number, and the digest of the file."
+    written,n = hashlib.sha256(),0
+    file.write(npy_header((n_max, *shape)))
+    for pixels in map(np.ascontiguousarray, images):
+        file.write(pixels)
+        written.update(pixels)
+        n += 1
+    header = npy_header((n, *shape))
+    file.seek(0)
+    file.write(header)
+    return n,_digest_of_shard(file, header, written)
+
 def _fill_shard(path, images, shape, n_max):
     "Write up to `n_max` images into one shard, and return a record for each file that was tried."
-    tmp = path.parent/'.packing'/path.name
-    records,n = [],0
-    with open(tmp, 'wb') as file:
-        file.write(npy_header((n_max, *shape)))
-        for item,(pixels,n_nan,flags,measured,reason) in images:
-            records.append((item, n_nan, flags, reason, measured))
-            if reason is not None: continue
-            file.write(pixels.tobytes())
-            n += 1
-            if n == n_max: break
-        file.seek(0)
-        file.write(npy_header((n, *shape)))
-    if n: os.replace(tmp, path)
-    return dict(rows=n, sha256=sha256_of(path if n else tmp), records=records)
+    records = []
+    usable = _usable(images, n_max, records)
+    first = next(usable, None)
+    if first is None: return dict(rows=0, sha256='', records=records)
+    with atomic_path(path) as tmp, open(tmp, 'w+b') as file: n,sha256 = _write_pixels(file, chain([first], usable), shape, n_max)
+    return dict(rows=n, sha256=sha256, records=records)
 
 # %% ../../nbs/data/13a_pack.ipynb #3c493be6
 def _write_shards(job, images, shape, shard_rows, i=0):
@@ -87,6 +115,16 @@ def _storable(column):
     except pa.ArrowException: return column.astype(str)
     return column
 
+def _joined_names(names, own):
+    "The names of a catalogue's columns in the index, by their own; they are text, and differ from those in `own`."
+    taken = set(own) | set(map(str, names))
+    found = {name: str(name) for name in names if str(name) not in own}
+    for name in (name for name in names if str(name) in own):
+        found[name] = f'{name}_table'
+        while found[name] in taken: found[name] += '_table'
+        taken.add(found[name])
+    return found
+
 def _index(tried, catalogue):
     "The packed images, what was measured, and their rows of the catalogue."
     packed = tried[tried.reason.isna()].reset_index(drop=True)
@@ -95,22 +133,21 @@ def _index(tried, catalogue):
     own = packed[own_columns+measured].astype(types)
     if catalogue is None: return own
     joined = catalogue.iloc[packed['item']].reset_index(drop=True).apply(_storable)
-    return pd.concat([own, joined.rename(columns=lambda name: f'{name}_table' if name in own else str(name))], axis=1)
+    return pd.concat([own, joined.rename(columns=_joined_names(list(joined), own))], axis=1)
 
 # %% ../../nbs/data/13a_pack.ipynb #9891fb8d
-def _discard(job):
-    shutil.rmtree(job.folder/'.packing')
-    with suppress(OSError): job.folder.rmdir() # other files stay
+def _require_some(tried, rejected):
+    "Refuse a survey without images, with the commonest reason."
+    if len(rejected) < len(tried): return
+    raise BadInput(f'none of the {len(tried)} images can be used; {commonest_reason(list(rejected.file), list(rejected.reason))}.')
 
 def _finish(job, ids, files, catalogue, meta):
     shards = _finished_shards(job)
     tried = _tried(shards, ids, files)
-    index = _index(tried, catalogue)
     rejected = tried.loc[tried.reason.notna(), ['object_id', 'file', 'reason']]
-    if index.empty:
-        _discard(job)
-        first = rejected.iloc[0]
-        raise BadInput(f'none of the {len(tried)} images can be used; the first, {first.file}, {first.reason}.')
+    if len(rejected) == len(tried): shutil.rmtree(job.folder/'.packing')
+    _require_some(tried, rejected)
+    index = _index(tried, catalogue)
     for name,df in dict(index=index, rejected=rejected).items():
         with atomic_path(job.folder/f'{name}.parquet') as tmp: df.to_parquet(tmp, index=False, row_group_size=100_000)
     job.seal(shards, len(rejected), int((index.n_nan > 0).sum()), **meta)
@@ -133,7 +170,8 @@ def _array_ids(table, n):
     numbers = [str(i) for i in range(n)]
     if table is None: return numbers, None
     require(len(table) == n, f'the table has {len(table)} rows for {n} images; give one for each, in order.')
-    ids = as_ids(table['object_id']).to_list() if 'object_id' in table else numbers
+    ids = as_ids(table['object_id']).fillna('').to_list() if 'object_id' in table else numbers
+    require('' not in ids, f'the table has no object_id in row {ids.index("") if "" in ids else 0}; every image needs one.')
     require(len(set(ids)) == n, 'the table has an object_id more than once; every image needs an id of its own.')
     return ids, table.drop(columns='object_id', errors='ignore')
 
@@ -150,7 +188,12 @@ def arrays_packing(
     "How arrays are packed."
     n_bands,size,_ = shape
     known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch())
+    for name,found in dict(size=size, n_bands=n_bands).items():
+        told = description.pop(name, found)
+        require(told == found, f'the images have {name} {found}, and {name}={shown(told)} is given; leave it out.')
     options = {name: description.pop(name, default) for name,default in known.items()}
+    n_needed = dict(grey=1, rgb=3).get(options['bands'], n_bands)
+    require(n_needed == n_bands, f'images of {n_bands} bands are not {options["bands"]}; give bands="all", or leave it out.')
     options['stretch'] = Stretch.from_dict(options['stretch'])
     return Recipe(size=size, n_bands=n_bands, **options).packing()
 
@@ -164,6 +207,11 @@ def _array_records(batches, packing):
         yield i, (image, 0, flags, unmeasured(packing), None)
 
 # %% ../../nbs/data/13a_pack.ipynb #b2af3eee
+def _batches_of(images):
+    "Arrays as an iterator over batches."
+    require(hasattr(images, '__iter__') and not isinstance(images, (str, bytes, dict)), f'images are {shown(images)}; give an array, or an iterable of arrays.')
+    return iter([images] if hasattr(images, 'ndim') else images)
+
 def pack_arrays(
     images, # uint8 (n, bands, size, size) or (n, size, size); or an iterable of such arrays
     out, # The folder that is written; it must be new or empty
@@ -172,9 +220,10 @@ def pack_arrays(
     **description, # `bands`, `grey`, `framing`, `radii`, `stretch` where they differ from a linear 8-bit survey; other keywords are kept in survey.json
 ) -> Survey:
     "Write arrays as a packed survey, completely or not at all."
-    out = Path(out)
+    out,shard_rows = as_path(out, 'the folder of the survey'),whole_number(shard_rows, 'shard_rows', 1)
     require_free(out)
-    batches = iter([images] if isinstance(images, np.ndarray) else images)
+    batches = _batches_of(images)
+    table = None if table is None else read_table(table)
     first = _as_batch(next(batches, np.empty(0)))
     shape = first.shape[1:]
     packing = arrays_packing(shape, description)
@@ -201,10 +250,10 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None
 @contextmanager
 def _ignore_interrupts():
     can_set = current_thread() is main_thread()
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN) if can_set else None
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)} if can_set else {}
     try: yield
     finally:
-        if can_set: signal.signal(signal.SIGINT, former or signal.SIG_DFL)
+        for number,handler in former.items(): signal.signal(number, handler or signal.SIG_DFL)
 
 # %% ../../nbs/data/13a_pack.ipynb #f73c59d9
 @contextmanager
@@ -269,6 +318,25 @@ def _request(sources, catalogue, stretch, like, **options):
     like = None if like is None else _packing_like(like)
     return dict(**options, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
 
+# %% ../../nbs/data/13a_pack.ipynb #f6c5feb1
+def _state(path):
+    "The size and the time of change of a file; None where it is missing."
+    try: found = os.stat(path)
+    except OSError: return None
+    return found.st_size, found.st_mtime_ns
+
+def _contents(sources):
+    "A digest of what the images are, without reading them."
+    if not sources.zipped: return _digest(_state(path) for path in sources[:])
+    with ZipFile(sources.root) as archive: members = {member.filename: (member.file_size, member.CRC) for member in archive.infolist()}
+    return _digest(members.get(file) for file in sources.files)
+
+def _require_same_images(job, contents, src):
+    "Refuse to continue with images that have changed; surveys of version 0.1 have no record of them."
+    if not job.is_begun: return
+    before = job.plan.get('contents', contents)
+    require(before == contents, f'images of {src} have changed since they were packed into {job.folder}; remove that folder, or choose another.')
+
 # %% ../../nbs/data/13a_pack.ipynb #7a5f18e9
 def _catalogue_rows(sources, table, id_column):
     "A row of a catalogue for each image, or None; and counts of how they matched."
@@ -289,6 +357,15 @@ def _announce(survey, joins):
     if n_filled: print(f'{n_filled} images had pixels that were not finite; they were filled (n_nan in the index)')
     for counts in joins: print(f'{counts["matched"]} objects found in the table by {counts["id_column"]}, {counts["unmatched"]} not found, {counts["duplicates"]} repeated rows')
 
+# %% ../../nbs/data/13a_pack.ipynb #70b685e7
+def _complete(job, sources, catalogue, n_workers, meta):
+    "Write what is missing of a survey, while no other process does."
+    with job.alone():
+        if job.is_sealed: return
+        plan = job.plan
+        _pack_files(job, sources, Recipe.from_packing(plan['packing'], meta['crop']), plan['asked']['shard_rows'], n_workers)
+        _finish(job, sources.ids, sources.files, catalogue, plan | meta)
+
 # %% ../../nbs/data/13a_pack.ipynb #1429bd83
 def pack(
     src, # A folder of images, a zip, a text file with paths, or a table with a path column
@@ -307,19 +384,20 @@ def pack(
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default
 ) -> Survey:
     "Pack images into a survey; the same call continues where it was interrupted."
-    out = Path(out)
+    out = as_path(out, 'the folder of the survey')
+    size,crop,n_workers,radii = (as_plain(value) for value in (size, crop, n_workers, radii))
+    shard_rows = whole_number(shard_rows, 'shard_rows', 1)
     sources = find_images(src, id_column if table is None else None, out)
     catalogue,joins = _catalogue_rows(sources, table, id_column)
     stretch = stretch or ('galaxy' if framing == 'canonical' else 'survey')
     options = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)
     if radii or framing == 'canonical': options['radii'] = radii
     request = _request(sources, catalogue, **options, shard_rows=shard_rows)
+    contents = _contents(sources)
+    _require_same_images(Packing(out), contents, src)
     with writing(out):
-        job = Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing()))
-        if not job.is_sealed:
-            packing = job.plan['packing']
-            _pack_files(job, sources, Recipe.from_packing(packing, crop), shard_rows, n_workers)
-            _finish(job, sources.ids, sources.files, catalogue, dict(packing=packing, crop=crop, source=str(src), asked=request, joins=joins))
+        job = Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing(), contents=contents))
+        if not job.is_sealed: _complete(job, sources, catalogue, n_workers, dict(crop=crop, source=str(src), joins=joins))
     survey = Survey(out)
     _announce(survey, joins)
     return survey

@@ -12,9 +12,9 @@ from ..core import require,read_json,atomic_path
 from ..jobs import require_free
 from ..train.learner import train
 from ..train.phases import get_preset,with_changes
-from ..data.survey import Survey
+from ..data.survey import Survey,as_survey
 from ..data.pack import pack_arrays
-from .inputs import as_survey,checked
+from .inputs import checked
 from ..data.synth import sky,votes
 
 # %% ../../nbs/infer/52_example.ipynb #0cc6d378

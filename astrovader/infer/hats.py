@@ -10,9 +10,11 @@ import hashlib,json,numpy as np,pyarrow as pa,pyarrow.compute as pc,pyarrow.parq
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from ..core import BadInput,require,progress,atomic_path,json_form,read_json,sha256_of,sweep,write_json,writing
+from ..data.survey import as_survey
+from ..inputs import is_path
 from ..jobs import Job
-from ..tables import is_path,part_files,provenance_of,require_whole
-from .inputs import as_survey,checked
+from ..tables import part_files,provenance_of,require_whole
+from .inputs import checked
 
 # %% ../../nbs/infer/50a_hats.ipynb #48c8ff78
 def _hats_library():

@@ -11,7 +11,8 @@ from functools import partial,wraps
 from pathlib import Path
 from ..core import require
 from ..inputs import as_path,is_path,real_number,shown,whole_number
-from ..model.inference import as_model,as_survey
+from ..data.survey import as_survey
+from ..model.inference import as_model
 from ..model.vade import VaDE
 from ..tables import numbered,read_table
 

@@ -25,10 +25,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
 from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
 from ..data.loaders import survey_loaders,to_float
-from ..data.survey import Survey
+from ..data.survey import Survey,as_survey
 from ..data.views import Views,view_loaders
 from ..model.device import ForDevice
-from ..model.inference import as_survey,embeddings
+from ..model.inference import embeddings
 from ..inputs import as_path,whole_number
 from ..model.losses import VaDELoss
 from ..model.mixture import fit_mixture
