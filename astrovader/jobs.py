@@ -89,6 +89,9 @@ def _difference(name, before, now):
 def tidy(self:Job):
     "Remove what killed processes left, and from a complete folder everything that only the work needed."
     for name in self.plan_file, self.seal_file: sweep(self.folder/name)
+    lock = self.folder/'.lock'
+    if lock.exists():
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0): lock.unlink()
     if not self.is_sealed: return
     for pattern in self.scratch:
         for folder in self.folder.glob(pattern): shutil.rmtree(folder, ignore_errors=True)

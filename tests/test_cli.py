@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export'
+commands = 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -210,6 +210,28 @@ def test_damaged_run_has_no_report(place, here, tmp_path, file, text):
     (tmp_path/'run'/file).write_text(text)
     code,_,err = here('report', tmp_path/'run', 'survey', tmp_path/'out')
     assert is_one_line(code, err, Path(file).name) and not (tmp_path/'out').exists(), err
+
+def test_what_lies_on_the_disk_is_verified(place, here, tmp_path):
+    for name in 'survey', 'run': shutil.copytree(place/name, tmp_path/name)
+    code,said,_ = here('verify', tmp_path)
+    assert code == 0 and said.splitlines()[-1] == f'{tmp_path}: 2 checked, none damaged'
+    weights = tmp_path/'run/model/weights.safetensors'
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    code,_,err = here('verify', tmp_path)
+    assert code == 1 and err.count('\n') == 1 and 'weights.safetensors has changed' in err
+
+def test_a_terminal_that_is_not_utf8(place, tmp_path):
+    shutil.copytree(place/'survey', tmp_path/'galaxias μ')
+    r = subprocess.run(argv('verify', tmp_path/'galaxias μ'), env=os.environ | dict(PYTHONIOENCODING='ascii'), capture_output=True, text=True)
+    assert r.returncode == 0 and r'galaxias \u03bc: ' in r.stdout, r.stderr
+
+@pytest.mark.parametrize('name, args', [('train', ['survey', '']), ('pack', [' ', 'out']), ('catalogue', ['run', 'survey', ' '])])
+def test_an_empty_argument_is_refused(place, here, name, args):
+    before = files(place)
+    code,_,err = here(name, *args)
+    assert code == 1 and 'is empty; give it a value' in err and files(place) == before
 
 def test_wrong_arguments_show_usage():
     r = run('train')

@@ -6,9 +6,9 @@
 __all__ = ['verify']
 
 # %% ../../nbs/infer/53_verify.ipynb #c587882b
-from pathlib import Path
 from ..core import BadInput,BadModel,require,read_json,sha256_of
 from ..data.survey import Survey
+from ..inputs import as_path
 from ..model.vade import VaDE,load_weights
 from ..tables import require_whole,table_format,verify_table
 
@@ -86,9 +86,9 @@ def verify(
     path, # A survey, run, model, catalogue, synthetic survey, report or export; or a folder that holds some
 ) -> int: # How many of them were checked
     "Compare everything with its checksums; `AstrovaderError` names the first file that is damaged."
-    require(isinstance(path, (str, Path)), f'the path is a {type(path).__name__}; give that of a file or folder.')
-    require(str(path) and Path(path).exists(), f'{path} does not exist; check the path.')
-    things = _things(Path(path))
+    path = as_path(path, 'the path')
+    require(path.exists(), f'{path} does not exist; check the path.')
+    things = _things(path)
     require(things, f'{path} is nothing that astrovader wrote; give a survey, a run, a catalogue, a report or an export.')
     for thing in things:
         try: print(f'{thing}: {_checker(thing)(thing)}, undamaged', flush=True)
