@@ -15,8 +15,9 @@ from threading import Thread
 import numpy as np
 from fastcore.basics import patch
 from .canonical import canonical
+from ..inputs import as_plain,is_real,is_whole
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
-from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,greys,read_bytes,resize,to_grey
+from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,greys,max_bytes,read_bytes,resize,to_grey
 
 # %% ../../nbs/data/12_framing.ipynb #c8fcd314
 framings = 'survey','canonical'
@@ -38,7 +39,7 @@ def frame(
 # %% ../../nbs/data/12_framing.ipynb #443e099c
 def _require_choice(name, value, choices):
     options = ', '.join(map(repr, choices))
-    require(value in choices, f'{name}={value!r} is not available; use {" or ".join(options.rsplit(", ", 1))}.')
+    require(isinstance(value, str) and value in choices, f'{name}={value!r} is not available; use {" or ".join(options.rsplit(", ", 1))}.')
 
 @dataclass(frozen=True)
 class Recipe:
@@ -55,19 +56,33 @@ class Recipe:
     def __post_init__(self): self.validate()
 
 # %% ../../nbs/data/12_framing.ipynb #18dd2335
+_most_radii = 1000.
+
+def _in_range(value, most): return value is None or is_real(value) and 0 < value <= most
+
 @patch
 def validate(self:Recipe):
     "Raise `BadInput` for impossible choices, and complete `radii`."
-    require(isinstance(self.size, int) and self.size > 0, f'size={self.size!r} is not a number of pixels; give one such as 128.')
-    _require_choice('bands', self.bands, band_choices)
-    _require_choice('grey', self.grey, greys)
-    _require_choice('framing', self.framing, framings)
+    for name in 'size','n_bands','radii','crop': object.__setattr__(self, name, as_plain(getattr(self, name)))
+    require(is_whole(self.size) and self.size > 0, f'size={self.size!r} is not a number of pixels; give one such as 128.')
+    require(is_whole(self.n_bands) and self.n_bands > 0, f'n_bands={self.n_bands!r} is not a number of bands; give one such as 3.')
+    n_bytes = 4*self.n_bands*self.size**2
+    require(n_bytes <= max_bytes(), f'an image of size={self.size} takes {n_bytes/1e6:,.0f} MB where {max_bytes()/1e6:,.0f} are allowed; '
+        'give a smaller size, or raise the limit with the environment variable ASTROVADER_MAX_BYTES.')
+    for name,choices in dict(bands=band_choices, grey=greys, framing=framings).items(): _require_choice(name, getattr(self, name), choices)
+    self.validate_width()
+
+# %% ../../nbs/data/12_framing.ipynb #ff241da4
+@patch
+def validate_width(self:Recipe):
+    "Raise `BadInput` where `radii`, `crop` or the stretch do not suit the framing."
     is_canonical = self.framing == 'canonical'
     require(is_canonical or self.radii is None, f"radii={self.radii!r} is for framing='canonical'; leave it out.")
-    require(self.radii is None or self.radii > 0, f'radii={self.radii!r} is not a width; give half-light radii, such as {default_radii:g}.')
+    require(_in_range(self.radii, _most_radii), f'radii={self.radii!r} is not a width; give half-light radii up to {_most_radii:g}, such as {default_radii:g}.')
     if is_canonical: object.__setattr__(self, 'radii', float(self.radii or default_radii))
+    require(isinstance(self.stretch, Stretch), f'the stretch is {self.stretch!r:.60}; give a Stretch.')
     require(is_canonical or self.stretch.kind != 'galaxy', "stretch='galaxy' needs framing='canonical', which measures the galaxy.")
-    require(self.crop is None or self.crop > 0, f'crop={self.crop!r} is not a width; give pixels, or a fraction of the shorter side.')
+    require(_in_range(self.crop, float('inf')), f'crop={self.crop!r} is not a width; give pixels, or a fraction of the shorter side.')
 
 # %% ../../nbs/data/12_framing.ipynb #1d41dd89
 @patch

@@ -14,6 +14,7 @@ from pathlib import Path,PurePosixPath
 import pandas as pd
 from ..core import BadInput,require
 from .cutouts import image_suffixes
+from ..inputs import as_path
 from ..tables import id_column_of,read_table,table_format
 
 # %% ../../nbs/data/12a_sources.ipynb #a77551f3
@@ -31,6 +32,8 @@ def _whole_numbers(column):
     require(exact.all(), f'the ids in column {column.name!r} are floating point numbers, which lose digits; write them as text or integers.')
     return column.astype('Int64')
 
+_control_character = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]')
+
 def as_ids(
     column, # A column of a table
 ) -> pd.Series: # Of strings
@@ -40,7 +43,10 @@ def as_ids(
     if column.dtype == object:
         text = [value.decode() if isinstance(value, bytes) else value for value in column]
         column = pd.Series(text, column.index, object, column.name)
-    return column.astype('string').str.strip().str.replace(_image_suffix(), '', regex=True)
+    column = column.astype('string')
+    broken = column[column.str.strip().str.contains(_control_character, na=False)]
+    require(broken.empty, f'the id {broken.iloc[0] if len(broken) else ""!r} in column {column.name!r} has a line break or another control character; rename it.')
+    return column.str.strip().str.replace(_image_suffix(), '', regex=True)
 
 # %% ../../nbs/data/12a_sources.ipynb #c37b2be0
 def _nullable(table):
@@ -94,10 +100,18 @@ def _is_image(name):
 def _sorted_images(names): return sorted(filter(_is_image, names), key=_natural_order)
 
 # %% ../../nbs/data/12a_sources.ipynb #05022722
+def _folders(root, skip):
+    "Each real folder below `root` once, with its files; folders that cannot be read are printed."
+    seen,closed = {skip},[]
+    for here,folders,files in os.walk(root, followlinks=True, onerror=lambda error: closed.append(error.filename)):
+        real = Path(here).resolve()
+        if real in seen: folders.clear()
+        else: yield Path(here),files
+        seen.add(real)
+    if closed: print(f'{root}: {len(closed)} folders cannot be read, such as {closed[0]}; their images are left out')
+
 def _in_folder(root, skip):
-    for here,folders,files in os.walk(root):
-        folders[:] = [folder for folder in folders if Path(here, folder).resolve() != skip]
-        yield from (Path(here, file).relative_to(root).as_posix() for file in files)
+    for here,files in _folders(root, skip): yield from ((here/file).relative_to(root).as_posix() for file in files)
 
 def _in_zip(path):
     try:
@@ -128,7 +142,7 @@ def _from_table(path, id_column):
 def _from_list(path):
     "The paths in a text file; lines that begin with # are comments."
     try: lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
-    except UnicodeDecodeError: raise BadInput(f'{path} is neither a folder, a zip, a table nor a text file with paths.') from None
+    except (UnicodeDecodeError, OSError): raise BadInput(f'{path} is neither a folder, a zip, a table nor a text file with paths.') from None
     return [line for line in lines if line and not line.startswith('#')]
 
 def _base_folder(path, files):
@@ -136,9 +150,14 @@ def _base_folder(path, files):
     return next((folder for folder in (path.parent, Path()) if files and (folder/files[0]).exists()), path.parent)
 
 # %% ../../nbs/data/12a_sources.ipynb #2e5004ed
+def _is_zip(src):
+    "Is it a zip, whole or damaged?"
+    with open(src, 'rb') as file: begins = file.read(4) == b'PK\3\4'
+    return (begins or zipfile.is_zipfile(src)) and not src.name.endswith('.npz')
+
 def _find(src, id_column, skip):
     if src.is_dir(): return Sources(str(src), _sorted_images(_in_folder(src, skip and Path(skip).resolve())), None)
-    if zipfile.is_zipfile(src) and not src.name.endswith('.npz'): return Sources(str(src), _sorted_images(_in_zip(src)), None, zipped=True)
+    if _is_zip(src): return Sources(str(src), _sorted_images(_in_zip(src)), None, zipped=True)
     files, ids, table = _from_table(src, id_column) if table_format(src) else (_from_list(src), None, None)
     return Sources(str(_base_folder(src, files)), files, ids, table)
 
@@ -148,14 +167,19 @@ def find_images(
     skip=None, # A folder in `src` to leave out
 ) -> Sources: # All files with the suffix of an image, readable or not
     "Find the images of a survey, and their ids."
-    src = Path(src)
-    require(src.exists(), f'{src} does not exist; give a folder of images, a zip, or a list of paths.')
+    src = as_path(src, 'the source of images')
+    try: exists = src.resolve(strict=True)
+    except FileNotFoundError: exists = False
+    except (OSError, RuntimeError) as e: raise BadInput(f'{src} cannot be opened ({getattr(e, "strerror", None) or e}); check the path.') from None
+    require(exists, f'{src} does not exist; give a folder of images, a zip, or a list of paths.')
     require(not (src/'survey.json').is_file(), f'{src} is packed already; open it as it is.')
     sources = _find(src, id_column, skip)
     require(len(sources), f'{src} has no images; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
     sources.ids = sources.ids or _ids_of(sources.files)
     undecodable = next((file for file in sources.files if re.search('[\ud800-\udfff]', file)), None)
     require(undecodable is None, f'{src} has a file name that is not UTF-8, {undecodable!r}; rename it.')
+    missing = next((i for i,name in enumerate(sources.ids) if pd.isna(name) or not name), None)
+    require(missing is None, f'{src} has no object id in row {missing}; every image needs one.')
     repeated = _repeated(sources.ids)
     require(repeated is None, f'{src} has the object id {repeated!r} more than once; every image needs an id of its own.')
     return sources
