@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['table_formats', 'renamed_columns', 'id_column_of', 'TableFormat', 'add_table_format', 'table_format',
            'written_suffixes', 'require_writable', 'write_table', 'write_tables', 'part_files', 'provenance_of',
-           'require_whole', 'verify_table', 'with_current_names', 'require_table', 'read_table', 'numbered']
+           'require_whole', 'verify_table', 'with_current_names', 'require_table', 'read_table', 'as_frame', 'numbered']
 
 # %% ../nbs/02_tables.ipynb #ce51c78b
 import csv as text_csv,hashlib,io,json,os,re,warnings,numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.table import Table
 from pyarrow import csv
 from .core import AstrovaderError,BadInput,atomic_path,read_json,require,sha256_of,write_json,writing
-from .inputs import as_path,is_path
+from .inputs import as_path,is_path,kinds
 from .jobs import Job
 
 # %% ../nbs/02_tables.ipynb #5186c4a0
@@ -417,6 +417,20 @@ def read_table(
     try: return with_current_names(_read_parts(path) if path.is_dir() else _read_file(path, id_column, first_is_id))
     except AstrovaderError: raise
     except Exception as e: raise BadInput(f'{path} is not a readable table ({_reason(e)}); give {", ".join(table_formats)}.') from None
+
+# %% ../nbs/02_tables.ipynb #aaab06e2
+def as_frame(
+    table, # A DataFrame, an astropy Table, or a file or folder that `read_table` reads
+    what:str = 'the table', # What it is called in a message
+    columns:str = '', # Names of the columns that are needed, separated by spaces
+) -> pd.DataFrame:
+    "An argument as a table with the columns that are needed."
+    if not isinstance(table, pd.DataFrame): table = read_table(table)
+    lost = [name for name in columns.split() if name not in table]
+    require(not lost, f'{what} has no column {", ".join(lost)}; give a table that has {", ".join(columns.split())}.')
+    return table
+
+kinds[pd.DataFrame] = as_frame
 
 # %% ../nbs/02_tables.ipynb #0f1f3648
 def numbered(

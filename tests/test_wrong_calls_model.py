@@ -11,7 +11,8 @@ from astrovader.model.vade import VaDE
 
 modules = 'model.networks', 'model.mixture', 'model.vade', 'model.losses', 'model.process_group', 'model.device', 'model.diagnostics', 'model.inference', \
     'train.phases', 'train.split_merge', 'train.checkpoint', 'train.learner', 'share.keras', 'share.onnx'
-known = dict(np=np, pd=pd, torch=torch, train_distributed=import_module('astrovader.train.distributed').train)
+from astrovader.data.survey import as_survey
+known = dict(np=np, pd=pd, torch=torch, as_survey=as_survey, train_distributed=import_module('astrovader.train.distributed').train)
 for module in map(import_module, (f'astrovader.{name}' for name in modules)): known |= {name: getattr(module, name) for name in module.__all__}
 
 @pytest.fixture(scope='module')

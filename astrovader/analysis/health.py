@@ -13,7 +13,9 @@ from scipy.stats import random_table
 from ..data.canonical import canonical,columns
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered,renamed_columns
-from ..infer.inputs import as_model,as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
+from ..model.inference import as_model
 from ..core import require,require_seed,progress,rng
 from .metrics import chance_information,named_after
 from ..model.diagnostics import active_above,between_share,bhattacharyya,duplicates,is_empty,latent_kl,total_variation

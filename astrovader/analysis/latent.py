@@ -15,7 +15,9 @@ from sklearn.neighbors import NearestNeighbors
 from ..model.inference import open_model,survey_rows,to_model
 from ..tables import numbered
 from .components import kinds as kind_names,members
-from ..infer.inputs import as_model,as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
+from ..model.inference import as_model
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
 from ..data.segment import companions,segment

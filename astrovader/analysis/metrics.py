@@ -11,7 +11,8 @@ import numpy as np,pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import expected_mutual_information
 from ..tables import numbered
-from ..infer.inputs import as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
 from ..core import require
 from . import silhouettes
 from .silhouettes import component_numbers,mean_silhouettes,simplified_silhouette,sums_by

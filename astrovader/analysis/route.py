@@ -9,7 +9,8 @@ __all__ = ['require_points', 'Route', 'shortest_tour']
 import numpy as np
 from typing import NamedTuple
 from scipy.spatial.distance import cdist
-from ..infer.inputs import as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
 from ..core import require,rng
 
 # %% ../../nbs/analysis/61a_route.ipynb #f15fe413

@@ -9,7 +9,8 @@ __all__ = ['silhouette', 'silhouette_sample', 'mean_silhouettes', 'component_num
 import numpy as np,pandas as pd,torch
 from contextlib import contextmanager
 from scipy.spatial.distance import cdist
-from ..infer.inputs import as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
 from ..core import require,progress,rng
 
 # %% ../../nbs/analysis/59_silhouettes.ipynb #5d94a2fe

@@ -9,7 +9,8 @@ __all__ = ['class_counts', 'component_names', 'agreement_table', 'over_represent
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
 from ..tables import numbered
-from ..infer.inputs import as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
 from ..core import BadInput,require,rng
 from .metrics import chance_information,named_after,table_agreement
 

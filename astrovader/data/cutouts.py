@@ -18,7 +18,7 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from ..core import AstrovaderError,BadImage,require
-from ..inputs import real_number,require_choice,shown
+from ..inputs import checked,real_number,require_choice,shown
 
 # %% ../../nbs/data/11_cutouts.ipynb #3164fdd5
 def max_bytes() -> int: # 500 MB, or the environment variable ASTROVADER_MAX_BYTES
@@ -232,8 +232,9 @@ class Flag(IntFlag):
     UPSIDE_DOWN = 1024 # the image was mirrored upside down after rotation
 
 # %% ../../nbs/data/11_cutouts.ipynb #d043d9a4
+@checked(x=3)
 def fill_nan(
-    x, # (bands, height, width); raises `BadImage` if a band has no finite pixel
+    x:np.ndarray, # (bands, height, width); raises `BadImage` if a band has no finite pixel
 ): # The image without NaN, and the number of replaced values
     "Replace pixels that are not finite by the median of their band."
     if x.dtype.kind != 'f': return x, 0
@@ -247,8 +248,9 @@ def fill_nan(
 greys = 'mean','luma'
 _luma = np.array([.299, .587, .114], np.float32)
 
+@checked(x=3)
 def to_grey(
-    x, # (bands, height, width)
+    x:np.ndarray, # (bands, height, width)
     grey:str='mean', # One of `greys`: 'mean' of any number of bands, or 'luma' of red, green, blue
 ) -> np.ndarray: # (1, height, width), float32
     "One band from several."
@@ -260,8 +262,9 @@ def to_grey(
     return np.tensordot(_luma, x.astype(np.float32), 1)[None]
 
 # %% ../../nbs/data/11_cutouts.ipynb #fdd9edbc
+@checked(x=3)
 def centre_crop(
-    x, # (bands, height, width)
+    x:np.ndarray, # (bands, height, width)
     crop:float=None, # Side in pixels, or as a fraction of the shorter side if it is 1 or less; raises `BadImage` if it exceeds the image
 ) -> np.ndarray: # (bands, side, side)
     "The centred square."
@@ -273,8 +276,9 @@ def centre_crop(
     return x[...,top:top+side,left:left+side]
 
 # %% ../../nbs/data/11_cutouts.ipynb #a0cc0cb1
+@checked(x=3, size=1)
 def resize(
-    x, # (bands, height, width), finite
+    x:np.ndarray, # (bands, height, width), finite
     size:int, # New height and width in pixels
 ) -> np.ndarray: # (bands, size, size), float32
     "Resize with anti-aliasing; an image that already has this size is unchanged."

@@ -15,7 +15,7 @@ from threading import Thread
 import numpy as np
 from fastcore.basics import patch
 from .canonical import canonical
-from ..inputs import as_plain,is_real,is_whole
+from ..inputs import as_plain,checked,is_real,is_whole
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
 from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,greys,max_bytes,read_bytes,resize,to_grey
 
@@ -24,8 +24,9 @@ framings = 'survey','canonical'
 band_choices = 'grey','rgb','all'
 default_radii = 5. # width of the canonical framing in half-light radii
 
+@checked(x=3, size=1)
 def frame(
-    x, # (bands, height, width); NaN is filled
+    x:np.ndarray, # (bands, height, width); NaN is filled
     size:int=128, # Height and width of the result in pixels
     crop:float=None, # Side of the centred square that is kept: pixels, or a fraction of the shorter side; the largest by default
 ): # (bands, size, size) float32, the number of NaN that were filled, and the flags

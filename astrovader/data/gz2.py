@@ -11,6 +11,7 @@ import re,numpy as np,pandas as pd
 from dataclasses import dataclass
 from pathlib import Path
 from ..core import BadInput,require
+from ..inputs import checked
 from ..tables import read_table
 from .sources import as_ids,rows_by_id
 from .survey import Survey
@@ -137,6 +138,7 @@ def _galaxies(ours):
     require('object_id' in table and len(table), 'our table has no rows with an object_id; give a catalogue, a survey or a list of ids.')
     return read_table(table) # in this machine's byte order
 
+@checked
 def join(
     ours, # A DataFrame with `object_id`, a `Survey`, or object ids
     votes:pd.DataFrame, # From `read_gz2`
@@ -176,6 +178,7 @@ _not_edge_on = _paper_cut('a05_no', .715, _featured)
 # %% ../../nbs/data/14_gz2.ipynb #77c80dab
 _well_answered = dict(a01_smooth=.469, a02_features_or_disk=.430, a04_yes=.602, a05_no=.715, a08_spiral=.619, a14_yes=.420)
 
+@checked
 def clean(
     answer:str, # Any of the 37, such as 'a06_bar'
     threshold:float=.8, # Least vote
@@ -219,6 +222,7 @@ def _votes_for(votes, cut, kind):
     remedy = f'they have {" and ".join(kinds)}, so say kind={kinds[0]!r}.' if kinds else 'join a table that has it.'
     raise BadInput(f'the votes have no column {stem}_{kind}; {remedy}')
 
+@checked
 def asked(
     votes:pd.DataFrame, # A table with columns of counts
     question:str, # Such as 't02_edgeon'
@@ -246,6 +250,7 @@ def _holds(votes, cut, kind, min_votes):
     for needed in cut.needs: passed &= _holds(votes, needed, kind, min_votes)
     return passed
 
+@checked
 def satisfied(
     votes:pd.DataFrame, # A table with columns of votes: read, joined, or a survey's index
     cut='paper', # A name in `cuts`, or a dictionary of classes and their `Cut`s
@@ -265,6 +270,7 @@ def _larger_vote(votes, classification, passed, kind):
     root, own = np.where(passed, root, -1.), np.where(passed, own, -1.)
     return np.where(root == root.max(1, keepdims=True), own, -2.).argmax(1)
 
+@checked
 def classify(
     votes:pd.DataFrame, # A table with columns of votes
     cut='paper', # A name in `cuts`, or a dictionary of classes and their `Cut`s

@@ -12,13 +12,15 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter,maximum
 from ..core import require
 from .cutouts import to_grey
+from ..inputs import checked
 
 # %% ../../nbs/data/11a_segment.ipynb #10015dad
 def blocks(x, k):
     "Means of blocks of `k` by `k` pixels of an image (height, width); incomplete blocks at the edge average the pixels they have."
     return x if k == 1 else np.asarray(Image.fromarray(np.ascontiguousarray(x, np.float32)).reduce(k))
 
-def reduced(x, to=64):
+@checked
+def reduced(x:np.ndarray, to=64):
     "The image averaged in blocks of `k` by `k` pixels, so that its shorter side remains at least `to`; and `k`."
     k = max(1, min(x.shape)//to)
     return blocks(x, k), k
@@ -115,15 +117,16 @@ class Found(NamedTuple):
     noise:float # Standard deviation of the smoothed background
     at:np.ndarray # (2, n) x and y, from the middle of the cutout, of the tiles in which the background was measured
 
+@checked(x=2)
 def find_sources(
-    x, # (height, width) float32
+    x:np.ndarray, # (height, width) float32
     threshold:float=3., # Detection threshold above the background, in units of the noise
     rise:float=7., # Least height of a companion's peak above its saddle, in units of the noise
     dip:float=.15, # Least depth of that saddle below the peak, as a fraction of the peak
     contrast:float=.001, # SExtractor's least fraction of the flux for a component of a blend
     smooth:float=.03, # Full width at half maximum of the smoothing Gaussian, as a fraction of the cutout
     min_area:float=.002, # Least area of a source, as a fraction of the cutout
-    levels:float=255, # The noise is at least the range divided by this; give `np.inf` for fluxes, which have no grey levels
+    levels=255, # The noise is at least the range divided by this; give `np.inf` for fluxes, which have no grey levels
 ) -> Found:
     "The source of each pixel."
     if not np.isfinite(x).all() or not np.ptp(x) > 0 or min(x.shape) < 4: return Found(np.zeros(x.shape, np.int32), np.float32(0), 0., np.zeros((2, 0)))

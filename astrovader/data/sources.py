@@ -14,7 +14,7 @@ from pathlib import Path,PurePosixPath
 import pandas as pd
 from ..core import BadInput,require
 from .cutouts import image_suffixes
-from ..inputs import as_path
+from ..inputs import as_path,checked
 from ..tables import id_column_of,read_table,table_format
 
 # %% ../../nbs/data/12a_sources.ipynb #a77551f3
@@ -56,6 +56,7 @@ def _nullable(table):
 
 def _repeated(names): return next((name for name,n in Counter(names).items() if n > 1), None)
 
+@checked
 def rows_by_id(
     ids, # The object ids of the images
     table:pd.DataFrame, # A catalogue

@@ -7,13 +7,13 @@ __all__ = ['engines', 'render', 'stretch', 'sky', 'write_sky', 'galaxies', 'vote
 
 # %% ../../nbs/data/10_synth.ipynb #60aed066
 import numpy as np,pandas as pd
-from pathlib import Path
 from astropy.modeling.models import Moffat2D,Sersic2D
 from PIL import Image
 from scipy import fft
 from scipy.special import gamma,gammainc,gammaincinv,i0
 from ..core import require,progress,provenance,rng,atomic_path,write_json
 from .truth import galaxies,votes
+from ..inputs import as_path,checked
 
 # %% ../../nbs/data/10_synth.ipynb #1e116083
 _all_ = ['galaxies', 'votes']
@@ -262,6 +262,7 @@ def _chunks(n, size):
     k = max(1, 2**19//size**2)
     return [slice(start, min(start+k, n)) for start in range(0, n, k)]
 
+@checked(truth='object_id', size=1, bands=1)
 def render(
     truth:pd.DataFrame, # A table from `galaxies`
     size:int=64, # The `size` that the table was made for
@@ -290,6 +291,7 @@ _soft = .8 # surface brightness of the transition from linear to logarithmic
 _white = 300. # surface brightness shown as white, above the black point
 _black = .06 # depth of the black point below the sky background
 
+@checked
 def stretch(
     x:np.ndarray, # Surface brightness, nanomaggies per square arcsecond
 ) -> np.ndarray: # uint8, of the same shape
@@ -298,6 +300,7 @@ def stretch(
     return np.clip(255*y+.5, 0, 255).astype(np.uint8)
 
 # %% ../../nbs/data/10_synth.ipynb #c3e636d5
+@checked(n=1, size=1, bands=1)
 def sky(
     n:int, # Number of galaxies
     size:int=64, # Side of the images in pixels
@@ -313,6 +316,7 @@ def sky(
 # %% ../../nbs/data/10_synth.ipynb #3ebc21c3
 def _save_png(x, path): Image.fromarray(x[0] if len(x) == 1 else np.moveaxis(x, 0, -1)).save(path, compress_level=1)
 
+@checked(n=1, size=1, bands=1)
 def write_sky(
     out, # The folder to write, in full or not at all; an earlier simulated sky there is replaced, other files are an error
     n:int, # Number of galaxies
@@ -324,7 +328,7 @@ def write_sky(
     **kwargs, # Passed to `galaxies`: `mix`, `companions`, `stars`, `artifacts`
 ) -> pd.DataFrame: # The contents of `truth.csv`
     "Simulate a survey into a folder of PNG files with `truth.csv` and `provenance.json`."
-    out = Path(out)
+    out = as_path(out, 'the folder of the sky')
     require(not out.exists() or (out/'truth.csv').exists() or (out.is_dir() and not any(out.iterdir())),
         f'{out} holds files that are not a simulated sky; name a new folder.')
     truth = galaxies(n, size, seed, **kwargs)

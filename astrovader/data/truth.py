@@ -9,6 +9,8 @@ __all__ = ['kinds', 'artifact_kinds', 'galaxies', 'votes']
 import numpy as np,pandas as pd
 from scipy.special import ndtri,pdtr,softmax
 from ..core import require,rng
+from ..inputs import checked
+from ..tables import as_frame
 
 # %% ../../nbs/data/09_truth.ipynb #b05ada9f
 class _Draws:
@@ -111,6 +113,7 @@ def _surroundings(draws, t, size, companions, stars, artifacts):
         artifact=corrupt, artifact_kind=np.where(corrupt, artifact, ''), pixel_seed=(draws.uniform()*2**32).astype(np.int64))
 
 # %% ../../nbs/data/09_truth.ipynb #5ccb4f46
+@checked(n=1, size=1)
 def galaxies(
     n:int, # Number of galaxies
     size:int=64, # Side of the images in pixels; lengths in the table are in these pixels
@@ -121,7 +124,7 @@ def galaxies(
     artifacts:float=.015, # Fraction of corrupted images
 ) -> pd.DataFrame: # One row for each galaxy
     "The truth of `n` simulated galaxies; the first rows do not depend on `n`."
-    require(n >= 1 and size >= 16, f'A simulated sky needs at least one galaxy and 16 pixels, not n={n} and size={size}.')
+    require(size >= 16, f'the images of a simulated sky have 16 pixels on a side or more, not size={size}.')
     require(len(mix) == 3 and min(mix) >= 0 and sum(mix) > 0,
         f'mix={mix} must be three parts, of ellipticals, spirals and edge-on disks, none of them negative.')
     require(0 <= companions <= 1 and 0 <= artifacts <= 1 and 0 <= stars <= 4,
@@ -162,6 +165,7 @@ def _ask(seed, question, odds, blur, reached):
     sharp = fraction*np.exp(-blur)
     return dict(count=count, fraction=fraction, debiased=sharp/np.maximum(sharp.sum(1, keepdims=True), 1e-12))
 
+@checked(names=dict(truth=as_frame), truth='object_id kind')
 def votes(
     truth:pd.DataFrame, # A table from `galaxies`
     seed:int=0, # The same seed gives the same votes

@@ -19,7 +19,8 @@ from ..tables import write_table,write_tables
 from ..data.cutouts import Flag
 from ..data.survey import Packing,Survey,has_shard,shard_name,write_shard
 from ..data.pack import arrays_packing,unmeasured
-from .inputs import as_model,checked,require_room
+from .inputs import checked,require_room
+from ..model.inference import as_model
 from ..model.device import at_precision
 from ..model.inference import RunOptions,best_batch,model_digest,open_model,precision_of,to_host
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize,to_rgb
 from PIL import Image
-from ..infer.inputs import as_numbers,checked
+from ..infer.inputs import checked
+from ..inputs import as_numbers
 from ..core import require
 
 # %% ../../nbs/show/70_image_plots.ipynb #3508b693
