@@ -1,5 +1,5 @@
 "Surveys that are damaged, changed or packed twice at once, and wrong calls of those who read and write them."
-import contextlib,copy,io,json,shutil,subprocess,sys,time
+import contextlib,copy,importlib,io,json,shutil,subprocess,sys,time
 import numpy as np,pandas as pd,pytest
 from PIL import Image
 from astrovader.core import AstrovaderError,BadInput,BadSurvey,read_json
@@ -73,16 +73,36 @@ def test_a_shard_is_read_for_its_checksum_once(whole, monkeypatch):
     for _ in range(2): Survey(whole/'survey').images([0, 9])
     assert read == ['index.parquet', 'shard-00000.npy', 'shard-00001.npy']
 
-def test_two_at_once(whole, tmp_path):
-    "The second is refused while the first packs, and the survey is whole"
-    slow = 'import time; from astrovader.data import framing; read = framing.decode; framing.decode = lambda *a: time.sleep(.1) or read(*a)'
+@pytest.mark.parametrize('killed', [False, True])
+def test_two_at_once(whole, tmp_path, killed):
+    "The second is refused while the first packs; the survey is whole, also where the first is killed and the second repeated"
+    slow = 'import time; from astrovader.data import framing; read = framing.decode; framing.decode = lambda *a: time.sleep(.05) or read(*a)'
     args = f'{str(whole/"sky")!r}, {str(tmp_path/"s")!r}, size=16, shard_rows=8, n_workers=0'
     first = subprocess.Popen([sys.executable, '-c', f'{slow}; from astrovader.data.pack import pack; pack({args})'])
     end = time.time() + 60
     while not (tmp_path/'s/.lock').exists() and time.time() < end and first.poll() is None: time.sleep(.01)
     with pytest.raises(AstrovaderError, match='is being written by another process'): pack(whole/'sky', tmp_path/'s', size=16, shard_rows=8, n_workers=0)
-    assert first.wait(60) == 0
+    if killed: first.kill()
+    assert first.wait(60) == (-9 if killed else 0)
+    if killed: pack(whole/'sky', tmp_path/'s', size=16, shard_rows=8, n_workers=0)
     assert (Survey(tmp_path/'s').images(slice(None)) == Survey(whole/'survey').images(slice(None))).all()
+    assert not [p.name for p in (tmp_path/'s').iterdir() if p.name[0] == '.']
+
+def test_a_plan_is_made_alone(whole, tmp_path, monkeypatch):
+    "A plan that replaced another would be continued with the shards of the other."
+    packing = importlib.import_module('astrovader.data.pack')
+    refused = []
+    def second_starts(*args, make=packing._recipe, **kwargs):
+        with pytest.raises(AstrovaderError, match='is being written by another process'): pack(whole/'sky', tmp_path/'s', size=8, n_workers=0)
+        refused.append(True)
+        return make(*args, **kwargs)
+    monkeypatch.setattr(packing, '_recipe', second_starts)
+    assert pack(whole/'sky', tmp_path/'s', size=16, n_workers=0).shape == (1, 16, 16) and refused
+
+def test_a_pack_that_was_killed_before_its_plan_is_continued(whole, tmp_path):
+    (tmp_path/'s/.packing').mkdir(parents=True)
+    (tmp_path/'s/.lock').touch()
+    assert len(pack(whole/'sky', tmp_path/'s', size=16, n_workers=0)) == 20
     assert not [p.name for p in (tmp_path/'s').iterdir() if p.name[0] == '.']
 
 def test_the_commonest_reason_is_named(whole, tmp_path):

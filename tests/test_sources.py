@@ -5,6 +5,8 @@ from astropy.io import fits
 from PIL import Image
 from astrovader.core import BadImage,BadInput
 from astrovader.data.cutouts import read_image
+from astrovader.data.pack import pack
+from astrovader.data.sources import find_images
 
 side = 5000 # of a bomb, 100 MB in float32
 
@@ -75,3 +77,30 @@ def test_the_limit_can_be_changed(bombs, monkeypatch):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path/'a.png')
     with pytest.raises(BadImage, match='is not a file'): read_image(tmp_path/'a.png')
+
+def test_a_linked_folder_keeps_its_own_name(tmp_path):
+    "Whatever the order in which the system lists them, and however the link is reached"
+    for file in 'b/deep/g1.png', 'b/g2.png', 'outside/g3.png': (tmp_path/'src'/file).parent.mkdir(parents=True, exist_ok=True), (tmp_path/'src'/file).touch()
+    (tmp_path/'src/outside').rename(tmp_path/'outside')
+    for link,target in ('a', 'b/deep'), ('b/again', 'b'), ('c', '../outside'), ('d', '../outside'): (tmp_path/'src'/link).symlink_to(tmp_path/'src'/target)
+    assert find_images(tmp_path/'src').files == ['b/deep/g1.png', 'b/g2.png', 'c/g3.png']
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch, capsys):
+    for name in 'open', 'closed': (tmp_path/name).mkdir(), (tmp_path/name/f'{name}.png').touch()
+    def scandir(path, scan=os.scandir):
+        if os.path.basename(path) == 'closed': raise PermissionError(13, 'Permission denied', str(path))
+        return scan(path)
+    monkeypatch.setattr(os, 'scandir', scandir)
+    assert find_images(tmp_path).ids == ['open'] and '1 folders cannot be read, such as' in capsys.readouterr().out
+
+def test_special_files_and_names(tmp_path):
+    os.mkfifo(tmp_path/'pipe')
+    for src in tmp_path/'pipe', '/dev/zero':
+        with pytest.raises(BadInput, match='neither a folder nor a file'): find_images(src)
+    (tmp_path/'list.txt').write_bytes('\ufeffa.png\r\nb\x0cc.png\n'.encode())
+    with pytest.raises(BadInput, match='control character'): find_images(tmp_path/'list.txt')
+    (tmp_path/'list.txt').write_bytes('\ufeffa.png\r\nb.png\n'.encode())
+    assert find_images(tmp_path/'list.txt').files == ['a.png', 'b.png']
+    (tmp_path/'sky').mkdir()
+    (tmp_path/'sky/a\rb.png').touch()
+    with pytest.raises(BadInput, match='file name with a line break'): pack(tmp_path/'sky', tmp_path/'s')

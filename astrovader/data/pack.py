@@ -359,12 +359,18 @@ def _announce(survey, joins):
 
 # %% ../../nbs/data/13a_pack.ipynb #70b685e7
 def _complete(job, sources, catalogue, n_workers, meta):
-    "Write what is missing of a survey, while no other process does."
-    with job.alone():
-        if job.is_sealed: return
-        plan = job.plan
-        _pack_files(job, sources, Recipe.from_packing(plan['packing'], meta['crop']), plan['asked']['shard_rows'], n_workers)
-        _finish(job, sources.ids, sources.files, catalogue, plan | meta)
+    "Write what is missing of a survey."
+    if job.is_sealed: return
+    plan = job.plan
+    _pack_files(job, sources, Recipe.from_packing(plan['packing'], meta['crop']), plan['asked']['shard_rows'], n_workers)
+    _finish(job, sources.ids, sources.files, catalogue, plan | meta)
+
+@contextmanager
+def _alone_in(out):
+    "Create the folder where it is missing, and refuse other processes within the block."
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with Packing(out).alone(): yield
 
 # %% ../../nbs/data/13a_pack.ipynb #1429bd83
 def pack(
@@ -394,10 +400,15 @@ def pack(
     if radii or framing == 'canonical': options['radii'] = radii
     request = _request(sources, catalogue, **options, shard_rows=shard_rows)
     contents = _contents(sources)
-    _require_same_images(Packing(out), contents, src)
-    with writing(out):
-        job = Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing(), contents=contents))
-        if not job.is_sealed: _complete(job, sources, catalogue, n_workers, dict(crop=crop, source=str(src), joins=joins))
+    def same_job(): # or a refusal
+        job = Packing(out)
+        job.check(request)
+        _require_same_images(job, contents, src)
+        return job
+    if not same_job().is_sealed:
+        with _alone_in(out):
+            Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing(), contents=contents))
+            _complete(same_job(), sources, catalogue, n_workers, dict(crop=crop, source=str(src), joins=joins))
     survey = Survey(out)
     _announce(survey, joins)
     return survey

@@ -102,13 +102,16 @@ def _sorted_images(names): return sorted(filter(_is_image, names), key=_natural_
 
 # %% ../../nbs/data/12a_sources.ipynb #05022722
 def _folders(root, skip):
-    "Each real folder below `root` once, with its files; folders that cannot be read are printed."
-    seen,closed = {skip},[]
-    for here,folders,files in os.walk(root, followlinks=True, onerror=lambda error: closed.append(error.filename)):
-        real = Path(here).resolve()
-        if real in seen: folders.clear()
-        else: yield Path(here),files
-        seen.add(real)
+    "Each real folder below `root` once, with its files, and linked ones last; folders that cannot be read are printed."
+    seen,closed,starts = {skip},[],[root]
+    for start in starts: # which grows by the links that are found
+        for here,folders,files in os.walk(start, onerror=lambda error: closed.append(error.filename)):
+            here,real = Path(here),os.path.realpath(here)
+            if real in seen: folders.clear()
+            else: yield here,files
+            seen.add(real)
+            folders.sort()
+            starts += [here/name for name in folders if (here/name).is_symlink()]
     if closed: print(f'{root}: {len(closed)} folders cannot be read, such as {closed[0]}; their images are left out')
 
 def _in_folder(root, skip):
@@ -142,7 +145,7 @@ def _from_table(path, id_column):
 
 def _from_list(path):
     "The paths in a text file; lines that begin with # are comments."
-    try: lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
+    try: lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').split('\n')]
     except (UnicodeDecodeError, OSError): raise BadInput(f'{path} is neither a folder, a zip, a table nor a text file with paths.') from None
     return [line for line in lines if line and not line.startswith('#')]
 
@@ -157,7 +160,8 @@ def _is_zip(src):
     return (begins or zipfile.is_zipfile(src)) and not src.name.endswith('.npz')
 
 def _find(src, id_column, skip):
-    if src.is_dir(): return Sources(str(src), _sorted_images(_in_folder(src, skip and Path(skip).resolve())), None)
+    if src.is_dir(): return Sources(str(src), _sorted_images(_in_folder(src, skip and os.path.realpath(skip))), None)
+    require(src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, a zip, or a list of paths.')
     if _is_zip(src): return Sources(str(src), _sorted_images(_in_zip(src)), None, zipped=True)
     files, ids, table = _from_table(src, id_column) if table_format(src) else (_from_list(src), None, None)
     return Sources(str(_base_folder(src, files)), files, ids, table)
@@ -169,6 +173,7 @@ def find_images(
 ) -> Sources: # All files with the suffix of an image, readable or not
     "Find the images of a survey, and their ids."
     src = as_path(src, 'the source of images')
+    skip = None if skip is None else as_path(skip, 'the folder to leave out')
     try: exists = src.resolve(strict=True)
     except FileNotFoundError: exists = False
     except (OSError, RuntimeError) as e: raise BadInput(f'{src} cannot be opened ({getattr(e, "strerror", None) or e}); check the path.') from None
@@ -177,6 +182,8 @@ def find_images(
     sources = _find(src, id_column, skip)
     require(len(sources), f'{src} has no images; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
     sources.ids = sources.ids or _ids_of(sources.files)
+    strange = next((name for name in sources.files if _control_character.search(name)), None)
+    require(strange is None, f'{src} has a file name with a line break or another control character, {strange!r}; rename it.')
     undecodable = next((file for file in sources.files if re.search('[\ud800-\udfff]', file)), None)
     require(undecodable is None, f'{src} has a file name that is not UTF-8, {undecodable!r}; rename it.')
     missing = next((i for i,name in enumerate(sources.ids) if pd.isna(name) or not name), None)
