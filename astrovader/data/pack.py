@@ -405,7 +405,8 @@ def pack(
         job.check(request)
         _require_same_images(job, contents, src)
         return job
-    if not same_job().is_sealed:
+    if same_job().is_sealed: Packing(out).tidy()
+    else:
         with _alone_in(out):
             Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing(), contents=contents))
             _complete(same_job(), sources, catalogue, n_workers, dict(crop=crop, source=str(src), joins=joins))
