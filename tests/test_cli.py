@@ -160,7 +160,7 @@ generate nowhere out -> nowhere has no trained model
 generate run out --component 3 -> 0 to 2
 generate run out --n 0 -> at least one
 generate run out --batch-size 0 -> at least 1
-generate run out --temperature nan -> positive number
+generate run out --temperature nan -> temperature is nan
 generate run out --temperature -1 -> positive number
 generate run out --seed -1 -> whole number
 generate run sky -> something else

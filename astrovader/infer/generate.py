@@ -200,6 +200,7 @@ def _replace(out, job):
     if job.folder == out: return
     with atomic_path(out, folder=True) as tmp:
         shutil.copytree(job.folder, tmp, copy_function=_link, dirs_exist_ok=True, ignore=shutil.ignore_patterns('.*'))
+        Survey(tmp) # raises where another process, which was first, is removing the folder meanwhile
     shutil.rmtree(job.folder, ignore_errors=True)
 
 # %% ../../nbs/infer/51_generate.ipynb #56519c2b
@@ -207,8 +208,10 @@ def _replace(out, job):
 def _at_work(job):
     "Mark the folder of a job as in use by this process."
     lock = FileLock(job.folder/f'.packing/{uuid.uuid4().hex}.lock')
-    with lock: yield
-    with suppress(OSError): os.unlink(lock.lock_file)
+    try:
+        with lock: yield
+    finally:
+        with suppress(OSError): os.unlink(lock.lock_file)
 
 def _is_free(lock):
     try:
