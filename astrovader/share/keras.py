@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from torch import nn
-from ..core import BadInput,BadModel,require,sha256_of
+from ..core import BadInput,BadModel,require,sha256_of,sweep
 from ..jobs import require_free
 from ..data.cutouts import Stretch
 from ..data.framing import Recipe
@@ -187,6 +187,7 @@ def import_keras(
 ) -> VaDE: # As it was written
     "Write the model in a Keras file as a run."
     run = as_path(run, 'the run')
+    sweep(run/'model') # of an import that was killed
     require_free(run, error=BadModel)
     model = load_keras(file)
     model.save(run/'model', **model.meta)
