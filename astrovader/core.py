@@ -8,7 +8,7 @@ __all__ = ['AstrovaderError', 'BadInput', 'BadImage', 'BadSurvey', 'BadModel', '
            'is_interactive', 'progress']
 
 # %% ../nbs/00_core.ipynb #252b32a2
-import ctypes,errno,hashlib,json,os,platform,shutil,sys,tempfile
+import ctypes,errno,hashlib,json,os,platform,secrets,shutil,sys
 from contextlib import contextmanager,suppress
 from datetime import datetime,timezone
 from glob import escape
@@ -55,19 +55,19 @@ def _prefix(path): return f'.{path.name}.tmp-'
 def _lock_of(scratch): return FileLock(scratch/'.lock', timeout=0)
 
 # %% ../nbs/00_core.ipynb #488cc4d9
-def _new_scratch(path):
-    "A temporary folder for `path`, and the lock that marks it as in use."
-    while True:
-        scratch = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path if _is_fixed(path) else path.parent))
-        lock = _lock_of(scratch)
-        with suppress(Timeout):
-            lock.acquire()
-            return scratch,lock
+def _scratch_of(path):
+    "The name of a new temporary folder for `path`."
+    return (path if _is_fixed(path) else path.parent)/f'{_prefix(path)}{secrets.token_hex(4)}'
+
+def _occupy(scratch, lock):
+    "Make a temporary folder, which its lock marks as in use."
+    while not lock.is_locked:
+        scratch.mkdir(exist_ok=True)
+        with suppress(Timeout, FileNotFoundError): lock.acquire() # unless another process has just removed the folder
 
 def _remove(entry):
     if entry.is_dir() and not entry.is_symlink(): shutil.rmtree(entry)
     else: entry.unlink(missing_ok=True)
-
 
 # %% ../nbs/00_core.ipynb #79b8b1a9
 def _exchange(one, other) -> bool: # False where the system cannot
@@ -162,9 +162,11 @@ def atomic_path(
         require(folder or not path.is_dir(), f'{named} is a folder, and a file is to be written; give the name of a file.')
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
-        scratch,lock = _new_scratch(path)
+    scratch = _scratch_of(path)
+    lock = _lock_of(scratch)
     new = scratch/path.name
     try:
+        with writing(named): _occupy(scratch, lock)
         if folder: new.mkdir()
         with _named_when_full(named): yield new
         with writing(named):
