@@ -77,11 +77,11 @@ def command(
 # %% ../nbs/90_cli.ipynb #78a02852
 @command('the same command resumes from here', 'use fewer processes with --n-workers')
 def astrovader_pack(
-    src:str, # A folder of images, a zip archive, a text file with paths, or a table with a path column
+    src:str, # A folder or zip of images, a list or table of paths, HDF5, .npy, Zarr, Parquet, tar, HATS; or a pattern such as 'train-*.tar'
     out:str, # The folder to write the survey to
     size:int = 128, # Height and width of the packed images in pixels
     framing:str = 'survey', # 'survey' cuts the centred square; 'canonical' removes companions, turns the major axis to the horizontal and scales to the half-light radius
-    bands:str = 'grey', # 'grey', 'rgb', or 'all' bands of the images
+    bands:str = None, # 'grey', 'rgb', 'all', or names such as z,r,g; by default what the images have
     grey:str = 'mean', # How bands become grey: their 'mean', or 'luma' of red, green and blue
     stretch:str = None, # 'survey' fits one stretch to all images, 'per_image' one to each, 'galaxy' uses units of each galaxy's brightness; the default is survey, or galaxy in canonical framing
     crop:float = None, # Side of the centred square that is kept: pixels, or a fraction where it is 1 or less
@@ -90,10 +90,13 @@ def astrovader_pack(
     like:str = None, # A survey whose packing is used, as a model trained on it needs
     n_workers:int = None, # Processes; one per processor by default, 0 or 1 for none
     radii:float = None, # Canonical framing: width of the image in half-light radii; 5 by default
+    images:str = None, # The name of the array or column that holds the images, where a file has several
+    axes:str = None, # The axes of an array of images, where its shape leaves two readings: n for images, b for bands, h, w; such as nhwb
+    root:str = None, # The folder that holds the images of a list whose paths come from another computer
 ):
     "Pack images into a survey; the same command resumes an interrupted one."
     from astrovader.data.pack import pack
-    return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii)
+    return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii, images=images, axes=axes, root=root)
 
 # %% ../nbs/90_cli.ipynb #4a22751e
 @command('resume with the same command and --resume')

@@ -13,7 +13,8 @@ from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
-from .cutouts import band_axis,max_bytes
+from .bands import band_axis
+from .bytes import max_bytes
 from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
 
 # %% ../../nbs/data/12b_arrays.ipynb #c5a86f0c
@@ -131,7 +132,7 @@ def image_array(
     require(images is None or images in found, f'{images} of {what} is {getattr(arrays.get(images), "dtype", "")} of shape '
         f'{getattr(arrays.get(images), "shape", "")}, and images are numbers of three or four axes; name another with --images.')
     usual = [name for name in found if name.rsplit('/', 1)[-1].lower() in _usual_names]
-    chosen = [images] if images is not None else list(found) if len(found) == 1 else usual
+    chosen = [images] if images is not None else usual if len(usual) == 1 else list(found)
     require(chosen, f'{what} has no array of images of three or four axes; it has {listed}.')
     require(len(chosen) == 1, f'{what} has several arrays that may be the images: {listed}; name one with --images.')
     return chosen[0]

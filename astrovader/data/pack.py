@@ -15,12 +15,13 @@ from itertools import chain,islice
 from multiprocessing import get_context
 from pathlib import Path
 from threading import current_thread,main_thread
-from zipfile import ZipFile
 import numpy as np,pandas as pd,pyarrow as pa
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from .framing import Recipe,commonest_reason,measure,prepare,start_worker
+from . import arrays,shards # which register sources
+from .bands import pixel_facts
+from .framing import Recipe,commonest_reason,measure,natural_bands,prepare,start_worker
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
@@ -98,7 +99,8 @@ def _tried(shards, ids, files):
     records = [record for shard in shards for record in shard['records']]
     df = pd.DataFrame([record[:4] for record in records], columns=['item', 'n_nan', 'flags', 'reason'])
     measured = [_as_measured(*record[4:]) if len(record) > 4 else {} for record in records]
-    if any(measured): df[measured_columns] = pd.DataFrame(measured, df.index, measured_columns, 'float32')
+    names = [name for name in (*pixel_facts, *measured_columns) if any(name in values for values in measured)]
+    df[names] = pd.DataFrame(measured, df.index, names, 'float32')
     df['object_id'] = np.array(ids, object)[df['item']]
     df['file'] = np.array(files, object)[df['item']]
     rows = [shard['rows'] for shard in shards]
@@ -128,8 +130,8 @@ def _joined_names(names, own):
 def _index(tried, catalogue):
     "The packed images, what was measured, and their rows of the catalogue."
     packed = tried[tried.reason.isna()].reset_index(drop=True)
-    measured = [name for name in measured_columns if name in packed]
-    types = dict(shard='int32', row='int32', flags='uint16' if measured else 'uint8', n_nan='int32')
+    measured = [name for name in (*pixel_facts, *measured_columns) if name in packed]
+    types = dict(shard='int32', row='int32', flags='uint16', n_nan='int32')
     own = packed[own_columns+measured].astype(types)
     if catalogue is None: return own
     joined = catalogue.iloc[packed['item']].reset_index(drop=True).apply(_storable)
@@ -244,6 +246,7 @@ def _packing_like(like):
 
 def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None):
     if like is not None: return Recipe.from_packing(_packing_like(like), crop)
+    bands = bands or natural_bands(sources)
     return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
 
 # %% ../../nbs/data/13a_pack.ipynb #2ce500d9
@@ -319,17 +322,9 @@ def _request(sources, catalogue, stretch, like, **options):
     return dict(**options, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
 
 # %% ../../nbs/data/13a_pack.ipynb #f6c5feb1
-def _state(path):
-    "The size and the time of change of a file; None where it is missing."
-    try: found = os.stat(path)
-    except OSError: return None
-    return found.st_size, found.st_mtime_ns
-
 def _contents(sources):
     "A digest of what the images are, without reading them."
-    if not sources.zipped: return _digest(_state(path) for path in sources[:])
-    with ZipFile(sources.root) as archive: members = {member.filename: (member.file_size, member.CRC) for member in archive.infolist()}
-    return _digest(members.get(file) for file in sources.files)
+    return _digest(sources.states())
 
 def _require_same_images(job, contents, src):
     "Refuse to continue with images that have changed; surveys of version 0.1 have no record of them."
@@ -374,11 +369,11 @@ def _alone_in(out):
 
 # %% ../../nbs/data/13a_pack.ipynb #1429bd83
 def pack(
-    src, # A folder of images, a zip, a text file with paths, or a table with a path column
+    src, # A folder of images, or any other of `source_kinds`
     out, # The folder that is written
     size:int=128, # Height and width in pixels
     framing:str='survey', # 'survey': the centred square; 'canonical': the galaxy alone, rotated and scaled to its half-light radius
-    bands:str='grey', # 'grey', 'rgb', or 'all' that exist
+    bands:str=None, # 'grey', 'rgb', 'all', or names such as 'z,r,g'; by default what the images have
     grey:str='mean', # How grey is made: 'mean' or 'luma'
     stretch=None, # 'survey' measures one for all; 'per_image' one for each; 'galaxy', of canonical framing, is in units of each galaxy's brightness; or a `Stretch`
     crop:float=None, # Side of the centred square that is kept, in pixels, or as a fraction where it is 1 or less
@@ -388,12 +383,13 @@ def pack(
     n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default
+    **where, # `images`, `axes`, `root`: where in `src` the images are, see `find_images`
 ) -> Survey:
     "Pack images into a survey; the same call continues where it was interrupted."
     out = as_path(out, 'the folder of the survey')
     size,crop,n_workers,radii = (as_plain(value) for value in (size, crop, n_workers, radii))
     shard_rows = whole_number(shard_rows, 'shard_rows', 1)
-    sources = find_images(src, id_column if table is None else None, out)
+    sources = find_images(src, id_column if table is None else None, out, **where)
     catalogue,joins = _catalogue_rows(sources, table, id_column)
     stretch = stretch or ('galaxy' if framing == 'canonical' else 'survey')
     options = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)

@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['source_kinds', 'as_ids', 'ids_in', 'repeated_in', 'rows_by_id', 'Source', 'file_state', 'source_kind', 'suffix_of',
-           'sorted_images', 'files_below', 'Files', 'Folder', 'Zip', 'Listed', 'find_images']
+           'natural_order', 'sorted_images', 'files_below', 'Files', 'FitsObjects', 'read_fits_object', 'Folder', 'Zip',
+           'Listed', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import os,re,zipfile
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache,partial
 from pathlib import Path,PurePosixPath
 import pandas as pd
 from ..core import BadImage,BadInput,require
+from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes
+from .fits import object_names,read_fits
 from ..inputs import as_path,checked
 from ..tables import id_column_of,read_table,table_format
 
@@ -112,6 +115,11 @@ def file_state(
     except OSError: return None
     return found.st_size, found.st_mtime_ns
 
+def _sampled(files, k=20):
+    "Up to `k` of the paths, at even distances."
+    named = [file for file in files if file]
+    return named[::max(1, len(named)//k)][:k]
+
 # %% ../../nbs/data/12a_sources.ipynb #2c15d684
 source_kinds = [] # Classes with `recognises` and `find`; insert one to read another kind
 
@@ -123,7 +131,7 @@ def source_kind(cls):
 def suffix_of(path): return Path(path).suffix.lower()
 
 # %% ../../nbs/data/12a_sources.ipynb #4bdf2168
-def _natural_order(path):
+def natural_order(path):
     "A sorting key that sorts numbers by value."
     return [int(part) if i % 2 else part.lower() for i,part in enumerate(re.split(r'([0-9]+)', path))], path
 
@@ -131,7 +139,7 @@ def _is_image(name):
     hidden = any(part.startswith(('.', '__MACOSX')) for part in PurePosixPath(name).parts)
     return bool(_image_suffix().search(name)) and not hidden
 
-def sorted_images(names): return sorted(filter(_is_image, names), key=_natural_order)
+def sorted_images(names): return sorted(filter(_is_image, names), key=natural_order)
 
 # %% ../../nbs/data/12a_sources.ipynb #05022722
 def _folders(root, skip):
@@ -160,6 +168,50 @@ class Files(Source):
     def image(self, i): return Path(self.root, self.files[i])
     def states(self): return map(file_state, self[:])
 
+# %% ../../nbs/data/12a_sources.ipynb #23bb2e92
+def _ids_of(files):
+    paths = [_image_suffix().sub('', file) for file in files]
+    stems = [path.rsplit('/', 1)[-1] for path in paths]
+    n_stem, n_path = Counter(stems), Counter(paths)
+    def shortest(stem, path, file): return stem if n_stem[stem] == 1 else path if n_path[path] == 1 else file
+    return [shortest(*names) for names in zip(stems, paths, files)]
+
+# %% ../../nbs/data/12a_sources.ipynb #91a27e4e
+class FitsObjects(Source):
+    "Objects in FITS files, several in each."
+    def image(self, i): return partial(read_fits_object, str(Path(self.root, self.places[i][0])), self.places[i][1])
+    def states(self): return [file_state(Path(self.root, file)) for file in dict.fromkeys(file for file,_ in self.places)]
+
+@lru_cache(2)
+def _fits_bytes(path, state): return inflated(read_bytes(path))
+
+def read_fits_object(
+    path, # A FITS file
+    name, # Of one of its objects
+): # A `Cutout`
+    "One of several objects in a FITS file."
+    return read_fits(_fits_bytes(path, file_state(path)), name)
+
+# %% ../../nbs/data/12a_sources.ipynb #58eacf67
+_is_fits = re.compile(r'\.(fit|fits|fts)(\.gz|\.fz)?$', re.I).search
+
+def _objects_in(path):
+    try: return object_names(inflated(read_bytes(path)))
+    except Exception: return [''] # reading the image gives the reason
+
+def _with_objects(files:Files):
+    "The same images, or the objects in each of the files if some FITS files hold several."
+    some = _sampled([file for file in files.files if _is_fits(file)], 5)
+    if all(len(_objects_in(Path(files.root, file))) == 1 for file in some): return files
+    places = [(file, name) for file in files.files for name in (_objects_in(Path(files.root, file)) if _is_fits(file) else [''])]
+    source = FitsObjects(files.root, [f'{file}[{name}]' if name else file for file,name in places])
+    stems = _ids_of(list(dict.fromkeys(file for file,_ in places)))
+    stem = dict(zip(dict.fromkeys(file for file,_ in places), stems))
+    source.ids = [f'{stem[file]}_{name}' if name else stem[file] for file,name in places]
+    source.places = [(file, name or None) for file,name in places]
+    return source
+
+# %% ../../nbs/data/12a_sources.ipynb #c211b661
 @source_kind
 class Folder(Files):
     "A folder of images."
@@ -168,7 +220,7 @@ class Folder(Files):
     @staticmethod
     def recognises(src): return src.is_dir()
     @classmethod
-    def find(cls, src, skip): return cls(str(src), sorted_images(files_below(src, skip)))
+    def find(cls, src, skip): return _with_objects(cls(str(src), sorted_images(files_below(src, skip))))
 
 # %% ../../nbs/data/12a_sources.ipynb #366a9bc2
 def _members(path):
@@ -192,14 +244,6 @@ class Zip(Source):
     @classmethod
     def find(cls, src): return cls(str(src), sorted_images(_members(src)))
 
-# %% ../../nbs/data/12a_sources.ipynb #23bb2e92
-def _ids_of(files):
-    paths = [_image_suffix().sub('', file) for file in files]
-    stems = [path.rsplit('/', 1)[-1] for path in paths]
-    n_stem, n_path = Counter(stems), Counter(paths)
-    def shortest(stem, path, file): return stem if n_stem[stem] == 1 else path if n_path[path] == 1 else file
-    return [shortest(*names) for names in zip(stems, paths, files)]
-
 # %% ../../nbs/data/12a_sources.ipynb #bc9d0b06
 _path_columns = 'path', 'file_loc', 'file', 'filename', 'file_name', 'png_loc', 'image'
 
@@ -210,11 +254,6 @@ def _paths_in(path):
     return [line for line in lines if line and not line.startswith('#')]
 
 # %% ../../nbs/data/12a_sources.ipynb #b1758a24
-def _sampled(files, k=20):
-    "Up to `k` of the paths, at even distances."
-    named = [file for file in files if file]
-    return named[::max(1, len(named)//k)][:k]
-
 def _n_found(base, files): return sum(Path(base, file).is_file() for file in _sampled(files))
 
 def _moved(root, files):
@@ -264,9 +303,12 @@ class Listed(Files):
 source_kinds.append(Listed) # which takes any file, and is tried last
 
 # %% ../../nbs/data/12a_sources.ipynb #2e5004ed
+def _is_pattern(src): return not src.exists() and bool(re.search(r'[*?\[{]', str(src)))
+
 def _existing(src):
     "The path of a source, which has to exist."
     src = as_path(src, 'the source of images')
+    if _is_pattern(src): return src
     try: src.resolve(strict=True)
     except FileNotFoundError: raise BadInput(f'{src} does not exist; give a folder of images, or one of the files that hold images.') from None
     except (OSError, RuntimeError) as e: raise BadInput(f'{src} cannot be opened ({getattr(e, "strerror", None) or e}); check the path.') from None
@@ -276,7 +318,8 @@ def _existing(src):
 
 def _kind_of(src, options):
     "The kind of a source, which has to use the options that are given."
-    kind = next(kind for kind in source_kinds if kind.recognises(src))
+    kind = next((kind for kind in source_kinds if kind.recognises(src)), None)
+    require(kind, f'{src} does not exist, or no file of that name holds images; check the path.')
     for name in (name for name,value in options.items() if value is not None and name not in kind.takes):
         others = ' or '.join(other.kind for other in source_kinds if name in other.takes)
         raise BadInput(f'{src} is {kind.kind}, and --{name.replace("_", "-")} is for {others}; leave it out.')
