@@ -2197,6 +2197,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'astrovader.tables._check_csv': ('tables.html#_check_csv', 'astrovader/tables.py'),
                                    'astrovader.tables._check_fits': ('tables.html#_check_fits', 'astrovader/tables.py'),
                                    'astrovader.tables._check_parquet': ('tables.html#_check_parquet', 'astrovader/tables.py'),
+                                   'astrovader.tables._comment_lines': ('tables.html#_comment_lines', 'astrovader/tables.py'),
                                    'astrovader.tables._fits_dtype': ('tables.html#_fits_dtype', 'astrovader/tables.py'),
                                    'astrovader.tables._fits_headers': ('tables.html#_fits_headers', 'astrovader/tables.py'),
                                    'astrovader.tables._fits_rows': ('tables.html#_fits_rows', 'astrovader/tables.py'),

@@ -12,7 +12,7 @@ import csv as text_csv,hashlib,io,json,os,re,warnings,numpy as np,pandas as pd,p
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain,islice,takewhile
 from pathlib import Path
 from astropy.io import fits
 from astropy.table import Table
@@ -98,13 +98,21 @@ def _write_csv(df, path):
     has_return = any(text[name].astype(str).str.contains('\r', regex=False).any() for name in text)
     df.to_csv(path, index=False, quoting=text_csv.QUOTE_NONNUMERIC if has_return else text_csv.QUOTE_MINIMAL)
 
+def _comment_lines(path, separator):
+    "The number of lines before the names of the columns that begin with # and are no names, such as `#Table1` of SkyServer."
+    with open(path, encoding='utf-8', errors='replace') as file:
+        lines = list(islice(file, 20))
+    n = len(list(takewhile(lambda line: line.startswith('#') and separator not in line, lines)))
+    return n if n < len(lines) and separator in lines[n] else 0
+
 def _read_csv(path, id_of, separator=','):
     "A delimited text file; `id_of` picks the id column from the names of all."
-    columns = list(pd.read_csv(path, sep=separator, nrows=0).columns)
+    start = _comment_lines(path, separator)
+    columns = list(pd.read_csv(path, sep=separator, nrows=0, skiprows=start).columns)
     id_column = id_of(columns)
     text = [name for name in columns if name == id_column or _ends_like_id.search(str(name))]
     missing = {name: '' if name == id_column else _missing_words for name in columns}
-    df = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=missing, low_memory=False)
+    df = pd.read_csv(path, sep=separator, skiprows=start, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=missing, low_memory=False)
     df.attrs = {name: value for name,value in _record(path).items() if name != _digest_key}
     return df
 
@@ -229,7 +237,12 @@ table_formats = {} # by name
 def add_table_format(fmt:TableFormat): table_formats[fmt.name] = fmt
 
 # %% ../nbs/02_tables.ipynb #7711ad95
-def _read_parquet(path, id_of): return pd.read_parquet(path, page_checksum_verification=True)
+def _read_parquet(path, id_of):
+    "A Parquet file; the named index of a DataFrame is a column like others."
+    df = pd.read_parquet(path, page_checksum_verification=True)
+    named = [name for name in df.index.names if name is not None and name not in df]
+    return df.reset_index(named) if named else df
+
 def _astropy_reader(format=None): return lambda path,id_of: _from_astropy(Table.read(path, format=format))
 
 add_table_format(TableFormat('Parquet', ('.parquet', '.pq'), _read_parquet, _write_parquet, _stream_parquet, check=_check_parquet))

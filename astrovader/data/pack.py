@@ -345,7 +345,7 @@ def _catalogue_rows(sources, table, id_column):
 def _announce(survey, joins):
     rejected = survey.rejected()
     summary = f'{survey.path}: {len(survey)} images packed'
-    if len(rejected): summary += f', {len(rejected)} files left out: {rejected.file[0]} {rejected.reason[0]}'
+    if len(rejected): summary += f', {len(rejected)} files left out: {rejected.file[0] or rejected.object_id[0]} {rejected.reason[0]}'
     if len(rejected) > 1: summary += ', ... (all are in rejected.parquet)'
     print(summary)
     n_filled = survey.meta['n_filled']

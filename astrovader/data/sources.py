@@ -166,7 +166,7 @@ def files_below(
 class Files(Source):
     "Image files."
     def image(self, i): return Path(self.root, self.files[i])
-    def states(self): return map(file_state, self[:])
+    def states(self): return (file_state(Path(self.root, file)) for file in self.files)
 
 # %% ../../nbs/data/12a_sources.ipynb #23bb2e92
 def _ids_of(files):
@@ -336,10 +336,10 @@ def _require_good_names(source, src):
     repeated = repeated_in(source.ids)
     require(repeated is None, f'{src} has the object id {repeated!r} more than once; every image needs an id of its own.')
 
-def _complete_ids(source):
+def _complete_ids(source, src):
     "Ids by file name where there are no others, and by number where there is no file name."
     if source.ids is None: return [name or f'row-{i}' for i,name in enumerate(_ids_of(source.files))]
-    require('' not in source.ids, f'{source.root} has no object id in row {source.ids.index("") if "" in source.ids else 0}; every image needs one.')
+    require('' not in source.ids, f'{src} has no object id in row {source.ids.index("") if "" in source.ids else 0}; every image needs one.')
     return source.ids
 
 # %% ../../nbs/data/12a_sources.ipynb #70d8d59a
@@ -357,6 +357,6 @@ def find_images(
     options['skip'] = skip
     source = kind.find(src, **{name: options.get(name) for name in kind.takes})
     require(len(source), f'{src} has no images; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
-    source.ids = _complete_ids(source)
+    source.ids = _complete_ids(source, src)
     _require_good_names(source, src)
     return source
