@@ -594,6 +594,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'astrovader.data.fetch._complete': ('data/fetch.html#_complete', 'astrovader/data/fetch.py'),
                                        'astrovader.data.fetch._digest': ('data/fetch.html#_digest', 'astrovader/data/fetch.py'),
                                        'astrovader.data.fetch._fetch_all': ('data/fetch.html#_fetch_all', 'astrovader/data/fetch.py'),
+                                       'astrovader.data.fetch._forget_failure': ( 'data/fetch.html#_forget_failure',
+                                                                                  'astrovader/data/fetch.py'),
                                        'astrovader.data.fetch._is_blank': ('data/fetch.html#_is_blank', 'astrovader/data/fetch.py'),
                                        'astrovader.data.fetch._list': ('data/fetch.html#_list', 'astrovader/data/fetch.py'),
                                        'astrovader.data.fetch._of_status': ('data/fetch.html#_of_status', 'astrovader/data/fetch.py'),

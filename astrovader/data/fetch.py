@@ -26,12 +26,11 @@ from ..inputs import as_path,checked,is_path,shown
 from ..jobs import Job
 from ..tables import write_table
 
-# %% ../../nbs/data/12c_fetch.ipynb #3bd8dea5
+# %% ../../nbs/data/12c_fetch.ipynb #0ddad354
 def _start_of(content):
     "The beginning of a text, without the tags of HTML; empty where these bytes are no text."
-    try: text = content[:4000].decode('utf-8')
-    except UnicodeDecodeError as error: text = content[:error.start].decode() if error.start > 3990 else '\0'
-    if re.search(r'[\x00-\x08\x0e-\x1f]', text): return ''
+    text = content[:4000].decode('utf-8', 'replace')
+    if re.search(r'[\x00-\x08\x0e-\x1f]|\ufffd.', text, re.S): return ''
     words = re.sub(r'(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>', ' ', text).split() or text.split()
     return f'{" ".join(words):.100}'
 
@@ -39,7 +38,7 @@ def _is_blank(x):
     finite = x[np.isfinite(x)]
     return not finite.size or finite.min() == finite.max()
 
-# %% ../../nbs/data/12c_fetch.ipynb #7507447a
+# %% ../../nbs/data/12c_fetch.ipynb #578512f7
 class Refused(Exception):
     "An image that could not be fetched, and why."
     def __init__(self,
@@ -57,6 +56,7 @@ def check_image(
     "Raise `Refused` unless these are the bytes of a whole image."
     try: x = decode(content)
     except BadImage as error:
+        if 'without an image' in str(error): raise Refused('no coverage') from None
         text = '' if content.startswith(b'SIMPLE') else _start_of(content)
         raise Refused(f'the answer is no image: {text!r}' if text else f'the image {error}', again=not text) from None
     if x.shape[1:] != (size, size): raise Refused(f'the image is {x.shape[2]} x {x.shape[1]} pixels, where {size} x {size} were asked for')
@@ -189,14 +189,19 @@ def file_of(
     if len(name.encode()) > 200: name = f'{name.encode()[:150].decode(errors="ignore")}-{sha256(object_id.encode()).hexdigest()[:16]}'
     return f'{name}.{suffix}' if n <= _per_folder else f'{i//_per_folder:04d}/{name}.{suffix}'
 
-# %% ../../nbs/data/12c_fetch.ipynb #be68d6d7
+# %% ../../nbs/data/12c_fetch.ipynb #bca9fd98
 class Fetching(Job):
     "A folder of fetched images."
     plan_file,request_key = 'fetch.json',None
 
 def _digest(objects, widths):
-    lines = zip(objects.object_id, objects.ra, objects.dec, widths)
+    lines = zip(objects.object_id, objects.ra, objects.dec, widths.tolist())
     return sha256('\n'.join(map(repr, lines)).encode()).hexdigest()[:16]
+
+def _forget_failure(folder):
+    "Forget a request that brought no image, so that another may follow."
+    if {path.name for path in folder.iterdir() if path.name[0] != '.'} <= {'fetch.json', 'failed.csv'}:
+        for name in 'failed.csv', 'fetch.json': (folder/name).unlink(missing_ok=True)
 
 def _sweep_all(folder):
     "Remove what killed processes left."
@@ -276,7 +281,7 @@ def _plan(catalogue, cutouts, width, id_column, url):
     urls = ['' if _unusable(row) else cutouts.url_of(row.ra, row.dec, row.arcsec_per_px, url) for row in objects.itertuples()]
     return objects,urls,dict(**vars(cutouts), width=text, catalogue=_digest(objects, widths))
 
-# %% ../../nbs/data/12c_fetch.ipynb #81b95b5e
+# %% ../../nbs/data/12c_fetch.ipynb #556a1eaf
 @checked(size=1, n_at_once=1, tries=1)
 def fetch(
     catalogue, # A table, or a file that `read_table` reads, with an id, right ascension and declination in degrees
@@ -300,15 +305,16 @@ def fetch(
     _require_polite(n_at_once, per_second, timeout, wait, url)
     cutouts = Cutouts(service, size, layer, format, bands)
     objects,urls,request = _plan(catalogue, cutouts, width, id_column, url)
-    Fetching(out).check(request)
+    if not Fetching(out).is_begun: Fetching(out).check(request)
     source = str(catalogue) if is_path(catalogue) else 'a table in memory'
     client = Client(size, per_second, tries, timeout, wait)
     with writing(out): out.mkdir(parents=True, exist_ok=True)
     with Fetching(out).alone(): return _complete(out, request, objects, urls, client, n_at_once, dict(source=source, **request))
 
-# %% ../../nbs/data/12c_fetch.ipynb #8d52ceb7
+# %% ../../nbs/data/12c_fetch.ipynb #e144ab47
 def _complete(out, request, objects, urls, client, n_at_once, about):
     "Begin or continue a folder, and list what it holds."
+    _forget_failure(out)
     Fetching.begin(out, request)
     _sweep_all(out)
     try: reasons,n_new = _fetch_all(out, objects, urls, client, n_at_once)

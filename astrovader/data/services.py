@@ -97,13 +97,13 @@ def _column(columns, *names):
 
 def _numbers(column): return pd.to_numeric(column, errors='coerce').to_numpy(float, na_value=np.nan)
 
-# %% ../../nbs/data/12b_services.ipynb #439318f1
+# %% ../../nbs/data/12b_services.ipynb #75054665
 def _degrees(table, names, what):
     "The name of a column of positions, and its numbers."
     column = _column(table.columns, *names)
     require(column is not None, f'the catalogue has no column {names[0]}; rename the column that holds the {what} in degrees.')
     values = _numbers(table[column])
-    require(len(table) and np.isfinite(values).any(), f'column {column!r} of the catalogue holds no numbers; give the {what} in degrees.')
+    require(np.isfinite(values).any(), f'column {column!r} of the catalogue holds no numbers; give the {what} in degrees.')
     return column,values
 
 def _object_ids(table, id_column):
@@ -117,13 +117,14 @@ def _object_ids(table, id_column):
     require(repeated.empty, f'the catalogue has the id {repeated.iloc[0] if len(repeated) else ""!r} more than once; give each object an id of its own.')
     return column,ids.to_numpy(object)
 
-# %% ../../nbs/data/12b_services.ipynb #45794ca0
+# %% ../../nbs/data/12b_services.ipynb #4a793685
 def objects_of(
     catalogue, # A table, or a file that `read_table` reads
     id_column:str=None, # The column with the ids; `object_id`, or else the first
 ) -> pd.DataFrame: # With object_id, ra and dec in degrees, and the other columns
     "The objects of a catalogue, with the names of columns that we use."
     table = read_table(catalogue, id_column, first_is_id=True).reset_index(drop=True)
+    require(len(table), 'the catalogue has no rows; give one with an object in each.')
     twice = next((name for name in table.columns[table.columns.duplicated()]), None)
     require(twice is None, f'the catalogue has two columns {twice!r}; rename one of them.')
     id_name,ids = _object_ids(table, id_column)
