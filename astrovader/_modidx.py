@@ -1214,6 +1214,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'astrovader.infer.verify._checkpoint': ( 'infer/verify.html#_checkpoint',
                                                                                   'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._export': ('infer/verify.html#_export', 'astrovader/infer/verify.py'),
+                                         'astrovader.infer.verify._fetched': ('infer/verify.html#_fetched', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._file_of': ('infer/verify.html#_file_of', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._hats': ('infer/verify.html#_hats', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._model': ('infer/verify.html#_model', 'astrovader/infer/verify.py'),

@@ -13,6 +13,7 @@ from astrovader import fetch,pack
 from astrovader.core import AstrovaderError,BadInput
 from astrovader.data.cutouts import read_image
 from astrovader.data.synth import sky
+from astrovader.infer.verify import verify
 from astrovader.tables import read_table,verify_table,write_table
 
 fetching = sys.modules[fetch.__module__]
@@ -266,6 +267,9 @@ def test_another_request_is_refused_and_a_damaged_file_fetched_again(server, tmp
     assert fetch(catalogue(4).assign(votes=1), tmp_path/'out', **quick, url=server.url).path.to_list() == found.path.to_list()
     assert [i for _,i,_ in server.log] == [1] and (tmp_path/'out/g1.jpg').read_bytes() == whole
     assert verify_table(tmp_path/'out/catalogue.parquet') == 1 and 'votes' in read_table(tmp_path/'out/catalogue.parquet')
+    assert verify(tmp_path/'out') == 1
+    (tmp_path/'out/g2.jpg').write_bytes(whole[:500])
+    with pytest.raises(AstrovaderError, match='g2.jpg: cannot be read'): verify(tmp_path/'out')
 
 def test_a_request_that_brought_nothing_is_forgotten(server, tmp_path):
     server.script = {i: ['404'] for i in range(3)}

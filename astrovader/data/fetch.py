@@ -189,7 +189,7 @@ def file_of(
     if len(name.encode()) > 200: name = f'{name.encode()[:150].decode(errors="ignore")}-{sha256(object_id.encode()).hexdigest()[:16]}'
     return f'{name}.{suffix}' if n <= _per_folder else f'{i//_per_folder:04d}/{name}.{suffix}'
 
-# %% ../../nbs/data/12c_fetch.ipynb #bca9fd98
+# %% ../../nbs/data/12c_fetch.ipynb #f68bfbbb
 class Fetching(Job):
     "A folder of fetched images."
     plan_file,request_key = 'fetch.json',None
@@ -197,11 +197,6 @@ class Fetching(Job):
 def _digest(objects, widths):
     lines = zip(objects.object_id, objects.ra, objects.dec, widths.tolist())
     return sha256('\n'.join(map(repr, lines)).encode()).hexdigest()[:16]
-
-def _forget_failure(folder):
-    "Forget a request that brought no image, so that another may follow."
-    if {path.name for path in folder.iterdir() if path.name[0] != '.'} <= {'fetch.json', 'failed.csv'}:
-        for name in 'failed.csv', 'fetch.json': (folder/name).unlink(missing_ok=True)
 
 def _sweep_all(folder):
     "Remove what killed processes left."
@@ -311,7 +306,12 @@ def fetch(
     with writing(out): out.mkdir(parents=True, exist_ok=True)
     with Fetching(out).alone(): return _complete(out, request, objects, urls, client, n_at_once, dict(source=source, **request))
 
-# %% ../../nbs/data/12c_fetch.ipynb #e144ab47
+# %% ../../nbs/data/12c_fetch.ipynb #e57ccd9a
+def _forget_failure(folder):
+    "Forget a request that brought no image, so that another may follow."
+    if {path.name for path in folder.iterdir() if path.name[0] != '.'} <= {'fetch.json', 'failed.csv'}:
+        for name in 'failed.csv', 'fetch.json': (folder/name).unlink(missing_ok=True)
+
 def _complete(out, request, objects, urls, client, n_at_once, about):
     "Begin or continue a folder, and list what it holds."
     _forget_failure(out)
