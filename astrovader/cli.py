@@ -81,7 +81,7 @@ def astrovader_fetch(
     catalogue:str, # A table with an id, right ascension and declination in degrees, in any table format
     out:str, # The folder to write: an image for each object, catalogue.parquet for astrovader-pack, and failed.csv
     service:str = 'sdss', # 'sdss', the SkyServer of SDSS; 'legacy', the Legacy Surveys; or 'hips', nearly every survey, by hips2fits of the CDS
-    width:str = None, # Of the cutouts: an angle, such as "25.6 arcsec", or a number times a column in arcsec, such as "8 petroR90_r"; by default 0.02 petroR90_r a pixel for sdss where it is a column, or else the survey's own pixels
+    width:str = None, # Of the cutouts: an angle, such as "25.6 arcsec", or a number times a column in arcsec, such as "8 petroR90_r"; by default "5.12 petroR90_r" for sdss where that is a column, or else the survey's own pixels
     size:int = 256, # Height and width of the images in pixels
     layer:str = None, # Of legacy, ls-dr10 by default; or the id of a HiPS, CDS/P/DSS2/color by default
     format:str = None, # jpg, the default, or fits, which legacy and hips have

@@ -257,7 +257,7 @@ def _announce(folder, fetched, failed, n_new):
     if failed.empty: return
     n_uncovered = int((failed.reason == 'no coverage').sum())
     others = failed.reason[failed.reason != 'no coverage']
-    what = [f'{n_uncovered:,} for lack of coverage']*bool(n_uncovered) + [f'{len(others):,} such as {others.iloc[0] if len(others) else ""}']*bool(len(others))
+    what = [f'{n_uncovered:,} for lack of coverage']*bool(n_uncovered) + [f'{len(others):,} for reasons such as {others.iloc[0] if len(others) else ""}']*bool(len(others))
     print(f'{len(failed):,} failed, {", ".join(what)}: all are in {folder/"failed.csv"}, and the same command tries them again')
 
 # %% ../../nbs/data/12c_fetch.ipynb #119e432c
@@ -282,7 +282,7 @@ def fetch(
     catalogue, # A table, or a file that `read_table` reads, with an id, right ascension and declination in degrees
     out, # The folder that is written
     service:str='sdss', # One of `services`
-    width=None, # Of the cutouts: an angle ('25.6 arcsec'), or a number times a column in arcseconds ('8 petroR90_r'); by the service if None
+    width=None, # Of the cutouts: an angle ('25.6 arcsec'), or a number times a column in arcseconds ('8 petroR90_r'); if None, 5.12 petroR90_r for sdss where that is a column, or else the survey's own pixels
     size:int=256, # Height and width in pixels
     layer:str=None, # legacy: 'ls-dr10' and others; hips: the id of a HiPS such as 'CDS/P/DSS2/color'; the first of the two examples each if None
     format:str=None, # 'jpg' or 'fits'; jpg if None

@@ -147,7 +147,7 @@ def default_width(
 ) -> str:
     "The width of a cutout where none is given."
     radius,service = _column(table.columns, 'petroR90_r'),services[cutouts.service]
-    if cutouts.service == 'sdss' and radius is not None: return f'{.02*cutouts.size:g} {radius}'
+    if cutouts.service == 'sdss' and radius is not None: return f'5.12 {radius}'
     require(service.scale, f"the layers of {service.name} have different scales; give a width, such as --width '60 arcsec'.")
     return f'{service.scale*cutouts.size:g} arcsec'
 
