@@ -1,12 +1,14 @@
 """Crash points of every command: a process is killed at its n-th change of a file, the same command runs again, and the result is compared with an undisturbed one.
 
 `python tests/crash.py` tries every change of every command, and every pair of commands at once; `--every 9` tries a ninth of the changes, and `--only pack train` some commands."""
-import argparse,json,os,shutil,signal,sys,tempfile,time,traceback
+import argparse,io,json,os,shutil,signal,sys,tempfile,time,traceback
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 import h5py,numpy as np,pandas as pd,torch
 import lsdb
+from PIL import Image
 from astrovader import cli
 from astrovader.core import AstrovaderError
 from astrovader.data.pack import pack_arrays
@@ -18,7 +20,7 @@ from astrovader.share.keras import layout
 from astrovader.tables import read_table
 
 # Libraries and modules that commands load when they run are loaded once, before processes are forked
-for name in 'fastai.callback.all','onnxruntime','astrovader.train.distributed','astrovader.infer.hats','astrovader.infer.generate','astrovader.show.report','astrovader.share.onnx':
+for name in 'fastai.callback.all','onnxruntime','astrovader.data.fetch','astrovader.train.distributed','astrovader.infer.hats','astrovader.infer.generate','astrovader.show.report','astrovader.share.onnx':
     import_module(name)
 
 # A process that can be killed at any change of a file
@@ -79,7 +81,31 @@ def survey(path):
 def weights(path): return {name: sha256(value.numpy().tobytes()).hexdigest() for name,value in VaDE.load(path).state_dict().items()}
 def trained(path): return weights(path/'model'), pd.read_csv(path/'history.csv').drop(columns='seconds').to_csv(index=False)
 def names(path): return sorted(file.relative_to(path).as_posix() for file in path.rglob('*'))
+def fetched(path): return {file.name: sha256(file.read_bytes()).hexdigest() for file in path.glob('*.jpg')}, table(path/'catalogue.parquet')
 def hats(path): return sha256(lsdb.open_catalog(path).compute().to_csv(index=False).encode()).hexdigest()
+
+# A sky service, in a process of its own
+
+class Sky(BaseHTTPRequestHandler):
+    "Noise for every position"
+    def log_message(self, *_): pass
+    def do_GET(self):
+        seed = [*self.path.encode()]
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 64), dtype=np.uint8)).save(picture := io.BytesIO(), 'jpeg')
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(picture.getvalue())
+
+def serve():
+    "Start the service: its address, and the number of its process"
+    os.environ['no_proxy'] = '127.0.0.1'
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Sky)
+    child = os.fork()
+    if not child:
+        server.handle_error = lambda *_: None
+        server.serve_forever()
+    server.server_close()
+    return f'http://127.0.0.1:{server.server_port}/',child
 
 # The commands
 
@@ -93,6 +119,7 @@ def make_inputs():
     r = np.random.default_rng(0)
     places = pd.DataFrame(dict(object_id=[f'galaxy {i}' for i in range(300)], ra=r.uniform(0, 360, 300), dec=r.uniform(-90, 90, 300)))
     pack_arrays(images, here/'survey', places, shard_rows=100)
+    places[:12].to_csv(here/'places.csv', index=False)
     for seed in 0,1:
         torch.manual_seed(seed)
         arch = Architecture(16, encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3)
@@ -100,6 +127,7 @@ def make_inputs():
     with h5py.File(here/'weights.h5', 'w') as file:
         for name,shape in layout(Architecture(16, n_latent=4, n_components=3)).items(): file[name] = r.normal(0, .1, shape)**2 + .1
 
+def fetch(out): cli.astrovader_fetch(here/'places.csv', out, size=64, n_at_once=2, per_second=50, url=os.environ['SKY'])
 def pack(out): cli.astrovader_pack(here/'sky', out, size=16, n_workers=0)
 def train(out): cli.astrovader_train(here/'survey', out, resume=True, **train_settings)
 def calls(function): return lambda *args, **kwargs: lambda out: function(out, *args, **kwargs)
@@ -116,6 +144,7 @@ def import_keras(out): cli.astrovader_import_keras(here/'weights.h5', out)
 
 # name: (the file or folder that is written, the command, what the result holds, the command whose result it replaces)
 commands = {}
+commands['fetch'] = 'images', fetch, fetched, None
 commands['pack'] = 'survey', pack, survey, None
 commands['train'] = 'run', train, trained, None
 commands['catalogue, Parquet'] = 'c.parquet', catalogue(), table, None
@@ -197,6 +226,12 @@ def main():
     parser.add_argument('--only', nargs='+', default=list(commands), choices=list(commands), metavar='COMMAND', help='; '.join(commands))
     args = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ['SKY'],service = serve()
+    try: return try_all(args)
+    finally: os.kill(service, signal.SIGKILL)
+
+def try_all(args):
+    "All experiments with the commands that were chosen; are there faults?"
     made = run(make_inputs, here)
     assert not made['error'], made['error']
     n_kills = n_pairs = 0

@@ -3,7 +3,7 @@ import subprocess,sys
 from pathlib import Path
 import pytest
 
-sample = 'pack', 'train', 'catalogue, CSV, replaced', 'catalogue, parts', 'generate, replaced'
+sample = 'fetch', 'pack', 'train', 'catalogue, CSV, replaced', 'catalogue, parts', 'generate, replaced'
 
 def test_a_killed_command_is_repeated_and_two_at_once_do_no_harm():
     script = Path(__file__).with_name('crash.py')

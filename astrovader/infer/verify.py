@@ -7,10 +7,11 @@ __all__ = ['verify']
 
 # %% ../../nbs/infer/53_verify.ipynb #c587882b
 from ..core import BadInput,BadModel,require,read_json,sha256_of
+from ..data.cutouts import read_image
 from ..data.survey import Survey
 from ..inputs import as_path
 from ..model.vade import VaDE,load_weights
-from ..tables import require_whole,table_format,verify_table
+from ..tables import read_table,require_whole,table_format,verify_table
 
 # %% ../../nbs/infer/53_verify.ipynb #812a9614
 def _file_of(folder, name): return next((file for file in (folder/name, folder/f'{name}.safetensors') if file.is_file()), folder/name)
@@ -66,9 +67,16 @@ def _hats(path):
 def _report(path): return f'report, {_check_digests(path/"report.json"):,} files'
 def _export(path): return f'export, {_check_digests(path/"export.json", BadModel):,} files'
 
+# %% ../../nbs/infer/53_verify.ipynb #7b50fa66
+def _fetched(path):
+    read_json(path/'fetch.json')
+    files = read_table(path/'catalogue.parquet').path
+    for file in files: read_image(path/file)
+    return f'fetched images, {len(files):,}'
+
 # %% ../../nbs/infer/53_verify.ipynb #5ec6d093
 _kinds = {'survey.json': _survey, '.packing': _survey, 'model.json': _model, 'state.json': _checkpoint, 'run.json': _run, 'model': _run, 'report.json': _report,
-    'export.json': _export, '_plan.json': _table, '_SUCCESS': _table, 'astrovader.json': _hats}
+    'export.json': _export, 'fetch.json': _fetched, '_plan.json': _table, '_SUCCESS': _table, 'astrovader.json': _hats}
 
 def _checker(path):
     "The function that checks a file or folder; None where it is nothing of ours."
