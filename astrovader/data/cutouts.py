@@ -11,14 +11,14 @@ import gzip,io,math,os,re,warnings,zipfile
 from collections.abc import Callable
 from dataclasses import asdict,dataclass
 from enum import IntFlag
-from functools import lru_cache
+from functools import lru_cache,reduce
 from pathlib import Path
 from stat import S_ISREG
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from ..core import AstrovaderError,BadImage,require
-from ..inputs import checked,real_number,require_choice,shown
+from ..inputs import checked,is_whole,real_number,require_choice,shown
 
 # %% ../../nbs/data/11_cutouts.ipynb #3164fdd5
 def max_bytes() -> int: # 500 MB, or the environment variable ASTROVADER_MAX_BYTES
@@ -39,7 +39,6 @@ def _read_all(stream, at_most=np.inf):
     content = stream.read(min(at_most, limit)+1)
     _require_bytes(len(content), limit, 'decompressed')
     return content
-
 
 # %% ../../nbs/data/11_cutouts.ipynb #f3403d2a
 @lru_cache(4)
@@ -75,6 +74,8 @@ def read_bytes(
     except Exception as e: raise BadImage(f'cannot be read ({_reason(e)})') from None
 
 # %% ../../nbs/data/11_cutouts.ipynb #e85e015e
+def _require_pixels(n_values, bytes_each=4): _require_bytes(n_values*max(4, bytes_each), max_bytes(), 'as pixels')
+
 def _as_pixels(values):
     "Values as uint8, uint16 or float32."
     require(values.dtype.kind in 'uif', f'holds {values.dtype} values where numbers are needed', BadImage)
@@ -89,8 +90,7 @@ def _open_picture(content):
     except Image.UnidentifiedImageError:
         raise BadImage(f"is not an image in a supported format ({', '.join(f.name for f in image_formats)})") from None
     finally: Image.MAX_IMAGE_PIXELS = former
-    bytes_each = 4 if im.mode in ('I', 'F', 'P', 'PA', 'CMYK') else 2 if ';16' in im.mode else len(im.getbands())
-    _require_bytes(math.prod(im.size)*bytes_each, max_bytes(), 'as pixels')
+    _require_pixels(math.prod(im.size)*(4 if im.mode in ('P', 'PA') else len(im.getbands())))
     return im
 
 def _read_picture(content):
@@ -103,33 +103,118 @@ def _read_picture(content):
     if im.mode == 'I' and im.format == 'PNG': x = x.astype(np.uint16)
     return np.atleast_3d(x).transpose(2, 0, 1)
 
+# %% ../../nbs/data/11_cutouts.ipynb #5be2c62a
+_bitpix = 8,16,32,64,-32,-64
+
+def _require_entry(header, name, is_legal):
+    value = header.get(name)
+    require(is_whole(value) and is_legal(value), f'has {name} = {shown(value)} in a header of FITS, so the file is damaged', BadImage)
+    return value
+
+def _axes(header, prefix='', least=0):
+    "The lengths of the axes that a header states."
+    n = _require_entry(header, f'{prefix}NAXIS', lambda n: 0 <= n <= 999)
+    return [_require_entry(header, f'{prefix}NAXIS{i}', lambda n: least <= n < 2**63) for i in range(1, n+1)]
+
+# %% ../../nbs/data/11_cutouts.ipynb #2f12e7df
+_tile_codecs = 'GZIP_1','GZIP_2','RICE_1','RICE_ONE','PLIO_1','HCOMPRESS_1','NOCOMPRESS'
+_codec_settings = dict(BLOCKSIZE=lambda n: 1 <= n <= 2**16, BYTEPIX=lambda n: n in (1, 2, 4, 8), SMOOTH=lambda n: n in (0, 1))
+
+def _tile_shape(header, axes):
+    "A tile is one row by default."
+    names = [f'ZTILE{i}' for i in range(1, len(axes)+1)]
+    stated = [_require_entry(header, name, lambda n: 1 <= n < 2**31) if name in header else None for name in names]
+    return [side or default for side,default in zip(stated, [*axes[:1], *[1]*len(axes)])]
+
+def _check_tiles(header):
+    "Refuse a compressed image whose header does not say how it was compressed."
+    axes = _axes(header, 'Z', 1)
+    require(header.get('ZCMPTYPE') in _tile_codecs, f"is compressed by {shown(header.get('ZCMPTYPE'))}, which is not known", BadImage)
+    n_bytes = abs(_require_entry(header, 'ZBITPIX', lambda n: n in _bitpix))//8
+    _require_pixels(max(math.prod(axes), math.prod(_tile_shape(header, axes))), n_bytes)
+    if 'ZDITHER0' in header: _require_entry(header, 'ZDITHER0', lambda n: 0 <= n <= 10000)
+    for name,i in ((header[f'ZNAME{i}'], i) for i in range(1, 100) if f'ZNAME{i}' in header):
+        if str(name).upper() in _codec_settings: _require_entry(header, f'ZVAL{i}', _codec_settings[name.upper()])
+
+# %% ../../nbs/data/11_cutouts.ipynb #ea91bef1
+def _check_header(header):
+    "The bytes that follow a header, which is refused where it is damaged."
+    axes = _axes(header)
+    bytes_each = abs(_require_entry(header, 'BITPIX', lambda n: n in _bitpix))//8
+    for name in 'TFIELDS','PCOUNT','GCOUNT':
+        if name in header: _require_entry(header, name, lambda n: 0 <= n <= (999 if name == 'TFIELDS' else 2**63))
+    if 'ZIMAGE' in header: _check_tiles(header)
+    if axes[:1] == [0] and header.get('GROUPS'): axes = axes[1:]
+    n = bytes_each*header.get('GCOUNT', 1)*(header.get('PCOUNT', 0) + (math.prod(axes) if axes else 0))
+    return min(-(-n//2880)*2880, 2**62)
+
+# %% ../../nbs/data/11_cutouts.ipynb #bc742f62
+_most_deflated = 1032 # bytes that one byte of gzip can become
+
+def _tile_sizes(header):
+    "The values of each tile, in the order of the table."
+    axes = _axes(header, 'Z', 1)
+    lengths = [np.minimum(tile, axis - np.arange(0, axis, tile)) for axis,tile in zip(axes, _tile_shape(header, axes))]
+    return reduce(np.multiply.outer, lengths[::-1]).ravel()
+
+def _inflated(content): return _read_all(gzip.GzipFile(fileobj=io.BytesIO(content))) if content[:2] == b'\x1f\x8b' else content
+
+def _check_tile(tile, size, kind):
+    "Refuse a tile that holds more than it says, where it is not empty."
+    if kind == 'HCOMPRESS_1' and len(tile):
+        sides = np.frombuffer(tile.tobytes()[2:10], '>i4').tolist()
+        require(len(sides) == 2 and min(sides) > 0 and math.prod(sides) <= size, 'has a tile of another shape than its header says, so the file is damaged', BadImage)
+    if tile.nbytes*_most_deflated > max_bytes(): _inflated(tile.tobytes())
+
+# %% ../../nbs/data/11_cutouts.ipynb #721bdcd1
+def _is_opaque(header):
+    "Is it a compressed image whose tiles may hold more than the header says?"
+    if 'ZIMAGE' not in header: return False
+    return header['ZCMPTYPE'] == 'HCOMPRESS_1' or header.get('PCOUNT', 0)*_most_deflated > max_bytes()
+
+def _check_table(hdu):
+    "Check the tiles of a compressed image."
+    kind,sizes = hdu.header['ZCMPTYPE'],_tile_sizes(hdu.header)
+    for name in hdu.columns.names:
+        if not name.endswith('COMPRESSED_DATA'): continue
+        for tile,size in zip(hdu.data[name], sizes): _check_tile(tile, size, kind if name == 'COMPRESSED_DATA' else 'GZIP_1')
+
+# %% ../../nbs/data/11_cutouts.ipynb #8543e9a3
+def _check_headers(content):
+    "Refuse headers that would keep astropy busy for ever, or crash its decompression."
+    from astropy.io import fits
+    stream,headers = io.BytesIO(content),[]
+    while stream.tell() < len(content):
+        try: headers.append(fits.Header.fromfile(stream))
+        except (OSError, EOFError): break # astropy ignores what follows the last header
+        stream.seek(_check_header(headers[-1]), os.SEEK_CUR)
+    if not any(map(_is_opaque, headers)): return
+    with fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as hdus:
+        for hdu in hdus:
+            if _is_opaque(hdu.header): _check_table(hdu)
 
 # %% ../../nbs/data/11_cutouts.ipynb #82c2fae5
 _not_a_band = re.compile(r'err|var|wht|weight|mask|flag|dq|seg|psf|bkg|model', re.I)
 
-def _n_bytes(hdu):
-    "Of the pixels of an image, or of one tile of its compression if that is larger."
-    header = hdu.header
-    tiles = [header[f'ZTILE{i}'] for i in range(1, 10) if f'ZTILE{i}' in header]
-    return max(math.prod(hdu.shape), math.prod(tiles))*abs(header['BITPIX'])//8
+def _n_bytes(hdu): return math.prod(hdu.shape)*max(4, abs(hdu.header['BITPIX'])//8)
 
 def _image_hdus(hdus):
     "The images in a FITS file that have two dimensions or more, before their pixels are read."
     images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) > 1]
-    _require_bytes(sum(map(_n_bytes, images)), max_bytes(), 'as pixels')
+    _require_pixels(sum(map(_n_bytes, images))/4)
     images = [hdu for hdu in images if hdu.data is not None]
     require(images, 'is a FITS file without an image', BadImage)
     return [hdu for hdu in images if not _not_a_band.search(hdu.name)] or images
 
 def _read_fits(content):
     from astropy.io import fits
+    _check_headers(content)
     with fits.open(io.BytesIO(content), memmap=False) as hdus:
         images = _image_hdus(hdus)
         x = images[0].data
         if x.ndim > 3: x = x.reshape([n for n in x.shape[:-2] if n > 1] + list(x.shape[-2:]))
         if x.ndim == 2: x = np.stack([hdu.data for hdu in images if hdu.data.shape == x.shape and hdu.data.dtype == x.dtype])
         return x if x.dtype == np.uint8 else x.astype(np.float32)
-
 
 # %% ../../nbs/data/11_cutouts.ipynb #9eb38e54
 _npy_magic = b'\x93NUMPY'
@@ -179,8 +264,6 @@ def image_format(content:bytes) -> ImageFormat: # The one with the longest match
     return max((f for f in image_formats if content.startswith(f.magic)), key=lambda f: len(f.magic))
 
 # %% ../../nbs/data/11_cutouts.ipynb #43de36a3
-def _inflated(content): return _read_all(gzip.GzipFile(fileobj=io.BytesIO(content))) if content[:2] == b'\x1f\x8b' else content
-
 def _pixels_in(content):
     "What the reader of the format returns."
     try:
@@ -201,8 +284,8 @@ def decode(
     require(x.ndim == 3, f'has {x.ndim} dimensions where 2 or 3 are needed', BadImage)
     require(len(x) <= 32, f'has {len(x)} planes, which are too many for bands; keep up to 32', BadImage)
     require(min(x.shape) > 0, f'has no pixels (bands, height, width are {x.shape})', BadImage)
+    _require_pixels(x.size)
     return _as_pixels(x)
-
 
 # %% ../../nbs/data/11_cutouts.ipynb #47486c42
 def _source_name(src):
