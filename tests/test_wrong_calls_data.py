@@ -86,17 +86,28 @@ gz2.read_gz2('nowhere.csv') | does not exist
 synth.sky(0) | n is 0
 synth.sky(-5) | n is -5
 synth.sky('ten') | n is 'ten'
-synth.sky(3, size=0) | size is 0
+synth.sky(3, size=0) | 16 pixels on a side or more
+synth.sky(3, size=10**6) | not size=1000000
+synth.sky(3, 10**400) | 16 pixels
+synth.sky(10**12, 32) | simulate fewer
+synth.sky(2, 32, mix=3) | mix=3 must be three parts
+synth.sky(2, 32, mix='abc') | mix='abc' must be three parts
+synth.sky(2, 32, mix=(1, 'a', 2)) | three parts
+synth.render(synth.galaxies(2), 10**6) | not size=1000000
 synth.sky(3, size=8) | 16 pixels
 synth.sky(3, seed=-1) | seed is -1
 synth.sky(3, bands=0) | bands is 0
 synth.sky(3, engine='other') | other
 synth.render(None) | a table is
 synth.render(table.drop(columns='object_id')) | no column object_id
+synth.render(table) | no column pixel_seed
 synth.stretch('sky') | x is a str
 synth.write_sky('', 3) | empty name
 truth.galaxies(2.5) | n is 2.5
 truth.galaxies(3, companions='few') | companions is 'few'
+truth.galaxies(10**12) | simulate fewer
+truth.galaxies(2, mix=3) | mix=3
+truth.votes(truth.galaxies(2), n_voters=10**30) | at most a million
 truth.votes(table) | no column kind
 truth.votes(5) | a table is
 """
