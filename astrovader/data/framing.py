@@ -15,7 +15,7 @@ from threading import Thread
 import numpy as np
 from fastcore.basics import patch
 from .canonical import canonical
-from ..inputs import as_plain,checked,is_real,is_whole
+from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
 from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,greys,max_bytes,read_bytes,resize,to_grey
 
@@ -110,6 +110,7 @@ def flux(
     x, # (bands, height, width); raises `BadImage` for the wrong number of bands
 ): # (bands, size, size) float32, the number of NaN that were filled, the flags, and the measurements of canonical framing by column
     "The framed image before the stretch."
+    x = as_numbers(x, 'the image', 3)
     n = dict(rgb=3, all=self.n_bands).get(self.bands)
     require(n in (None, len(x)), f"has {len(x)} {'band' if len(x) == 1 else 'bands'} where {n} {'is' if n == 1 else 'are'} needed", BadImage)
     is_stretched = x.dtype.kind == 'u'
@@ -126,7 +127,7 @@ def __call__(
     x, # (bands, height, width), of the type of pixel that the stretch is for; raises `BadImage` for another
 ): # (bands, size, size) uint8, the number of NaN that were filled, the flags, and the measurements of canonical framing by column
     "The packed pixels of one image."
-    stretch = self.stretch
+    x,stretch = as_numbers(x, 'the image', 3),self.stretch
     if stretch.kind == 'per_image': stretch = replace(stretch, pixels=x.dtype.name)
     require(x.dtype == stretch.pixels, f'has {x.dtype} pixels where the stretch of the survey is for {stretch.pixels}', BadImage)
     flux,n_nan,flags,measured = self.flux(x)
@@ -136,11 +137,15 @@ def __call__(
 # %% ../../nbs/data/12_framing.ipynb #2311937e
 def _reason(error): return str(error) if isinstance(error, BadImage) else f'cannot be used ({type(error).__name__}: {error})'
 
+kinds[Recipe] = instance_of(Recipe)
+
+@checked
 def prepare(
     srcs, # Paths, or pairs `(zip, member)`
     recipe:Recipe, # Applied to each
 ) -> list: # For each (uint8 pixels, number of NaN, flags, measurements, None), or (None, 0, 0, {}, reason)
     "Read and frame some images."
+    require(np.iterable(srcs), f'the images are {shown(srcs)}; give a list of paths.')
     def one(src):
         try: return *recipe(decode(read_bytes(src))), None
         except Exception as e: return None, 0, 0, {}, _reason(e)
@@ -193,6 +198,7 @@ def _sample(srcs, recipe, k):
     return samples
 
 # %% ../../nbs/data/12_framing.ipynb #9f355fc4
+@checked(k=1)
 def measure(
     srcs, # Paths, or pairs `(zip, member)`; raises `BadInput` if none can be used
     recipe:Recipe, # Complete but for the stretch and the number of bands
@@ -200,6 +206,8 @@ def measure(
     k:int=200, # Number of images in the sample
 ) -> Recipe:
     "The recipe with the stretch and the number of bands of these images."
+    is_list = hasattr(srcs, '__len__') and hasattr(srcs, '__getitem__') and not isinstance(srcs, (str, dict))
+    require(is_list and len(srcs), f'the images are {shown(srcs)}; give a list of paths that is not empty.')
     samples = _sample(srcs, recipe, k)
     kind = Counter(name for name,_,_ in samples).most_common(1)[0][0]
     n_bands = Counter(n for _,n,_ in samples).most_common(1)[0][0]
