@@ -192,7 +192,7 @@ def astrovader_generate(
     component:int = None, # Draw all galaxies from this component; by the mixture weights if not given
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # The same seed draws the same galaxies
-    batch_size:int = None, # Images at a time, which sets the memory needed; by the device if not given
+    batch_size:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if not given
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, but one pixel in ten or twenty differs by 1 of 255
 ):
     "Draw synthetic galaxies from a trained model; the same command resumes an interrupted one."

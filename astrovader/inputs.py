@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['kinds', 'as_plain', 'is_whole', 'is_real', 'shown', 'whole_number', 'real_number', 'require_choice', 'is_path',
-           'as_path', 'as_numbers', 'as_text', 'as_switch', 'checked']
+           'as_path', 'as_numbers', 'as_text', 'as_switch', 'instance_of', 'checked']
 
 # %% ../nbs/00a_inputs.ipynb #6e1acf23
 import inspect,os,numpy as np
@@ -27,11 +27,17 @@ def is_real(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -np.inf < value < np.inf
 
 # %% ../nbs/00a_inputs.ipynb #b65440e2
+_plain = bool,int,float,str,bytes,np.generic,os.PathLike,type(None)
+
+def _is_short(value):
+    "May its text be made? That of an array, or of a file's bytes, takes long, and that of a tensor makes a GPU wait."
+    if isinstance(value, (str, bytes, list, tuple)) and len(value) > 60: return False
+    return isinstance(value, _plain) or isinstance(value, (list, tuple)) and all(map(_is_short, value))
+
 def shown(value) -> str:
     "An argument in a message: itself if that is short and plain, and otherwise its kind."
-    text = ' '.join(repr(value).split())
-    is_plain = value is None or isinstance(value, (bool, int, float, str, bytes, list, tuple, np.generic, os.PathLike))
-    return text if is_plain and len(text) <= 60 else f'a {type(value).__name__}'
+    text = ' '.join(repr(value).split()) if _is_short(value) else ''
+    return text if 0 < len(text) <= 60 else f'a {type(value).__name__}'
 
 # %% ../nbs/00a_inputs.ipynb #17bf1f44
 def _number(value, what, least, is_kind, kind):
@@ -102,6 +108,13 @@ def as_switch(value, what): return bool(_of_kind(as_plain(value), int, what, 'Tr
 def _of_kind(value, kind, what, wanted):
     require(isinstance(value, kind), f'{what} is {shown(value)}; give {wanted}.')
     return value
+
+# %% ../nbs/00a_inputs.ipynb #ed979520
+def instance_of(
+    kind, # A class
+): # The function that checks an argument, for `kinds`
+    "A converter that takes only objects of one class."
+    return lambda value, what: _of_kind(value, kind, what, f'a {kind.__name__}')
 
 # %% ../nbs/00a_inputs.ipynb #e1d72148
 kinds = {int: whole_number, float: real_number, str: as_text, bool: as_switch, np.ndarray: as_numbers}

@@ -9,10 +9,11 @@ __all__ = ['processes', 'require_free', 'Job', 'RowJob']
 import os,shutil
 from contextlib import contextmanager,suppress
 from functools import cached_property
-from pathlib import Path
+
 from fastcore.basics import patch
 from filelock import FileLock,Timeout
 from .core import AstrovaderError,BadInput,atomic_path,json_form,read_json,require,sweep,write_json,writing
+from .inputs import as_path
 
 # %% ../nbs/01_jobs.ipynb #50167f2b
 def processes() -> tuple: # Rank, from 0, and the number of processes
@@ -28,7 +29,7 @@ def require_free(
     error=BadInput, # The `AstrovaderError` that is raised
 ):
     "Refuse a folder that exists, is not empty and does not hold the file `ours`."
-    folder = Path(folder)
+    folder = as_path(folder, 'the folder')
     sweep(folder)
     is_ours = ours is not None and (folder/ours).exists()
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
@@ -49,7 +50,7 @@ class Job:
         folder, # The folder, whether or not it exists
         plan_file:str=None, # The name of the plan in it; that of the class if None
     ):
-        self.folder = Path(folder)
+        self.folder = as_path(folder, 'the folder')
         if plan_file: self.plan_file = plan_file
 
     @property

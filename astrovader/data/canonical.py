@@ -13,7 +13,8 @@ import numpy as np
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter,map_coordinates
 from ..core import BadImage,require
-from .cutouts import Flag,centre_crop,resize
+from ..inputs import checked,shown
+from .cutouts import Flag,centre_crop,max_bytes,resize
 from .shape import Cutout,Ellipse,centred_grid,fill_by_symmetry,fit_shape,moments,radial_profiles
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
@@ -58,6 +59,7 @@ def _is_plausible(fit, shape):
     finite = np.isfinite([r_h, fit.concentration, ellipse.x, ellipse.y, ellipse.axis_ratio]).all()
     return bool(finite and .7 < r_h < max(shape) and abs(ellipse.x) < w/3 and abs(ellipse.y) < h/3)
 
+@checked
 def measure_shape(
     cutout:Cutout,
 ) -> Shape: # None without a plausible galaxy in the middle
@@ -84,10 +86,12 @@ def _shuffled(x, take, rotated):
     return np.pad(image, missing, 'symmetric') if any(n for _,n in missing) else image
 
 # %% ../../nbs/data/11b_canonical.ipynb #cfa37826
+@checked(free=2)
 def sky_source(
-    free, # (height, width) bool, pixels of pure sky
+    free:np.ndarray, # (height, width) bool, pixels of pure sky
 ): # (height, width) indices into the flat image; a pixel of pure sky has its own index
     "The pixel of pure sky that replaces each pixel."
+    require(free.dtype == bool and free.any(), 'no pixel is pure sky; give True for some.')
     r = np.random.default_rng(0)
     fraction = _tiles(free).mean((2, 3))
     best = np.flatnonzero(fraction >= min(fraction.max(), .9))
@@ -261,12 +265,13 @@ def _fallback(cutout, size, crop):
     return Canonical(image, sky, max(middle, peak/10) if peak > 0 else 1., Shape(), int(flags), cutout.n_nan)
 
 # %% ../../nbs/data/11b_canonical.ipynb #f3a97ba6
-def _require_cutout(x, size, radii):
+def _require_cutout(x, size, radii, crop):
     require(x.ndim == 3 and x.size and x.dtype.kind in 'uifb', f'is {x.dtype} of shape {x.shape} where numbers (bands, height, width) are needed', BadImage)
-    require(isinstance(size, (int, np.integer)) and size > 0, f'size={size!r} is not a number of pixels; give one such as 64.')
-    is_number = isinstance(radii, (int, float, np.integer, np.floating))
-    require(is_number and 0 < radii < np.inf, f'radii={radii!r} is not a width; give half-light radii, such as 5.')
+    require(4*len(x)*size**2 <= max_bytes(), f'size is {shown(size)}, which takes more than the {max_bytes()/1e6:,.0f} MB that are allowed; give a smaller size.')
+    require(crop is None or crop > 0, f'crop is {crop}; give pixels, or a fraction of the shorter side.')
+    require(radii > 0, f'radii={radii!r} is not a width; give half-light radii, such as 5.')
 
+@checked(size=1)
 def canonical(
     x, # (bands, height, width), of any type and stretch; NaN is filled; raises `BadImage` for another shape
     size:int=128, # Height and width of the result in pixels
@@ -276,7 +281,7 @@ def canonical(
 ) -> Canonical:
     "The galaxy in the middle of a cutout: isolated, horizontal, and of standard size."
     x = np.asarray(x)
-    _require_cutout(x, size, radii)
+    _require_cutout(x, size, radii, crop)
     cutout = Cutout.from_pixels(x, stretched)
     shape = measure_shape(cutout)
     return _fallback(cutout, size, crop) if shape is None else Frame(cutout, shape, size, radii).render()

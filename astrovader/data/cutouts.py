@@ -11,7 +11,6 @@ import io,math,warnings,zipfile
 from collections.abc import Callable
 from dataclasses import asdict,dataclass,replace
 from enum import IntFlag
-
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image,ImageOps,TiffImagePlugin
@@ -19,7 +18,7 @@ from ..core import AstrovaderError,BadImage,require
 from .bands import Cutout,bands_first
 from .bytes import inflated,max_bytes,read_bytes,read_member,reason_of,require_bytes,require_pixels
 from .fits import read_fits
-from ..inputs import checked,real_number,require_choice,shown
+from ..inputs import as_numbers,checked,real_number,require_choice,shown
 
 # %% ../../nbs/data/11_cutouts.ipynb #e85e015e
 def _as_pixels(values):
@@ -226,6 +225,7 @@ def centre_crop(
     crop:float=None, # Side in pixels, or as a fraction of the shorter side if it is 1 or less; raises `BadImage` if it exceeds the image
 ) -> np.ndarray: # (bands, side, side)
     "The centred square."
+    require(crop is None or crop > 0, f'crop is {crop}; give pixels, or a fraction of the shorter side.')
     *_,h,w = x.shape
     side = min(h, w)
     if crop: side = int(crop) if crop > 1 else max(1, round(crop*side))
@@ -242,6 +242,7 @@ def resize(
     "Resize with anti-aliasing; an image that already has this size is unchanged."
     x = np.asarray(x, np.float32)
     if x.shape[1:] == (size, size): return x
+    require(4*len(x)*size**2 <= max_bytes(), f'size is {shown(size)}, which takes more than the {max_bytes()/1e6:,.0f} MB that are allowed; give a smaller size.')
     return np.stack([np.asarray(Image.fromarray(band).resize((size, size), Image.Resampling.BILINEAR)) for band in x])
 
 # %% ../../nbs/data/11_cutouts.ipynb #aae45521
@@ -267,6 +268,7 @@ class Stretch:
 
     def __call__(self, x):
         "uint8 pixels of the same shape."
+        x = as_numbers(x, 'the pixels')
         if self.kind == 'per_image': return Stretch.fit(x, self.pixels, per_image=True)(x)
         level = np.asarray(x, np.float32) - np.float32(self.black)
         if self.kind in ('asinh', 'galaxy'): level = np.arcsinh(level/self.soft)/np.arcsinh((self.white-self.black)/self.soft)
@@ -282,6 +284,8 @@ def fit(
     per_image:bool=False, # Do they belong to a single image? Then integers are stretched from their minimum to their maximum
 ):
     "The stretch for pixels such as these."
+    x = as_numbers(x, 'the pixels')
+    require(x.size, 'the pixels are none; give those of one image at least.')
     if pixels in _full_range:
         low,high = (float(np.min(x)), float(np.max(x))) if per_image else (0., _full_range[pixels])
         return cls('linear', low, max(high, low+1), 1., pixels)

@@ -15,7 +15,7 @@ from threading import Thread
 import numpy as np
 from fastcore.basics import patch
 from .canonical import canonical
-from ..inputs import as_plain,checked,is_real,is_whole
+from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
 from .bands import Cutout,are_bands,pixel_facts
 from .bytes import max_bytes
@@ -119,26 +119,28 @@ def n_bands_of(
     "The number of bands that a survey has."
     return dict(grey=1, rgb=3, all=n_all).get(bands) or len(bands.split(','))
 
+def _as_cutout(x): return x if isinstance(x, Cutout) else Cutout(as_numbers(x, 'the image', 3))
+
 def _chosen(recipe, x):
     "The bands that a recipe asks for, as a `Cutout`."
-    cutout = (x if isinstance(x, Cutout) else Cutout(x)).chosen(recipe.bands)
+    cutout = x.chosen(recipe.bands)
     n,needed = len(cutout.pixels),n_bands_of(recipe.bands, recipe.n_bands)
     name = f'; name three of {", ".join(cutout.bands)} with --bands' if recipe.bands == 'rgb' and cutout.bands and n > 3 else ''
     require(recipe.bands == 'grey' or n == needed, f"has {n} {'band' if n == 1 else 'bands'} where {needed} {'is' if needed == 1 else 'are'} needed{name}", BadImage)
     return replace(cutout, pixels=to_grey(cutout.pixels, recipe.grey)) if recipe.bands == 'grey' else cutout
 
+# %% ../../nbs/data/12_framing.ipynb #1b4b9cc8
 def _facts(cutout): return {name: value for name in pixel_facts if np.isfinite(value := getattr(cutout, name))}
 
-# %% ../../nbs/data/12_framing.ipynb #1b4b9cc8
 @patch
 def flux(
     self:Recipe,
     x, # (bands, height, width), or a `Cutout`; raises `BadImage` for the wrong number of bands
 ): # (bands, size, size) float32, the number of NaN that were filled, the flags, and what is known of the pixels and measured by canonical framing, by column
     "The framed image before the stretch."
-    is_stretched = getattr(x, 'pixels', x).dtype.kind == 'u'
-    cutout = _chosen(self, x)
-    grey = Flag.GREY*(self.bands == 'rgb' and len(getattr(x, 'pixels', x)) == 1)
+    x = _as_cutout(x)
+    cutout,is_stretched = _chosen(self, x),x.pixels.dtype.kind == 'u'
+    grey = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1)
     if self.framing == 'survey':
         image,n_nan,flags = frame(cutout.pixels, self.size, self.crop)
         return image, n_nan, int(flags | grey), _facts(cutout)
@@ -153,7 +155,8 @@ def __call__(
     x, # (bands, height, width) or a `Cutout`, of the type of pixel that the stretch is for; raises `BadImage` for another
 ): # (bands, size, size) uint8, the number of NaN that were filled, the flags, and the facts and measurements by column
     "The packed pixels of one image."
-    stretch,kind = self.stretch,getattr(x, 'pixels', x).dtype
+    x,stretch = _as_cutout(x),self.stretch
+    kind = x.pixels.dtype
     if stretch.kind == 'per_image': stretch = replace(stretch, pixels=kind.name)
     require(kind == stretch.pixels, f'has {kind} pixels where the stretch of the survey is for {stretch.pixels}', BadImage)
     flux,n_nan,flags,measured = self.flux(x)
@@ -163,11 +166,15 @@ def __call__(
 # %% ../../nbs/data/12_framing.ipynb #2311937e
 def _reason(error): return str(error) if isinstance(error, BadImage) else f'cannot be used ({type(error).__name__}: {error})'
 
+kinds[Recipe] = instance_of(Recipe)
+
+@checked
 def prepare(
     srcs, # Paths, or pairs `(zip, member)`
     recipe:Recipe, # Applied to each
 ) -> list: # For each (uint8 pixels, number of NaN, flags, measurements, None), or (None, 0, 0, {}, reason)
     "Read and frame some images."
+    require(np.iterable(srcs), f'the images are {shown(srcs)}; give a list of paths.')
     def one(src):
         try: return *recipe(read_cutout(src)), None
         except Exception as e: return None, 0, 0, {}, _reason(e)
@@ -240,6 +247,7 @@ def _sample(srcs, recipe, k):
     return samples
 
 # %% ../../nbs/data/12_framing.ipynb #9f355fc4
+@checked(k=1)
 def measure(
     srcs, # Paths, or pairs `(zip, member)`; raises `BadInput` if none can be used
     recipe:Recipe, # Complete but for the stretch and the number of bands
@@ -247,6 +255,8 @@ def measure(
     k:int=200, # Number of images in the sample
 ) -> Recipe:
     "The recipe with the stretch and the number of bands of these images."
+    is_list = hasattr(srcs, '__len__') and hasattr(srcs, '__getitem__') and not isinstance(srcs, (str, dict))
+    require(is_list and len(srcs), f'the images are {shown(srcs)}; give a list of paths that is not empty.')
     samples = _sample(srcs, recipe, k)
     kind = Counter(name for name,_,_ in samples).most_common(1)[0][0]
     n_bands = Counter(n for _,n,_ in samples).most_common(1)[0][0]

@@ -11,7 +11,7 @@ import re,numpy as np,pandas as pd
 from dataclasses import dataclass
 from pathlib import Path
 from ..core import BadInput,require
-from ..inputs import checked
+from ..inputs import as_path,checked
 from ..tables import read_table
 from .sources import as_ids,rows_by_id
 from .survey import Survey
@@ -134,7 +134,7 @@ def _paired_by_position(ids, votes):
 def _galaxies(ours):
     "A table with `object_id` of a catalogue, a survey or a list of ids."
     if isinstance(ours, Survey): ours = ours.index()
-    table = ours if isinstance(ours, pd.DataFrame) else pd.DataFrame(dict(object_id=as_ids(pd.Series(ours))))
+    table = ours if isinstance(ours, pd.DataFrame) else pd.DataFrame(dict(object_id=as_ids(pd.Series(ours, name='object_id'))))
     require('object_id' in table and len(table), 'our table has no rows with an object_id; give a catalogue, a survey or a list of ids.')
     return read_table(table) # in this machine's byte order
 
@@ -302,7 +302,7 @@ def paper_split(
     folder, # With TrainGals_IDs.npy, ValidGals_IDs.npy and TestGals_IDs.npy
 ) -> pd.Series: # 'train', 'valid' or 'test', by object_id
     "The paper's own split into training, validation and test, as a category for every object id."
-    ids = {part: _split_ids(Path(folder)/file) for part,file in _splits.items()}
+    ids = {part: _split_ids(as_path(folder, 'the folder of the split')/file) for part,file in _splits.items()}
     parts = np.repeat(list(ids), [len(part) for part in ids.values()])
     object_ids = np.concatenate(list(ids.values())).astype(str)
     split = pd.Series(pd.Categorical(parts, list(_splits)), object_ids, name='split')

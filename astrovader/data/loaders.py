@@ -14,17 +14,18 @@ from fastai.data.load import DataLoader
 from fastcore.basics import patch
 from ..core import require,rng
 from ..hardware import require_device
+from ..inputs import as_numbers,as_plain,checked,is_real,shown
 from .survey import Survey,as_survey
 
 # %% ../../nbs/data/20_loaders.ipynb #7da3731e
 class SurveyRows:
     "Some rows of a survey, read many at a time."
     def __init__(self,
-        survey:Survey, # Packed images
+        survey:Survey, # Packed images, or their folder
         rows = None, # Row numbers, or a mask; all rows if None
         device = None, # Hold the images there as bytes; read them from the memory map if None
     ):
-        self.survey = survey
+        self.survey = survey = as_survey(survey)
         self.rows = survey._rows(slice(None) if rows is None else rows)
         self.held = None if device is None else (self._hold(device), torch.from_numpy(self.rows).to(device))
 
@@ -49,7 +50,8 @@ def to_float(
     device = None, # The device of the result; that of `x` if None
 ) -> torch.Tensor: # float32 in [0, 1]
     "Bytes as the input of a model."
-    return torch.as_tensor(x).to(device=device)/255
+    if not isinstance(x, torch.Tensor): x = torch.as_tensor(as_numbers(x, 'the images'))
+    return x.to(device=device)/255
 
 # %% ../../nbs/data/20_loaders.ipynb #1814825d
 def random_flips(
@@ -58,6 +60,7 @@ def random_flips(
     first:int = 0, # Position in that batch of the first image of `x`
 ) -> torch.Tensor: # The same shape
     "Flip each image along each of its two axes, or not, at random."
+    require(getattr(x, 'ndim', 0) == 4, f'the images are {shown(x)}; give a tensor (n, bands, size, size).')
     n, bands, h, w = x.shape
     upside_down, mirrored = torch.rand(2, batch_size or n, device=x.device)[:,first:first+n] < 0.5
     down = torch.arange(h, device=x.device)
@@ -67,6 +70,7 @@ def random_flips(
     return torch.cat([x, x.flip(3)]).reshape(-1, w).index_select(0, lines.flatten()).view(n, bands, h, w)
 
 # %% ../../nbs/data/20_loaders.ipynb #54f88ae8
+@checked(n=0, threads=1)
 def prefetch(
     function, # Applied to each item
     items, # An iterable
@@ -74,6 +78,7 @@ def prefetch(
     threads:int = 4, # Results computed at the same time
 ):
     "`map(function, items)`, in order, with the next results computed in advance."
+    require(callable(function) and np.iterable(items), f'function and items are {shown(function)} and {shown(items)}; give a function and a list.')
     with ThreadPoolExecutor(threads) as pool:
         pending = deque()
         try:
@@ -180,7 +185,7 @@ def _split(survey, valid, seed):
     if not np.isscalar(valid):
         valid_rows = np.unique(survey._rows(valid))
         return np.setdiff1d(np.arange(n), valid_rows), valid_rows
-    require(0 < valid < 1, f'valid is {valid}; give a share of the images between 0 and 1, or the rows to validate on.')
+    require(is_real(as_plain(valid)) and 0 < valid < 1, f'valid is {shown(valid)}; give a share of the images between 0 and 1, or the rows to validate on.')
     n_valid = max(1, round(n*valid))
     order = rng(seed, 'split').permutation(n)
     return np.sort(order[n_valid:]), np.sort(order[:n_valid])
@@ -191,6 +196,7 @@ def _fits(survey, device):
     return len(survey)*int(np.prod(survey.shape)) < torch.cuda.mem_get_info(device)[0]/2
 
 # %% ../../nbs/data/20_loaders.ipynb #833bf3fa
+@checked(bs=1)
 def survey_loaders(
     survey:Survey, # Packed images, or their folder; at least two
     bs:int = 128, # Images in a batch

@@ -12,15 +12,16 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter,maximum
 from ..core import require
 from .cutouts import to_grey
-from ..inputs import checked
+from ..inputs import as_plain,checked,shown
 
 # %% ../../nbs/data/11a_segment.ipynb #10015dad
-def blocks(x, k):
+@checked(x=2, k=1)
+def blocks(x:np.ndarray, k:int):
     "Means of blocks of `k` by `k` pixels of an image (height, width); incomplete blocks at the edge average the pixels they have."
     return x if k == 1 else np.asarray(Image.fromarray(np.ascontiguousarray(x, np.float32)).reduce(k))
 
-@checked
-def reduced(x:np.ndarray, to=64):
+@checked(x=2, to=1)
+def reduced(x:np.ndarray, to:int=64):
     "The image averaged in blocks of `k` by `k` pixels, so that its shorter side remains at least `to`; and `k`."
     k = max(1, min(x.shape)//to)
     return blocks(x, k), k
@@ -117,7 +118,12 @@ class Found(NamedTuple):
     noise:float # Standard deviation of the smoothed background
     at:np.ndarray # (2, n) x and y, from the middle of the cutout, of the tiles in which the background was measured
 
-@checked(x=2)
+def _require_settings(levels, **shares):
+    for name,value in shares.items(): require(0 <= value <= 1, f'{name} is {value}; give a number from 0 to 1.')
+    is_number = isinstance(as_plain(levels), (int, float)) and levels > 0
+    require(is_number, f'levels is {shown(levels)}; give a number above 0, or np.inf for fluxes.')
+
+@checked(x=2, threshold=0, rise=0)
 def find_sources(
     x:np.ndarray, # (height, width) float32
     threshold:float=3., # Detection threshold above the background, in units of the noise
@@ -129,6 +135,7 @@ def find_sources(
     levels=255, # The noise is at least the range divided by this; give `np.inf` for fluxes, which have no grey levels
 ) -> Found:
     "The source of each pixel."
+    _require_settings(levels, dip=dip, contrast=contrast, smooth=smooth, min_area=min_area)
     if not np.isfinite(x).all() or not np.ptp(x) > 0 or min(x.shape) < 4: return Found(np.zeros(x.shape, np.int32), np.float32(0), 0., np.zeros((2, 0)))
     small,k = reduced(x)
     smoothed = gaussian_filter(small, smooth*min(small.shape)/2.355)
@@ -193,6 +200,7 @@ def companions(
     **kwargs, # Passed to `segment`
 ) -> pd.DataFrame: # found, central_flux, companion_flux, companion_share, companion_x, companion_y, n_companions
     "Flux and position of the companions in each image."
+    require(np.iterable(images), f'images is {shown(images)}; give an array (n, bands, height, width).')
     names = 'found central_flux companion_flux companion_share companion_x companion_y n_companions'.split()
     table = pd.DataFrame([_summary(segment(image, **kwargs)) for image in images], columns=names)
     return table.astype({name: dict(found=bool, n_companions=int).get(name, float) for name in names})

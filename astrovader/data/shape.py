@@ -14,6 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from scipy.ndimage import binary_dilation
 from scipy.special import gamma,gammaincc,gammaincinv
+from ..inputs import as_numbers,checked,instance_of,kinds
 from .cutouts import fill_nan,to_grey
 from .segment import blocks,find_sources,reduced
 
@@ -75,6 +76,8 @@ class Cutout:
         return _grow(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
 
 # %% ../../nbs/data/11ab_shape.ipynb #a41cf8ca
+kinds[Cutout] = instance_of(Cutout)
+
 @patch(cls_method=True)
 def from_pixels(
     cls:Cutout,
@@ -82,6 +85,7 @@ def from_pixels(
     stretched:bool=False, # Is it an 8- or 16-bit picture, whose sky background was clipped?
 ):
     "The cutout with its sources and its sky background."
+    x = as_numbers(x, 'the cutout', 3)
     unseen = ~np.isfinite(x).all(0) if x.dtype.kind == 'f' else np.zeros(x.shape[1:], bool)
     filled,n_nan = fill_nan(x)
     filled = np.asarray(filled, np.float32)
@@ -322,6 +326,7 @@ def _fit_ellipse(flux, galaxy, hidden):
     return replace(ellipse, x=ellipse.x*k+dx, y=ellipse.y*k+dy), r_h*k
 
 # %% ../../nbs/data/11ab_shape.ipynb #9a4c2c93
+@checked
 def fit_shape(
     cutout:Cutout,
 ) -> Fit: # None if nothing is found in the middle or the fit fails

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from ..core import BadSurvey,atomic_path,progress,provenance,read_json,require,sha256_of
 from .canonical import columns as measured_columns
 from .framing import Recipe
-from ..inputs import as_path,is_whole
+from ..inputs import as_path,as_plain,checked,is_whole,shown,whole_number
 from ..jobs import Job
 from ..tables import renamed_columns
 
@@ -38,6 +38,11 @@ def _require_shard(path, shape):
     require(is_same, f'{path} is not the shard that was written; pack the survey again.', BadSurvey)
 
 # %% ../../nbs/data/13_survey.ipynb #2dd60d15
+def _as_shape(value, what):
+    require(np.shape(value) == (3,) and all(is_whole(as_plain(n)) and n > 0 for n in value), f'{what} is {shown(value)}; give (bands, size, size).')
+    return tuple(value)
+
+@checked(i=0, rows=0, names=dict(folder=as_path, shape=_as_shape))
 def write_shard(
     folder, # The folder of the survey
     i:int, # The number of the shard
@@ -46,12 +51,15 @@ def write_shard(
     rows:int, # Images in the shard
 ) -> dict: # `rows`, `sha256`, and in `flat` the rows whose pixels are all equal
     "Write one shard, completely or not at all."
+    require(np.iterable(batches), f'batches is {shown(batches)}; give a list of arrays.')
     header = npy_header((rows, *shape))
     checksum = hashlib.sha256(header)
     flat,n = [],0
     with atomic_path(folder/shard_name(i)) as tmp, open(tmp, 'wb') as file:
         file.write(header)
         for images in map(np.ascontiguousarray, batches):
+            is_right = images.dtype == np.uint8 and images.shape[1:] == shape
+            require(is_right, f'images of {images.dtype} and shape {images.shape} came for a shard of bytes (n, {", ".join(map(str, shape))}); convert them first.')
             file.write(images)
             checksum.update(images)
             pixels = images.reshape(len(images), -1)
@@ -61,7 +69,8 @@ def write_shard(
     return dict(rows=rows, sha256=checksum.hexdigest(), flat=flat)
 
 # %% ../../nbs/data/13_survey.ipynb #d5bad420
-def has_shard(folder, i, shape, rows) -> bool:
+@checked(i=0, rows=0, names=dict(folder=as_path, shape=_as_shape))
+def has_shard(folder, i:int, shape, rows:int) -> bool:
     "Does that shard exist, with all of its rows?"
     try: _require_shard(folder/shard_name(i), (rows, *shape))
     except BadSurvey: return False
@@ -184,6 +193,7 @@ def _rows(self:Survey, rows):
     "Row numbers from 0, from a slice, row numbers, or one True or False for each row."
     if isinstance(rows, slice): return np.arange(*rows.indices(len(self)))
     rows = np.atleast_1d(np.asarray(rows))
+    require(rows.ndim == 1, f'rows of a survey are one list, and these are of shape {rows.shape}.')
     if rows.dtype == bool and len(rows) == len(self): rows = np.flatnonzero(rows)
     require(rows.dtype.kind in 'iu' or not rows.size, 'rows of a survey are a slice, whole numbers, or one True or False for each.')
     rows = rows.astype(np.int64)
@@ -199,7 +209,10 @@ def images(self:Survey,
 ) -> np.ndarray: # (n, bands, size, size), uint8
     "Read some images."
     rows = self._rows(rows)
-    if out is None: out = np.empty((len(rows), *self.shape), np.uint8)
+    shape = len(rows), *self.shape
+    if out is None: out = np.empty(shape, np.uint8)
+    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8
+    require(fits, f'out is {shown(out)} that cannot hold the images; give an array of bytes of shape {shape}.')
     order = np.argsort(rows, kind='stable')
     ascending = rows[order]
     starts = np.array([0, *self._ends])
@@ -231,6 +244,8 @@ def _stored_names(self:Survey) -> dict:
 @patch
 def _stored_columns(self:Survey, names):
     "The names in the file of the columns `names`."
+    are_names = np.iterable(names) and not isinstance(names, str) and all(isinstance(name, str) for name in names)
+    require(are_names, f'the columns are {shown(names)}; give a list of names.')
     stored = self._stored_names()
     found = {name: stored.get(name, stored.get(renamed_columns.get(name))) for name in names}
     lost = [name for name in names if found[name] is None]
@@ -273,6 +288,8 @@ def block(self:Survey,
     columns, # Names of columns
 ) -> pa.Table:
     "Some columns of consecutive rows, as an Arrow table."
+    start,stop = whole_number(start, 'the first row', 0),whole_number(stop, 'the row after the last')
+    require(start <= stop <= len(self), f'{self.path} has {len(self)} rows, and rows {start} to {stop} are requested; give a range among them.')
     stored = self._stored_columns(columns)
     with pq.ParquetFile(self.index_path) as file:
         ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
@@ -288,6 +305,7 @@ def require_like(self:Survey,
 ):
     "Raise `BadSurvey` where this survey is packed differently."
     packing = getattr(packing, 'packing', packing)
+    require(isinstance(packing, dict), f'the packing is {shown(packing)}; give that of a model, or a survey.')
     for key in {**self.packing, **packing}:
         if key == 'grey' and self.packing['bands'] != 'grey': continue
         own,needed = self.packing.get(key),packing.get(key)

@@ -12,8 +12,8 @@ from PIL import Image
 from scipy import fft
 from scipy.special import gamma,gammainc,gammaincinv,i0
 from ..core import require,progress,provenance,rng,atomic_path,write_json
-from .truth import galaxies,votes
-from ..inputs import as_path,checked
+from .truth import galaxies,require_drawable,votes
+from ..inputs import as_path,checked,shown
 
 # %% ../../nbs/data/10_synth.ipynb #1e116083
 _all_ = ['galaxies', 'votes']
@@ -262,7 +262,7 @@ def _chunks(n, size):
     k = max(1, 2**19//size**2)
     return [slice(start, min(start+k, n)) for start in range(0, n, k)]
 
-@checked(truth='object_id', size=1, bands=1)
+@checked(truth='object_id pixel_seed flux psf_fwhm arcsec_per_px', bands=1)
 def render(
     truth:pd.DataFrame, # A table from `galaxies`
     size:int=64, # The `size` that the table was made for
@@ -271,7 +271,8 @@ def render(
     engine:str='astropy', # Or 'galsim', which must be installed
 ) -> np.ndarray: # float32 `(n, bands, size, size)`, nanomaggies per square arcsecond
     "The surface brightness of every galaxy in `truth`; each image depends only on its own row."
-    require(bands in (1, 3), f'A simulated sky has 1 or 3 bands, not {bands}.')
+    require(bands in (1, 3), f'A simulated sky has 1 or 3 bands, not {shown(bands)}.')
+    require_drawable(len(truth), size, 2*bands) # as float32
     require(engine in engines, f"There is no engine '{engine}'; choose {' or '.join(map(repr, engines))}.")
     draw = engines[engine]()
     images = np.empty((len(truth), bands, size, size), np.float32)
@@ -300,7 +301,7 @@ def stretch(
     return np.clip(255*y+.5, 0, 255).astype(np.uint8)
 
 # %% ../../nbs/data/10_synth.ipynb #c3e636d5
-@checked(n=1, size=1, bands=1)
+@checked(n=1, bands=1)
 def sky(
     n:int, # Number of galaxies
     size:int=64, # Side of the images in pixels
@@ -310,13 +311,14 @@ def sky(
     **kwargs, # Passed to `galaxies`: `mix`, `companions`, `stars`, `artifacts`
 ): # Images, uint8 `(n, bands, size, size)`, and their truth, a DataFrame
     "A simulated survey and its truth; image `i` does not depend on `n`."
+    require_drawable(n, size, min(bands, 3))
     truth = galaxies(n, size, seed, **kwargs)
     return np.concatenate([stretch(render(truth[part], size, bands, engine=engine)) for part in _chunks(n, size)]), truth
 
 # %% ../../nbs/data/10_synth.ipynb #3ebc21c3
 def _save_png(x, path): Image.fromarray(x[0] if len(x) == 1 else np.moveaxis(x, 0, -1)).save(path, compress_level=1)
 
-@checked(n=1, size=1, bands=1)
+@checked(n=1, bands=1)
 def write_sky(
     out, # The folder to write, in full or not at all; an earlier simulated sky there is replaced, other files are an error
     n:int, # Number of galaxies

@@ -12,6 +12,7 @@ from dataclasses import dataclass,fields
 from fastai.data.core import DataLoaders
 from torch.nn import functional as F
 from ..core import require,rng
+from ..inputs import as_numbers,checked,instance_of,kinds,shown
 from .loaders import SurveyLoader,survey_loaders,to_float
 
 # %% ../../nbs/data/21_views.ipynb #3855f462
@@ -31,20 +32,21 @@ class Views:
 
     def __post_init__(self):
         for field in fields(self):
-            if field.type is tuple: object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+            value = getattr(self, field.name)
+            if field.type is tuple and np.iterable(value): object.__setattr__(self, field.name, tuple(value))
         _check(self)
 
 # %% ../../nbs/data/21_views.ipynb #338f3316
 def _is_number(value): return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
 
-def _is_range(value): return len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
+def _is_range(value): return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
 
 def _check(views):
     "Refuse ranges that no image can be seen in."
     def every(names, valid, requirement):
         for name in names.split():
             value = getattr(views, name)
-            require(valid(value), f'{name} of the views is {value}; it must be {requirement}.')
+            require(valid(value), f'{name} of the views is {shown(value)}; it must be {requirement}.')
     every('flip companion star', lambda v: _is_number(v) and 0 <= v <= 1, 'a probability, from 0 to 1')
     every('angle', lambda v: _is_number(v) and 0 <= v <= 180, 'degrees from 0 to 180')
     every('shift', lambda v: _is_number(v) and 0 <= v < .5, 'a share of the side, from 0 to below 0.5')
@@ -56,6 +58,12 @@ def _check(views):
 unchanged = dict(angle=0., flip=0., shift=0., zoom=1., companion=0.) # as in `Views(**unchanged)`: images as they are
 
 # %% ../../nbs/data/21_views.ipynb #249e7cd6
+def _as_rows(value, what):
+    rows = as_numbers(value, what, 1)
+    require(not rows.size or rows.dtype.kind in 'iu' and rows.min() >= 0, f'{what} is {shown(value)}; give row numbers, from 0.')
+    return rows
+
+@checked(k=1, names=dict(rows=_as_rows))
 def uniform(
     rows, # (n,) row numbers in the survey
     k:int, # Numbers for each row
@@ -73,6 +81,9 @@ def uniform(
 # %% ../../nbs/data/21_views.ipynb #3edd6544
 _drawn = 'angle flip x y zoom company star which distance direction turn scale flux width'.split()
 
+kinds[Views] = instance_of(Views)
+
+@checked(n_others=0)
 def draw_views(
     views:Views, # The ranges
     rows, # (n,) row numbers in the survey
@@ -92,8 +103,12 @@ def draw_views(
     return drawn | {name: between(name, *getattr(views, name)) for name in ('distance', 'flux', 'scale', 'width')}
 
 # %% ../../nbs/data/21_views.ipynb #94939fd6
+def _require_images(x):
+    require(isinstance(x, torch.Tensor) and x.ndim == 4, f'the images are {shown(x)}; give a tensor (n, bands, size, size).')
+
 def sky_level(x:torch.Tensor) -> torch.Tensor:
     "Median of the outermost pixels of each image and band, (n, bands, 1, 1)."
+    _require_images(x)
     edge = torch.cat([x[...,0,:], x[...,-1,:], x[...,1:-1,0], x[...,1:-1,-1]], -1)
     return edge.median(-1).values[...,None,None]
 
@@ -105,8 +120,9 @@ def affine(
     flip = False, # (n,) or one: exchange left and right first
 ) -> torch.Tensor: # The same shape
     "Rotate each image about its centre, enlarge and shift it."
+    _require_images(x)
     n = len(x)
-    radians = np.radians(np.broadcast_to(angle, n))
+    radians = np.radians(np.broadcast_to(as_numbers(angle, 'the angle'), n))
     dx, dy = (2*np.asarray(offset) for offset in shift)
     c, s = np.cos(radians)/zoom, np.sin(radians)/zoom
     mirror = np.where(flip, -1, 1)
@@ -126,11 +142,17 @@ def _per_image(values, device): return torch.as_tensor(values, dtype=torch.float
 def _offset(d): return d['distance']*np.cos(d['direction']), d['distance']*np.sin(d['direction'])
 
 # %% ../../nbs/data/21_views.ipynb #6f100229
+_parameters = {*'angle flip x y zoom galaxy star which distance direction turn scale flux width'.split()}
+
+def _require_drawn(d):
+    require(isinstance(d, dict) and set(d) >= _parameters, f'the transformations are {shown(d)}; draw them with draw_views.')
+
 def companion_galaxies(
     others:torch.Tensor, # (n, bands, size, size) floats
     d:dict, # From `draw_views`, of the same n
 ) -> torch.Tensor: # The same shape
     "The flux that other galaxies add, away from the centre of the frame."
+    _require_drawn(d)
     fade = (4*(1-_radius(others.shape[-1], others.device))).clamp(0, 1)
     flux = F.avg_pool2d(others - sky_level(others), 3, 1, 1)*fade
     return affine(flux, d['turn'], _offset(d), d['scale'])*_per_image(d['flux'], flux.device)
@@ -142,6 +164,7 @@ def companion_stars(
     device = None, # Of the result
 ) -> torch.Tensor: # (n, 1, size, size)
     "The flux that stars add, away from the centre of the frame."
+    _require_drawn(d)
     axis = (torch.arange(size, device=device) + .5)/size - .5
     x, y = (_per_image(offset, device) for offset in _offset(d))
     distance2 = (axis[None]-x)**2 + (axis[:,None]-y)**2
@@ -159,6 +182,7 @@ def apply_views(
     others:torch.Tensor = None, # The companion galaxies, one for each True in `d['galaxy']`
 ) -> torch.Tensor: # The same shape
     "A view of each image."
+    _require_drawn(d)
     sky = sky_level(x)
     y = affine(x - sky, d['angle'], (d['x'], d['y']), d['zoom'], d['flip']) + sky
     galaxies, stars = ({name: values[d[kind]] for name,values in d.items()} for kind in ('galaxy', 'star'))
@@ -190,6 +214,7 @@ class ViewLoader(SurveyLoader):
         return inputs[0], x, rows[:len(idxs)], *inputs[1:]
 
 # %% ../../nbs/data/21_views.ipynb #0956a458
+@checked(bs=1)
 def view_loaders(
     survey, # A `Survey`, as in `survey_loaders`
     views:Views, # The ranges

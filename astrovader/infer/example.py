@@ -8,7 +8,7 @@ __all__ = ['example']
 # %% ../../nbs/infer/52_example.ipynb #07e194af
 import os,numpy as np
 from pathlib import Path
-from ..core import require,read_json,atomic_path
+from ..core import BadModel,require,read_json,atomic_path
 from ..jobs import require_free
 from ..train.learner import train
 from ..train.phases import get_preset,with_changes
@@ -28,9 +28,15 @@ def _simulate(folder, n, size, epochs, seed):
     preset = with_changes(get_preset('small'), **dict(zip(_phase_epochs, epochs)))
     train(survey, folder/'run', preset, seed)
 
+def _record(file):
+    record = read_json(file)
+    is_whole = isinstance(record, dict) and 'seed' in record and isinstance(record.get('preset'), dict) and {*_phase_epochs} <= set(record['preset'])
+    require(is_whole, f'{file} has lost how the example was trained; remove {file.parents[1]}, which is then made again.', BadModel)
+    return record
+
 def _opened(folder, n, size, epochs, seed):
     "The survey of an example, where it was made with these numbers."
-    record = read_json(folder/'run/run.json')
+    record = _record(folder/'run/run.json')
     survey = Survey(folder/'survey')
     found = dict(n=len(survey), size=survey.shape[-1], epochs=tuple(record['preset'][name] for name in _phase_epochs), seed=record['seed'])
     wanted = dict(n=n, size=size, epochs=tuple(epochs), seed=seed)

@@ -22,6 +22,7 @@ from ..data.pack import arrays_packing,unmeasured
 from .inputs import checked,require_room
 from ..model.inference import as_model
 from ..model.device import at_precision
+from ..model.tensors import require_finite,unchecked
 from ..model.inference import RunOptions,best_batch,model_digest,open_model,precision_of,to_host
 
 # %% ../../nbs/infer/51_generate.ipynb #896633e7
@@ -56,10 +57,16 @@ def draw(
 def _bytes(x): return x.mul(255).round().clamp(0, 255).byte()
 def to_bytes(x): return _bytes(x).cpu().numpy()
 
+# %% ../../nbs/infer/51_generate.ipynb #3703c9e7
 @torch.no_grad()
+def _decoded(model, z):
+    "Images, as bytes, of latents on the processor."
+    require_finite(z, 'latents')
+    with unchecked(): return _bytes(model.decode(z))
+
 def _images(model, batches):
     "Decoded images, as bytes, of batches of latents."
-    yield from to_host(_bytes(model.decode(z)) for z in batches)
+    yield from to_host(_decoded(model, z) for z in batches)
 
 # %% ../../nbs/infer/51_generate.ipynb #fe5b9489
 def _require_finite(model):
@@ -87,7 +94,7 @@ def generate(
     temperature:float = 1., # Multiplies the standard deviations of the components
     seed:int = 0, # The same seed draws the same latents on every device, and the same images but for the last bit of rounding
     device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
-    batch:int = None, # Images at a time, which sets the memory needed; by the device if None
+    batch:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
@@ -246,7 +253,7 @@ def write_generated(
     seed:int = 0, # Of the draws
     shard_rows:int = 8192, # Images in a shard
     device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
-    batch:int = None, # Images at a time, which sets the memory needed; by the device if None
+    batch:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
 ) -> Survey: # Packed as the survey of the model; None while other processes are at work on it
     "Write a synthetic survey in constant memory; the same call continues where it was interrupted."
