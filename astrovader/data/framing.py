@@ -17,7 +17,8 @@ from fastcore.basics import patch
 from .canonical import canonical
 from ..inputs import as_plain,checked,is_real,is_whole
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
-from .cutouts import Flag,Stretch,centre_crop,decode,fill_nan,greys,max_bytes,read_bytes,resize,to_grey
+from .unseen import fill_unseen,unseen
+from .cutouts import Flag,Stretch,centre_crop,decode,greys,max_bytes,read_bytes,resize,to_grey
 
 # %% ../../nbs/data/12_framing.ipynb #c8fcd314
 framings = 'survey','canonical'
@@ -26,16 +27,17 @@ default_radii = 5. # width of the canonical framing in half-light radii
 
 @checked(x=3, size=1)
 def frame(
-    x:np.ndarray, # (bands, height, width); NaN is filled
+    x:np.ndarray, # (bands, height, width); unseen pixels are filled
     size:int=128, # Height and width of the result in pixels
     crop:float=None, # Side of the centred square that is kept: pixels, or a fraction of the shorter side; the largest by default
-): # (bands, size, size) float32, the number of NaN that were filled, and the flags
+    unseen=None, # (bands, height, width) bool, the unseen pixels; they are searched for by default
+): # (bands, size, size) float32, the number of unseen pixels that were filled, and the flags
     "The centre of a cutout, at the size that a model receives."
     h,w = x.shape[1:]
     square = centre_crop(x, crop)
     flags = Flag.CUT*(h != w) | Flag.ENLARGED*(square.shape[1] < size)
-    filled,n_nan = fill_nan(square)
-    return resize(filled, size), n_nan, int(flags | Flag.FILLED*(n_nan > 0))
+    filled = fill_unseen(square, None if unseen is None else centre_crop(unseen, crop))
+    return resize(filled.image, size), filled.n, int(flags | Flag.FILLED*(filled.n > 0))
 
 # %% ../../nbs/data/12_framing.ipynb #443e099c
 def _require_choice(name, value, choices):
@@ -113,9 +115,10 @@ def flux(
     n = dict(rgb=3, all=self.n_bands).get(self.bands)
     require(n in (None, len(x)), f"has {len(x)} {'band' if len(x) == 1 else 'bands'} where {n} {'is' if n == 1 else 'are'} needed", BadImage)
     is_stretched = x.dtype.kind == 'u'
-    if self.bands == 'grey': x = to_grey(x, self.grey)
-    if self.framing == 'survey': return *frame(x, self.size, self.crop), {}
-    c = canonical(x, self.size, self.radii, self.crop, is_stretched)
+    lost = unseen(x)
+    if self.bands == 'grey': x,lost = to_grey(x, self.grey),lost.any(0, keepdims=True)
+    if self.framing == 'survey': return *frame(x, self.size, self.crop, lost), {}
+    c = canonical(x, self.size, self.radii, self.crop, is_stretched, lost)
     image = (c.image-c.sky[:,None,None])/np.float32(c.brightness) if self.stretch.kind == 'galaxy' else c.image
     return image, c.n_nan, c.flags, asdict(c.shape)
 
