@@ -183,3 +183,34 @@ def test_unseen_pixels_can_be_given():
 def test_nothing_is_unseen_in_real_pictures():
     with ZipFile(data/'gz2_votes/images.zip') as z: xs = [decode(z.read(o)) for o in sorted(o for o in z.namelist() if o.endswith('.jpg'))[::20]]
     assert not any(unseen(x).any() for x in xs)
+
+def blob(x, y, width, flux):
+    v,u = np.mgrid[:128,:128]-63.5
+    return flux/(2*np.pi*width**2)*np.exp(-.5*((u-x)**2+(v-y)**2)/width**2)
+
+def framed(x, seed=0): return canonical((x+np.random.default_rng(seed).normal(0, 1, x.shape)).astype(np.float32)[None], 64)
+
+def test_sources_that_are_not_one_blob_stay_whole():
+    for d in 6,10,16,24:
+        for core in 0,200,600:
+            for turn in range(4):
+                c = framed(np.rot90(blob(-d, 3, 3, 4000)+blob(d, -3, 3, 3000)+blob(0, 0, 2, core), turn), d)
+                if c.flags & Flag.FALLBACK: continue
+                half = c.shape.half_light_radius*2.5
+                assert np.hypot(c.shape.x, c.shape.y) < d/3 and half > d+5 and c.shape.companion_flux == 0, (d, core, c.shape)
+    v,u = np.mgrid[:128,:128]-63.5
+    for a,w,core in (15, 2, 500), (25, 3, 1000), (35, 3, 2000), (25, 3, 200), (25, 3, 0):
+        c = framed(12*np.exp(-.5*((np.hypot(u, v/.7)-a)/w)**2)+blob(0, 0, 3, core))
+        s = c.shape
+        assert c.flags & Flag.FALLBACK or np.hypot(s.x, s.y) < 3 and .7*a < s.half_light_radius < 1.2*a, (a, core, s)
+    for seed in range(6):
+        r = np.random.default_rng(seed)
+        at = zip(r.uniform(5, 40, 14), r.uniform(0, 6.28, 14))
+        clumps = sum(blob(d*np.cos(t), .7*d*np.sin(t), r.uniform(1.5, 3.5), r.uniform(150, 800)) for d,t in at)
+        s = framed(blob(0, 0, 18, 6000)+clumps, seed).shape
+        assert s.companion_flux < .1*s.flux and 15 < s.half_light_radius < 35, (seed, s)
+
+def test_a_companion_that_outshines_the_galaxy_is_flagged():
+    for x,y,flux in (30, 10, 5000), (-20, 15, 3000), (0, -35, 9000), (30, 10, 1500):
+        c = framed(blob(0, 0, 4, 2000)+blob(x, y, 4, flux))
+        assert bool(c.flags & Flag.OUTSHONE) == (flux > 2000) and np.hypot(c.shape.x, c.shape.y) < 1 and abs(c.shape.companion_flux/flux-1) < .3

@@ -229,7 +229,8 @@ def flags(self:Frame):
     inside = near.sum()/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
     crowded = near.any() and (self.cutout.labels[near] > 1).mean() > .01
     return (Flag.OVERFLOW*bool(inside < .97 and r_h > 3) | Flag.CROWDED*bool(crowded) | Flag.ROUND*bool(shape.axis_ratio > .9)
-        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.cutout.n_nan > 0))
+        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.cutout.n_nan > 0)
+        | Flag.OUTSHONE*bool(shape.companion_flux > shape.flux))
 
 # %% ../../nbs/data/11b_canonical.ipynb #ae700818
 class Canonical(NamedTuple):

@@ -186,6 +186,7 @@ class Flag(IntFlag):
     SMALL = 256 # the half-light radius is below 3 pixels
     LEFT_RIGHT = 512 # the image was mirrored left to right after rotation
     UPSIDE_DOWN = 1024 # the image was mirrored upside down after rotation
+    OUTSHONE = 2048 # the other sources together are brighter than the galaxy in the middle
     GREY = 4096 # the image is grey among colour images, and its bands are equal
 
 # %% ../../nbs/data/11_cutouts.ipynb #65b12ca2

@@ -188,6 +188,36 @@ def _merge(y, labels, central, rise, dip):
         saddles[i] = saddles[:,i] = saddles[j,j] = 0
     return merged[labels]
 
+# %% ../../nbs/data/11a_segment.ipynb #acd5f344
+def _whole(flux, labels, inner):
+    "The sources that the edge does not cut, and the one in the middle."
+    cut = np.concatenate([labels[0], labels[-1], labels[:,0], labels[:,-1]])
+    whole = np.bincount(labels.ravel(), flux.ravel()) > 0
+    whole[cut] = False
+    whole[[0, inner]] = False,inner > 0
+    return whole
+
+def _is_balanced(flux, labels, members):
+    "Does the light of these sources surround the middle?"
+    y,x = np.nonzero(members[labels])
+    weight,of = flux[y,x].clip(0),labels[y,x]
+    y,x = (at-(side-1)/2 for at,side in zip((y, x), labels.shape))
+    total,sum_x,sum_y = (np.bincount(of, weight*values, len(members)) for values in (1, x, y))
+    mean = (sum_x.sum()**2+sum_y.sum()**2)/total.sum()**2
+    between = ((sum_x**2+sum_y**2)/np.maximum(total, 1e-30)).sum()/total.sum()
+    return mean < max(between/16, (weight*(x*x+y*y)).sum()/total.sum()/100)
+
+def _united(flux, labels, central):
+    "Labels and the central one, after sources that surround the middle have become one."
+    if labels.max() < 1+(central > 0): return labels, central
+    members = _whole(flux.clip(0), labels, central)
+    total = np.bincount(labels.ravel(), flux.clip(0).ravel())
+    is_one = total[central] > .75*total[members].sum() if central else not members.any()
+    if is_one or not _is_balanced(flux, labels, members): return labels, central
+    first = int(members.argmax())
+    return np.where(members[labels], first, labels), first
+
+# %% ../../nbs/data/11a_segment.ipynb #39a08355
 def _renumbered(flux, labels, central):
     "Labels renumbered: 1 for the central source, then by decreasing flux; all 0 without a central source."
     n_pixels = np.bincount(labels.ravel())
@@ -206,6 +236,7 @@ class Found(NamedTuple):
     noise:float # Standard deviation of the smoothed background
     at:np.ndarray # (2, n) x and y, from the middle of the cutout, of the tiles in which the background was measured
     uneven:float=0. # Typical difference of opposite tiles along the edge, in units of the noise within a tile; large where the sky is not level
+    united:bool=False # Was the source in the middle composed of several that surround the middle?
 
 def _require_settings(levels, **shares):
     for name,value in shares.items(): require(0 <= value <= 1, f'{name} is {value}; give a number from 0 to 1.')
@@ -233,8 +264,10 @@ def find_sources(
     y = (smoothed-level)/np.float32(noise or 1) # in units of the noise, so that any unit of flux is handled
     labels = _extract(y, threshold, min_area, contrast)
     central = _central(labels)
-    labels = _renumbered(small-level, _merge(y, labels, central, rise, dip), central)
-    return Found(_enlarged(labels, k, x.shape), level, noise, at*k, uneven)
+    merged = _merge(y, labels, central, rise, dip)
+    labels,central = _united(small-level, merged, central)
+    numbered = _renumbered(small-level, labels, central)
+    return Found(_enlarged(numbered, k, x.shape), level, noise, at*k, uneven, labels is not merged)
 
 # %% ../../nbs/data/11a_segment.ipynb #4fbe0571
 def _measure(flux, labels):

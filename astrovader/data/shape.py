@@ -66,6 +66,7 @@ class Cutout:
     unknown:np.ndarray # (height, width) bool, those of them that are not in a narrow hole
     n_nan:int # Number of values that were replaced
     uneven:float # Unevenness of the sky, see `Found`; 0 for pictures
+    united:bool # Was the galaxy composed of several sources?
 
     @property
     def shape(self): return self.labels.shape
@@ -97,7 +98,7 @@ def from_pixels(
     found = find_sources(grey, levels=255 if stretched else np.inf, lost=unknown if unknown.any() else None)
     noise = found.noise*(np.sqrt(4*np.pi)*.03*min(lost.shape)/2.355)
     at,uneven = (found.at[:,:0], 0.) if stretched else (found.at, found.uneven)
-    return cls(pixels, grey, found.labels, found.sky, noise, at, lost, unknown, filled.n, uneven)
+    return cls(pixels, grey, found.labels, found.sky, noise, at, lost, unknown, filled.n, uneven, found.united)
 
 # %% ../../nbs/data/11ab_shape.ipynb #e30f7a50
 def fill_by_symmetry(
@@ -272,11 +273,12 @@ def _recentred(flux, ellipse, r_h, u, v):
     if not total: return ellipse.x, ellipse.y
     return ellipse.x+np.clip(1.4*(x-ellipse.x), -3, 3), ellipse.y+np.clip(1.4*(y-ellipse.y), -3, 3)
 
-def _refine(flux, plateau, ellipse, r_h, u, v):
+def _refine(flux, plateau, ellipse, r_h, u, v, fixed):
     "One iteration: a new ellipse, and the change of its ellipticity."
     weight = np.exp(-.5*(ellipse.radius(u, v)/np.float32(_window*r_h))**4)
     step = moments(plateau*weight, u, v)[3] - _ellipticity(ellipse)
-    return _ellipse(*_recentred(flux, ellipse, r_h, u, v), _ellipticity(ellipse)+1.4*step), abs(step)
+    centre = (ellipse.x, ellipse.y) if fixed else _recentred(flux, ellipse, r_h, u, v)
+    return _ellipse(*centre, _ellipticity(ellipse)+1.4*step), abs(step)
 
 # %% ../../nbs/data/11ab_shape.ipynb #7950ae86
 def _first_guess(flux, galaxy, u, v):
@@ -293,7 +295,7 @@ def _filled_profile(flux, hidden, unknown, ellipse):
     radius = ellipse.radius(*centred_grid(flux.shape))
     return filled, left, radial_profiles([filled], radius, ~left, ellipse.axis_ratio)[0]
 
-def _iterate(flux, hidden, unknown, ellipse, r_h, rounds=4):
+def _iterate(flux, hidden, unknown, ellipse, r_h, fixed=False, rounds=4):
     "The ellipse and the radius that are consistent with each other; None without a radius."
     u,v = centred_grid(flux.shape)
     for i in range(rounds):
@@ -304,7 +306,7 @@ def _iterate(flux, hidden, unknown, ellipse, r_h, rounds=4):
         near = min(r_h, .8*_reach(ellipse, u, v)/_window)
         plateau = np.minimum(filled, np.float32(profile.at(_plateau*near)))
         for j in range(3):
-            ellipse,change = _refine(filled, plateau, ellipse, near, u, v)
+            ellipse,change = _refine(filled, plateau, ellipse, near, u, v, fixed)
             if change < .003: break
         if i and not j: break
     return ellipse, r_h
@@ -318,7 +320,7 @@ class Fit(NamedTuple):
     flux:float # Grey, above the sky background
     concentration:float # 5 log10(r80/r20)
 
-def _fit_ellipse(flux, galaxy, hidden, unknown):
+def _fit_ellipse(flux, galaxy, hidden, unknown, fixed):
     "The ellipse and a first half-light radius, measured on an image averaged in blocks."
     guess = _first_guess(flux, galaxy, *centred_grid(flux.shape))
     if guess is None: return None
@@ -326,7 +328,7 @@ def _fit_ellipse(flux, galaxy, hidden, unknown):
     small,k = reduced(flux, max(64, int(6*min(flux.shape)/max(r_h, 1))))
     dx,dy = ((k*a-b)/2 for a,b in zip(small.shape[::-1], flux.shape[::-1]))
     start = replace(ellipse, x=(ellipse.x-dx)/k, y=(ellipse.y-dy)/k)
-    result = _iterate(small, blocks(hidden, k) > 0, blocks(unknown, k) > 0, start, r_h/k)
+    result = _iterate(small, blocks(hidden, k) > 0, blocks(unknown, k) > 0, start, r_h/k, fixed)
     if result is None: return None
     ellipse,r_h = result
     return replace(ellipse, x=ellipse.x*k+dx, y=ellipse.y*k+dy), r_h*k
@@ -339,7 +341,7 @@ def fit_shape(
     "Centre, orientation, axis ratio, radius, flux and concentration of the galaxy in the middle."
     if not cutout.labels.any(): return None
     unknown = cutout.hidden & ~(cutout.unseen & ~cutout.unknown)
-    result = _fit_ellipse(cutout.flux, cutout.galaxy, cutout.hidden, unknown)
+    result = _fit_ellipse(cutout.flux, cutout.galaxy, cutout.hidden, unknown, cutout.united)
     if result is None: return None
     ellipse,r_h = result
     profile = _filled_profile(cutout.flux, cutout.hidden, unknown, ellipse)[2]
