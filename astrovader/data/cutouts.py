@@ -274,7 +274,8 @@ def fit(
     "The stretch for pixels such as these."
     x = as_numbers(x, 'the pixels')
     require(x.size, 'the pixels are none; give those of one image at least.')
-    if pixels in _full_range:
+    is_dim = pixels == 'uint16' and not per_image and np.percentile(x, 99.95) < _full_range[pixels]/4
+    if pixels in _full_range and not is_dim:
         low,high = (float(np.min(x)), float(np.max(x))) if per_image else (0., _full_range[pixels])
         return cls('linear', low, max(high, low+1), 1., pixels)
     low,below,median,high = np.percentile(x, [5, 16, 50, 99.95]).tolist()

@@ -342,6 +342,8 @@ def _catalogue_rows(sources, table, id_column):
     return pd.concat([sources.table, found[new]], axis=1), [counts]
 
 # %% ../../nbs/data/13a_pack.ipynb #f3507007
+_told = {Flag.OUTSHONE: 'outshone by the other sources in the image', Flag.GREY: 'grey among colour images', Flag.FALLBACK: 'not found in the middle, of which the centred square was packed'}
+
 def _announce(survey, joins):
     rejected = survey.rejected()
     summary = f'{survey.path}: {len(survey)} images packed'
@@ -349,7 +351,11 @@ def _announce(survey, joins):
     if len(rejected) > 1: summary += ', ... (all are in rejected.parquet)'
     print(summary)
     n_filled = survey.meta['n_filled']
-    if n_filled: print(f'{n_filled} images had pixels that were not finite; they were filled (n_nan in the index)')
+    if n_filled: print(f'{n_filled} images had pixels that were not observed; they were filled (n_nan in the index)')
+    flags = survey.index(['flags'])['flags'].to_numpy()
+    for flag,what in _told.items():
+        n = int((flags & flag > 0).sum())
+        if n: print(f'{n} {"galaxy" if n == 1 else "galaxies"} {what} (flag {int(flag)} in the index)')
     for counts in joins: print(f'{counts["matched"]} objects found in the table by {counts["id_column"]}, {counts["unmatched"]} not found, {counts["duplicates"]} repeated rows')
 
 # %% ../../nbs/data/13a_pack.ipynb #70b685e7
