@@ -183,10 +183,11 @@ def file_of(
     object_id:str, # Its id
     suffix:str, # Of the file, without a dot
     n:int, # How many objects there are
+    alike:bool=False, # Does another id differ in the case of letters alone, which some file systems ignore?
 ) -> str: # Relative to the folder
     "The file of an object."
     name = re.sub(r'^[. ]|[/\\:*?"<>|%]', lambda found: f'%{ord(found[0]):02X}', object_id)
-    if len(name.encode()) > 200: name = f'{name.encode()[:150].decode(errors="ignore")}-{sha256(object_id.encode()).hexdigest()[:16]}'
+    if alike or len(name.encode()) > 200: name = f'{name.encode()[:150].decode(errors="ignore")}-{sha256(object_id.encode()).hexdigest()[:16]}'
     return f'{name}.{suffix}' if n <= _per_folder else f'{i//_per_folder:04d}/{name}.{suffix}'
 
 # %% ../../nbs/data/12c_fetch.ipynb #f68bfbbb
@@ -271,7 +272,8 @@ def _plan(catalogue, cutouts, width, id_column, url):
     "The objects with their files and scales, the addresses, and the request."
     objects = objects_of(catalogue, id_column)
     widths,text = widths_of(default_width(cutouts, objects) if width is None else width, objects)
-    names = [file_of(i, name, cutouts.format, len(objects)) for i,name in enumerate(objects.object_id)]
+    alike = objects.object_id.str.normalize('NFC').str.casefold().duplicated(keep=False)
+    names = [file_of(i, name, cutouts.format, len(objects), alike[i]) for i,name in enumerate(objects.object_id)]
     objects = objects.assign(path=names, arcsec_per_px=widths/cutouts.size)
     urls = ['' if _unusable(row) else cutouts.url_of(row.ra, row.dec, row.arcsec_per_px, url) for row in objects.itertuples()]
     return objects,urls,dict(**vars(cutouts), width=text, catalogue=_digest(objects, widths))
