@@ -7,12 +7,12 @@ __all__ = ['array_stores', 'galaxy10_classes', 'axes_of', 'oriented', 'open_arra
            'Groups']
 
 # %% ../../nbs/data/12b_arrays.ipynb #68911487
-import re,numpy as np,pandas as pd
+import numpy as np,pandas as pd
 from dataclasses import dataclass
 from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
-from ..core import BadImage,BadInput,require
+from ..core import BadInput,require
 from .bands import band_axis
 from .bytes import max_bytes
 from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
@@ -109,6 +109,7 @@ def _opened(path, state): # `state`, so that a changed file is opened again
     except BadInput: raise
     except Exception as e: raise BadInput(f'{path} cannot be read ({" ".join(str(e).split())}); copy it again.') from None
 
+# %% ../../nbs/data/12b_arrays.ipynb #d309b421
 def open_arrays(
     path, # A file or folder of one of `array_stores`
 ) -> dict: # By name; an array that has no name is called ''

@@ -211,6 +211,7 @@ def _zero_point(header):
     if np.isnan(found) and isinstance(header.get('FLUXMAG0'), (int, float)) and header['FLUXMAG0'] > 0: return 2.5*math.log10(header['FLUXMAG0'])
     return 22.5 if np.isnan(found) and 'nanomagg' in str(header.get('BUNIT', '')).lower() else found
 
+# %% ../../nbs/data/10c_fits.ipynb #f9206f91
 def header_facts(
     header, # Of an image
 ) -> dict: # Fields of a `Cutout`; those that are not known are left out
@@ -245,6 +246,7 @@ def read_fits(
         facts = header_facts({**hdus[0].header, **_light(planes)[0].header})
     return Cutout(pixels, bands, **facts)
 
+# %% ../../nbs/data/10c_fits.ipynb #10a469c2
 def object_names(
     content:bytes, # Of a whole file, decompressed
 ) -> list: # [''] for a file of one object

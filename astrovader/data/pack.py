@@ -19,7 +19,7 @@ import numpy as np,pandas as pd,pyarrow as pa
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from . import arrays,shards # which register sources
+from . import arrays,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts
 from .framing import Recipe,commonest_reason,measure,natural_bands,prepare,start_worker
 from .sources import as_ids,find_images,rows_by_id
@@ -246,7 +246,7 @@ def _packing_like(like):
 
 def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None):
     if like is not None: return Recipe.from_packing(_packing_like(like), crop)
-    bands = bands or natural_bands(sources)
+    if bands is None: bands = natural_bands(sources) if grey == 'mean' else 'grey'
     return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
 
 # %% ../../nbs/data/13a_pack.ipynb #2ce500d9

@@ -28,16 +28,19 @@ def _suffix_pattern(suffixes): return re.compile(rf'\.({"|".join(map(re.escape, 
 def _image_suffix(): return _suffix_pattern(image_suffixes())
 
 # %% ../../nbs/data/12a_sources.ipynb #d8a7bfdd
+def _called(column): return f'column {column.name!r}' if column.name is not None else 'the column of ids'
+
 def _whole_numbers(column):
     "A floating point column as integers, if no id can have been rounded."
     values = column.dropna()
     exact_below = 2**{2: 11, 4: 24}.get(column.dtype.itemsize, 53)
     exact = (values % 1 == 0) & (values.abs() < exact_below)
-    require(exact.all(), f'the ids in column {column.name!r} are floating point numbers, which lose digits; write them as text or integers.')
+    require(exact.all(), f'the ids in {_called(column)} are floating point numbers, which lose digits; write them as text or integers.')
     return column.astype('Int64')
 
 _control_character = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 
+# %% ../../nbs/data/12a_sources.ipynb #ffdb1e07
 def as_ids(
     column, # A column of a table
 ) -> pd.Series: # Of strings
@@ -49,7 +52,7 @@ def as_ids(
         column = pd.Series(text, column.index, object, column.name)
     column = column.astype('string')
     broken = column[column.str.strip().str.contains(_control_character, na=False)]
-    require(broken.empty, f'the id {broken.iloc[0] if len(broken) else ""!r} in column {column.name!r} has a line break or another control character; rename it.')
+    require(broken.empty, f'the id {broken.iloc[0] if len(broken) else ""!r} in {_called(column)} has a line break or another control character; rename it.')
     return column.str.strip().str.replace(_image_suffix(), '', regex=True)
 
 # %% ../../nbs/data/12a_sources.ipynb #5b3f5068
@@ -254,6 +257,13 @@ def _paths_in(path):
     return [line for line in lines if line and not line.startswith('#')]
 
 # %% ../../nbs/data/12a_sources.ipynb #b1758a24
+def _require_names(files, src):
+    "Refuse names that a table cannot hold."
+    strange = next(filter(_control_character.search, files), None)
+    require(strange is None, f'{src} has a file name with a line break or another control character, {strange!r}; rename it.')
+    undecodable = next(filter(re.compile('[\ud800-\udfff]').search, files), None)
+    require(undecodable is None, f'{src} has a file name that is not UTF-8, {undecodable!r}; rename it.')
+
 def _n_found(base, files): return sum(Path(base, file).is_file() for file in _sampled(files))
 
 def _moved(root, files):
@@ -265,6 +275,7 @@ def _moved(root, files):
 # %% ../../nbs/data/12a_sources.ipynb #23f0b223
 def _start(src, columns, root):
     "Where paths start, and which of the columns has them."
+    for files in columns.values(): _require_names(files, src)
     if root is not None: columns = {name: _moved(root, files) for name,files in columns.items()}
     bases = [src.parent, Path()] if root is None else [root]
     base,name = max(((base, name) for name in columns for base in bases), key=lambda place: _n_found(place[0], columns[place[1]]))
@@ -326,14 +337,9 @@ def _kind_of(src, options):
     return kind
 
 # %% ../../nbs/data/12a_sources.ipynb #f245db1f
-def _require_good_names(source, src):
-    "Refuse names and ids that tables cannot keep apart."
-    first = lambda is_wrong, names: next(filter(is_wrong, names), None)
-    strange = first(_control_character.search, source.files)
-    require(strange is None, f'{src} has a file name with a line break or another control character, {strange!r}; rename it.')
-    undecodable = first(re.compile('[\ud800-\udfff]').search, source.files)
-    require(undecodable is None, f'{src} has a file name that is not UTF-8, {undecodable!r}; rename it.')
-    repeated = repeated_in(source.ids)
+def _require_different(ids, src):
+    "Refuse an id that is given twice."
+    repeated = repeated_in(ids)
     require(repeated is None, f'{src} has the object id {repeated!r} more than once; every image needs an id of its own.')
 
 def _complete_ids(source, src):
@@ -358,5 +364,6 @@ def find_images(
     source = kind.find(src, **{name: options.get(name) for name in kind.takes})
     require(len(source), f'{src} has no images; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
     source.ids = _complete_ids(source, src)
-    _require_good_names(source, src)
+    _require_names(source.files, src)
+    _require_different(source.ids, src)
     return source
