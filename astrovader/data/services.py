@@ -14,6 +14,7 @@ from math import isqrt
 from urllib.parse import urlencode
 from fastcore.basics import patch
 from ..core import require
+from .matching import as_degrees,column_named,dec_names,position_columns,ra_names
 from .sources import as_ids
 from ..inputs import require_choice,shown
 from ..tables import id_column_of,read_table
@@ -86,30 +87,17 @@ def url_of(self:Cutouts,
     address = (url or service.url).replace('{format}', self.format)
     return f'{address}{"&" if "?" in address else "?"}{urlencode(query)}'
 
-# %% ../../nbs/data/12f_services.ipynb #702ae65f
-_ra_names = 'ra', 'raj2000', 'ra_j2000', '_raj2000', 'ra_icrs', 'radeg', 'ra_deg', 'alpha_j2000', 'target_ra', 'ramean'
-_dec_names = 'dec', 'dej2000', 'decj2000', 'dec_j2000', '_dej2000', 'de_icrs', 'decdeg', 'dedeg', 'dec_deg', 'decl', 'delta_j2000', 'target_dec', 'decmean'
-
-def _column(columns, *names):
-    "The first of `names` that is a column, in any case; None if none is."
-    lower = {str(column).lower(): column for column in reversed(list(columns))}
-    return next((name if name in columns else lower[name.lower()] for name in names if name.lower() in lower), None)
-
-def _numbers(column): return pd.to_numeric(column, errors='coerce').to_numpy(float, na_value=np.nan)
-
 # %% ../../nbs/data/12f_services.ipynb #75054665
-def _degrees(table, names, what):
-    "The name of a column of positions, and its numbers."
-    column = _column(table.columns, *names)
-    require(column is not None, f'the catalogue has no column {names[0]}; rename the column that holds the {what} in degrees.')
-    values = _numbers(table[column])
+def _degrees(table, column, what):
+    "The numbers in a column of positions."
+    values = as_degrees(table[column])
     require(np.isfinite(values).any(), f'column {column!r} of the catalogue holds no numbers; give the {what} in degrees.')
-    return column,values
+    return values
 
 def _object_ids(table, id_column):
     "The id column, and the ids, all different."
     column = id_column_of(list(table.columns), id_column, 'the catalogue')
-    require(id_column or column == 'object_id' or not _column([column], *_ra_names, *_dec_names),
+    require(id_column or column == 'object_id' or not column_named([column], *ra_names, *dec_names),
         f'the first column of the catalogue, {column!r}, is a position and no id; name the column of ids with --id-column.')
     ids = as_ids(table[column]).fillna('')
     require(not (ids == '').any(), f'the catalogue has no id in row {int((ids == "").argmax())} of column {column!r}; give each object one.')
@@ -128,7 +116,8 @@ def objects_of(
     twice = next((name for name in table.columns[table.columns.duplicated()]), None)
     require(twice is None, f'the catalogue has two columns {twice!r}; rename one of them.')
     id_name,ids = _object_ids(table, id_column)
-    (ra_name,ra),(dec_name,dec) = _degrees(table, _ra_names, 'right ascension'),_degrees(table, _dec_names, 'declination')
+    ra_name,dec_name = position_columns(table, 'the catalogue')
+    ra,dec = _degrees(table, ra_name, 'right ascension'),_degrees(table, dec_name, 'declination')
     own = dict(object_id=ids, path='', ra=ra % 360, dec=dec, arcsec_per_px=np.nan)
     others = table.drop(columns={ra_name, dec_name} | ({id_name} & {'object_id'}))
     return pd.DataFrame(own).join(others.rename(columns={name: f'{name}_table' for name in others if name in own}))
@@ -146,7 +135,7 @@ def default_width(
     table:pd.DataFrame, # The catalogue
 ) -> str:
     "The width of a cutout where none is given."
-    radius,service = _column(table.columns, 'petroR90_r'),services[cutouts.service]
+    radius,service = column_named(table.columns, 'petroR90_r'),services[cutouts.service]
     if cutouts.service == 'sdss' and radius is not None: return f'5.12 {radius}'
     require(service.scale, f"the layers of {service.name} have different scales; give a width, such as --width '60 arcsec'.")
     return f'{service.scale*cutouts.size:g} arcsec'
@@ -162,8 +151,8 @@ def widths_of(
     else:
         require(isinstance(width, str), f'the width is {shown(width)}; {how}.')
         number,name = _number_and_name.fullmatch(width).groups()
-    column = _column(table.columns, str(name)) if name else None
-    if column is not None: return float(number or 1)*_numbers(table[column]), f'{float(number or 1):g} {column}'
+    column = column_named(table.columns, str(name)) if name else None
+    if column is not None: return float(number or 1)*as_degrees(table[column]), f'{float(number or 1):g} {column}'
     arcsec = _in_arcsec(number or 1, name) if name else None
     require(arcsec and np.isfinite(arcsec) and arcsec > 0, f'the width {shown(width)} is neither an angle above 0 nor a column of the catalogue; {how}.')
     return np.full(len(table), arcsec), f'{arcsec:g} arcsec'
