@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from .canonical import canonical
 from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
-from .bands import Cutout,are_bands,pixel_facts
+from .bands import Cutout,are_bands,how_mosaic,pixel_facts
 from .bytes import max_bytes
 from .cutouts import Flag,Stretch,centre_crop,greys,read_cutout,resize,to_grey
 from .unseen import fill_unseen,unseen
@@ -143,6 +143,7 @@ def flux(
 ): # (bands, size, size) float32, the number of NaN that were filled, the flags, and what is known of the pixels and measured by canonical framing, by column
     "The framed image before the stretch."
     x = _as_cutout(x)
+    require(not x.is_field or self.crop, f'is {x.pixels.shape[2]} x {x.pixels.shape[1]} pixels; {how_mosaic}, or else keep its middle with --crop', BadImage)
     (cutout,lost),is_stretched = _chosen(self, x),x.pixels.dtype.kind == 'u'
     grey = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1)
     if self.framing == 'survey':

@@ -106,6 +106,7 @@ class Source:
 
     kind = 'a source' # As messages name it
     takes = () # The options of `find_images` that it uses
+    needs = () # Those of them without which it is not meant
     def image(self, i): raise NotImplementedError # What `read_image` takes for image i
     def states(self): return [file_state(self.root)] # Changes when an image has changed
     def __len__(self): return len(self.files)
@@ -329,11 +330,21 @@ def _existing(src):
     require(src.is_dir() or src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, or a file that holds images.')
     return src
 
+def _require_together(given):
+    "Refuse some of the options that a kind of source needs without the others."
+    for kind in source_kinds:
+        lacking = [name for name in kind.needs if name not in given]
+        found = [name for name in kind.needs if name in given]
+        require(not (found and lacking), f'--{(found or [""])[0]} is given without --{(lacking or [""])[0]}; give both, or neither.')
+
 def _kind_of(src, options):
     "The kind of a source, which has to use the options that are given."
-    kind = next((kind for kind in source_kinds if kind.recognises(src)), None)
+    given = {name for name,value in options.items() if value is not None}
+    _require_together(given)
+    meant = sorted((kind for kind in source_kinds if given.issuperset(kind.needs)), key=lambda kind: not kind.needs)
+    kind = next((kind for kind in meant if kind.recognises(src)), None)
     require(kind, f'{src} does not exist, or no file of that name holds images; check the path.')
-    for name in (name for name,value in options.items() if value is not None and name not in kind.takes):
+    for name in (name for name in options if name in given and name not in kind.takes):
         others = ' or '.join(other.kind for other in source_kinds if name in other.takes)
         raise BadInput(f'{src} is {kind.kind}, and --{name.replace("_", "-")} is for {others}; leave it out.')
     return kind
@@ -355,7 +366,7 @@ def find_images(
     src, # A folder or a file of any kind in `source_kinds`
     id_column:str=None, # The column with the object ids; `object_id` if None, and without it the ids are file names
     skip=None, # A folder in `src` to leave out
-    **options, # `images`, `axes`, `root`, as the kinds of source name them in `takes`
+    **options, # `images`, `axes`, `root`, `positions`, `width`, as the kinds of source name them in `takes`
 ) -> Source: # All images, readable or not
     "Find the images of a survey, and their ids."
     src = _existing(src)
