@@ -727,6 +727,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'astrovader.data.framing._sample': ('data/framing.html#_sample', 'astrovader/data/framing.py'),
                                          'astrovader.data.framing._sample_image': ( 'data/framing.html#_sample_image',
                                                                                     'astrovader/data/framing.py'),
+                                         'astrovader.data.framing._without_missing': ( 'data/framing.html#_without_missing',
+                                                                                       'astrovader/data/framing.py'),
                                          'astrovader.data.framing.commonest_reason': ( 'data/framing.html#commonest_reason',
                                                                                        'astrovader/data/framing.py'),
                                          'astrovader.data.framing.frame': ('data/framing.html#frame', 'astrovader/data/framing.py'),

@@ -52,12 +52,13 @@ def _strip(band, good):
 @checked(x=3)
 def unseen(
     x:np.ndarray, # (bands, height, width), of any type of number
-) -> np.ndarray: # (bands, height, width) bool; raises `BadImage` if a band has no finite pixel
+) -> np.ndarray: # (bands, height, width) bool; raises `BadImage` if there is no finite pixel
     "The pixels in which nothing was observed."
     finite = np.isfinite(x)
-    require(finite.any(axis=(1, 2)).all(), 'has no finite pixel' + (' in one of its bands' if finite.any() else ''), BadImage)
+    require(finite.any(), 'has no finite pixel', BadImage)
     lost = ~finite
     for band,missing in zip(x, lost):
+        if missing.all(): continue
         if x.dtype.kind == 'f': missing |= _placeholder(band, ~missing)
         missing |= _strip(band, ~missing)
     return lost
