@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_by_id', 'Source', 'file_state', 'source_kind',
            'suffix_of', 'natural_order', 'sorted_images', 'files_below', 'Files', 'FitsObjects', 'read_fits_object',
-           'Folder', 'Zip', 'Listed', 'find_images']
+           'FitsFile', 'Folder', 'Zip', 'Listed', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import os,re,zipfile
@@ -109,6 +109,7 @@ class Source:
     needs = () # Those of them without which it is not meant
     def image(self, i): raise NotImplementedError # What `read_image` takes for image i
     def states(self): return [file_state(self.root)] # Changes when an image has changed
+    def close(self): pass # Files that are open
     def __len__(self): return len(self.files)
     def __getitem__(self, s): return [self.image(i) for i in range(len(self))[s]]
 
@@ -203,19 +204,34 @@ _is_fits = re.compile(r'\.(fit|fits|fts)(\.gz|\.fz)?$', re.I).search
 
 def _objects_in(path):
     try: return object_names(inflated(read_bytes(path)))
-    except Exception: return [''] # reading the image gives the reason
+    except Exception: return None
 
 def _with_objects(files:Files):
     "The same images, or the objects in each of the files if some FITS files hold several."
     some = _sampled([file for file in files.files if _is_fits(file)], 5)
-    if all(len(_objects_in(Path(files.root, file))) == 1 for file in some): return files
-    places = [(file, name) for file in files.files for name in (_objects_in(Path(files.root, file)) if _is_fits(file) else [''])]
+    if all(len(_objects_in(Path(files.root, file)) or '1') == 1 for file in some): return files
+    places = [(file, name) for file in files.files for name in (_is_fits(file) and _objects_in(Path(files.root, file)) or [''])]
     source = FitsObjects(files.root, [f'{file}[{name}]' if name else file for file,name in places])
     stems = _ids_of(list(dict.fromkeys(file for file,_ in places)))
     stem = dict(zip(dict.fromkeys(file for file,_ in places), stems))
     source.ids = [f'{stem[file]}_{name}' if name else stem[file] for file,name in places]
     source.places = [(file, name or None) for file,name in places]
     return source
+
+# %% ../../nbs/data/12a_sources.ipynb #b6aef141
+@source_kind
+class FitsFile(FitsObjects):
+    "One FITS file of several objects."
+    kind = 'a FITS file of images'
+    @staticmethod
+    def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and _objects_in(src) is not None
+    @classmethod
+    def find(cls, src):
+        names = _objects_in(src)
+        require(len(names) > 1, f'{src} is a single image; give the folder of all images, or the positions of its objects with --positions and --width.')
+        source = cls(str(src.parent), [f'{src.name}[{name}]' for name in names], names)
+        source.places = [(src.name, name) for name in names]
+        return source
 
 # %% ../../nbs/data/12a_sources.ipynb #c211b661
 @source_kind
@@ -330,6 +346,7 @@ def _existing(src):
     require(src.is_dir() or src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, or a file that holds images.')
     return src
 
+# %% ../../nbs/data/12a_sources.ipynb #7bd67399
 def _require_together(given):
     "Refuse some of the options that a kind of source needs without the others."
     for kind in source_kinds:
