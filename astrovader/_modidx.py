@@ -851,6 +851,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'astrovader.data.mosaics._by_grid': ('data/mosaics.html#_by_grid', 'astrovader/data/mosaics.py'),
                                          'astrovader.data.mosaics._exposures': ( 'data/mosaics.html#_exposures',
                                                                                  'astrovader/data/mosaics.py'),
+                                         'astrovader.data.mosaics._is_cut': ('data/mosaics.html#_is_cut', 'astrovader/data/mosaics.py'),
                                          'astrovader.data.mosaics._is_unseen': ( 'data/mosaics.html#_is_unseen',
                                                                                  'astrovader/data/mosaics.py'),
                                          'astrovader.data.mosaics._kind_of': ('data/mosaics.html#_kind_of', 'astrovader/data/mosaics.py'),

@@ -9,7 +9,7 @@ __all__ = ['Plane', 'planes_in', 'Tile', 'tile_paths', 'tiles_of', 'placements',
 import os,re,warnings,numpy as np,pandas as pd
 from contextlib import contextmanager
 from dataclasses import dataclass,field,replace
-from functools import cached_property,lru_cache,partial
+from functools import lru_cache,partial
 from pathlib import Path
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -79,6 +79,11 @@ def _reading(path):
 # %% ../../nbs/data/12d_mosaics.ipynb #247aa3f9
 def _open(path): return fits.open(path, memmap=True, do_not_scale_image_data=True)
 
+def _is_cut(hdu, n_bytes):
+    "Does a file of `n_bytes` end before the pixels do?"
+    place = hdu.fileinfo()
+    return place['datLoc']+place['datSpan']-2880 >= n_bytes
+
 def planes_in(
     path, # A FITS file
 ) -> list: # Of `Plane`
@@ -86,7 +91,9 @@ def planes_in(
     require(not str(path).lower().endswith('.gz'), f'{path} is compressed as a whole, so that no part of it can be read alone; decompress it with gunzip.')
     with _reading(path), _open(path) as hdus:
         images = [(i, hdu) for i,hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) > 1 and min(hdu.shape) > 0]
+        cut = any(_is_cut(hdu, os.path.getsize(path)) for _,hdu in images)
         found = [_plane(str(path), i, hdu, hdus[0].header) for i,hdu in images]
+    require(not cut, f'{path} ends before its pixels do; copy it again, or leave it out.')
     return [plane for plane in found if plane]
 
 # %% ../../nbs/data/12d_mosaics.ipynb #d4ea8bd9
@@ -302,7 +309,7 @@ def _squares(places, widths, objects, tiles):
     parts = [tiles[i].planes[0].facts_at(sky[number[part.object]]).set_index(part.index) for i,part in places.groupby('tile')]
     places = places.join(pd.concat(parts)) if parts else places.assign(pixel_scale=np.nan, north=np.nan, mirrored=np.nan)
     n = np.maximum(1, np.rint(np.nan_to_num(widths[places.object]/places.pixel_scale)))
-    left,top = (np.floor(places[name]-(n-1)/2+.5) for name in 'xy')
+    left,top = (np.floor(places[name]-(n-1)/2+.5+1e-6) for name in 'xy') # 1e-6: ties do not depend on rounding
     return places.assign(left=left.astype(int), top=top.astype(int), n=n.astype(int))
 
 # %% ../../nbs/data/12d_mosaics.ipynb #2c54081e
