@@ -15,6 +15,7 @@ from astrovader.data.truth import galaxies
 
 scale = .4 # arcsec per pixel
 margin = 36 # half the side of a drawn galaxy in pixels
+apart = 76 # pixels between galaxies
 
 def header(ra, dec, n, turn=0., **cards):
     "A tile of `n` pixels a side around a position, turned by `turn` degrees."
@@ -53,13 +54,14 @@ def mosaic(tmp_path_factory):
     "A folder of four overlapping tiles, and the truth of the 2,000 galaxies on them; right ascension passes 0."
     d = tmp_path_factory.mktemp('mosaic')
     truth = galaxies(2000, 32, companions=0, stars=0, artifacts=0, mix=(.5, 0, .5)).assign(lopsided=0.)
-    rows,columns = np.mgrid[:40,:50].reshape(2, -1)*60 + np.random.default_rng(0).uniform(-4, 4, (2, 2000))
-    truth['ra'],truth['dec'] = WCS(header(0, 30, 1)).all_pix2world(columns-1470, rows-1170, 0)
+    rows,columns = np.mgrid[:40,:50].reshape(2, -1)*apart + np.random.default_rng(0).uniform(-4, 4, (2, 2000))
+    truth['ra'],truth['dec'] = WCS(header(0, 30, 1)).all_pix2world(columns-24.5*apart, rows-19.5*apart, 0)
     sip = dict(CTYPE1='RA---TAN-SIP', CTYPE2='DEC--TAN-SIP', A_ORDER=2, B_ORDER=2, A_2_0=4e-6, B_1_1=-3e-6)
     degree = 3600/scale
-    fields = [(750, -600, 0, {}), (-750, -600, 12, {}), (750, 600, 0, sip), (-750, 600, -90, {})]
+    x,y = 12.5*apart,10*apart
+    fields = [(x, -y, 0, {}), (-x, -y, 12, {}), (x, y, 0, sip), (-x, y, -90, {})]
     for i,(west,north,turn,cards) in enumerate(fields):
-        n = 1640 + 340*(turn == 12)
+        n = 25*apart + 140 + 6*apart*(turn == 12)
         known = header(360+west/degree/np.cos(np.radians(30)), 30+north/degree, n, turn, MAGZERO=22.5, **cards)
         write(d/f'tile-{i}.fits{".fz"*(i == 1)}', drawn(known, n, truth), known)
     return d,truth
@@ -94,16 +96,16 @@ def test_positions_are_within_a_tenth_of_a_pixel(packed):
     index = packed.index()
     assert np.abs(index[['catalogue_x', 'catalogue_y']]).max(axis=None) < .5001
     offset = np.hypot(index.x-index.catalogue_x, index.y-index.catalogue_y)
-    print(f'median {offset.median():.3f} pixels, 99th percentile {offset.quantile(.99):.3f}, above 0.1: {(offset > .1).sum()}')
-    print(index[offset > .1][['object_id', 'file', 'n_nan', 'flags', 'x', 'y', 'catalogue_x', 'catalogue_y']])
-    assert offset.median() < .01 and (offset < .1).mean() > .995
+    print(f'median {offset.median():.4f} pixels, 99th percentile {offset.quantile(.99):.3f}, largest {offset.max():.3f}')
+    assert offset.median() < .01 and offset.max() < .1
 
 def test_angles_and_sizes_are_those_of_single_cutouts(mosaic, packed, tmp_path):
     "They differ by no more than two single cutouts of a galaxy do, one of which is turned and shifted on the grid."
     some = mosaic[1][::4]
     single,turned = alone(some, tmp_path),alone(some, tmp_path, .4, 30)
     (size,angle),(size_single,angle_single) = changes(packed.index(), single),changes(turned, single)
-    print(f'sizes {size.median():.4f}, 68 %: {size.abs().quantile(.68):.4f} and {size_single.abs().quantile(.68):.4f}; angles 68 %: {angle.abs().quantile(.68):.3f} and {angle_single.abs().quantile(.68):.3f}')
+    print('median and 68 % of the changes, and 68 % among single cutouts:', *(f'{x.median():.4f} {x.abs().quantile(.68):.4f} {y.abs().quantile(.68):.4f}' for x,y in
+        ((size, size_single), (angle, angle_single))))
     assert abs(size.median()) < .005 and abs(angle.median()) < .05
     for q in .68, .95:
         assert size.abs().quantile(q) < 1.2*size_single.abs().quantile(q)
