@@ -100,8 +100,7 @@ def _write_csv(df, path):
 
 def _comment_lines(path, separator):
     "The number of lines before the names of the columns that begin with # and are no names, such as `#Table1` of SkyServer."
-    with open(path, encoding='utf-8', errors='replace') as file:
-        lines = list(islice(file, 20))
+    with open(path, encoding='utf-8', errors='replace') as file: lines = list(islice(file, 20))
     n = len(list(takewhile(lambda line: line.startswith('#') and separator not in line, lines)))
     return n if n < len(lines) and separator in lines[n] else 0
 

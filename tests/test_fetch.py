@@ -190,10 +190,10 @@ def test_catalogues_of_every_format(server, tmp_path, suffix):
     assert found.ra.to_list() == [.25, 1.25, 2.25] and names(tmp_path/'out') == sorted([*found.path, 'catalogue.parquet', 'fetch.json'])
 
 def test_ids_that_are_no_file_names(server, tmp_path):
-    ids = ['a/b', '../up', '.hidden', '100%', 'NGC 4038', 'J12:30', 'a%2Fb', 'ü'*150, 'x.jpg', '..']
+    ids = ['a/b', '../up', '.hidden', '100%', 'NGC 4038', 'J12:30', 'a%2Fb', 'ü'*150, 'x.jpg', 'ngc 4038']
     found = fetch(catalogue(10).assign(object_id=ids, path='theirs', kind='spiral'), tmp_path/'out', **quick, url=server.url)
     assert found.path[:4].to_list() == ['a%2Fb.jpg', '%2E./up.jpg'.replace('/', '%2F'), '%2Ehidden.jpg', '100%25.jpg']
-    assert len(set(found.path)) == 10 and all((tmp_path/'out'/path).is_file() for path in found.path) and os.listdir(tmp_path) == ['out']
+    assert len(set(found.path.str.lower())) == 10 and all((tmp_path/'out'/path).is_file() for path in found.path) and os.listdir(tmp_path) == ['out']
     survey = pack(tmp_path/'out/catalogue.parquet', tmp_path/'survey', size=32, n_workers=0)
     index = survey.index()
     assert index.object_id.to_list() == [name.removesuffix('.jpg') for name in ids]

@@ -8,9 +8,11 @@ from astrovader.data.canonical import canonical,columns
 from astrovader.cli import astrovader_pack
 from astrovader.core import BadInput,BadSurvey
 from astrovader.data.cutouts import Flag,Stretch,decode
+from astrovader.data.framing import Recipe,frame
 from astrovader.data.survey import Survey
 from astrovader.data.pack import pack
 from astrovader.data.synth import galaxies,render,stretch
+from astrovader.data.unseen import unseen
 
 data = Path(__file__).parents[2]/'shared/data'
 needs_data = pytest.mark.skipif(not data.is_dir(), reason='needs the real images in ../shared/data')
@@ -70,7 +72,7 @@ def test_a_survey_packed_before_canonical_framing_existed(folder, tmp_path):
     packing._finish(job, sources.ids, sources.files, None, dict(packing=recipe.packing()))
     s = Survey(tmp_path/'s')
     assert len(s) == 83 and not set(columns) & set(s.index())
-    assert np.array_equal(s.images(slice(None)), pack(folder, tmp_path/'t', 16, n_workers=0).images(slice(None)))
+    assert np.array_equal(s.images(slice(None)), pack(folder, tmp_path/'t', 16, bands='grey', n_workers=0).images(slice(None)))
 
 def test_five_bands_of_fits_with_gaps(tmp_path):
     (tmp_path/'src').mkdir()
@@ -112,3 +114,103 @@ def test_real_galaxies_are_found(name):
     turned = [canonical(np.rot90(x, 1, (1, 2)), 64, stretched=True) for x in xs[:40]]
     off = [abs((b.shape.orientation-a.shape.orientation)%180 - 90) for a,b in zip(got, turned) if a.shape.axis_ratio < .8]
     assert np.median(off) < .5 and np.quantile(off, .9) < 3
+
+def disc(n=64, seed=0, flux=1000.):
+    "A tilted disc with two arms on noise of 1."
+    r = np.random.default_rng(seed)
+    q,pa,re = r.uniform(.4, .9),np.radians(r.uniform(0, 180)),r.uniform(.08, .12)*n
+    v,u = np.mgrid[:n,:n].astype(float)-(n-1)/2
+    a,b = np.cos(pa)*u+np.sin(pa)*v,(np.cos(pa)*v-np.sin(pa)*u)/q
+    s = np.hypot(a, b)/re
+    f = np.exp(-1.68*s)*(1+.6*np.cos(2*(np.arctan2(b, a)-2*np.log(s+.3)))*np.exp(-.5*((s-1.5)/.8)**2))
+    return (f/f.sum()*flux*re**2/10 + r.normal(0, 1, (n, n))).astype(np.float32)[None]
+
+def picture(x): return np.uint8(np.clip(22+np.arcsinh(x/4)*45, 0, 255))
+def radius(x): return canonical(x, 64, stretched=x.dtype.kind == 'u').shape.half_light_radius
+
+def test_a_sloping_sky_does_not_change_the_radius():
+    v,u = np.mgrid[:64,:64]
+    for seed in range(3, 7):
+        x = disc(seed=seed)
+        whole = radius(x)
+        for sky in (.01*u, .03*v, .05*(64-u), .1*u-.05*v, .2*u, .4*v): assert abs(radius(np.float32(x+sky))/whole-1) < .1, (seed, sky[0,-1])
+        for sky in (10*(u/64)**2, 10*np.exp(-v/20)): assert not abs(radius(np.float32(x+sky))/whole-1) > .15, seed # NaN is the fallback
+
+def test_a_sky_without_an_answer_falls_back():
+    v,u = np.mgrid[:64,:64]
+    got = [canonical(np.float32(disc(seed=seed)+300*np.exp(-np.hypot(u+9, v-9)/9)), 64) for seed in range(6)]
+    whole = [radius(disc(seed=seed)) for seed in range(6)]
+    for c,r in zip(got, whole): assert c.flags & Flag.FALLBACK or abs(c.shape.half_light_radius/r-1) < .5, c.shape.half_light_radius/r
+
+def test_a_strip_that_was_not_seen_is_neither_sky_nor_galaxy():
+    for seed in range(4):
+        x = picture(disc(96, seed))
+        for width in 6,12,20,28,36:
+            y = x.copy()
+            y[...,:width] = 0
+            c = canonical(y, 64, stretched=True)
+            assert abs(c.shape.half_light_radius/radius(x)-1) < .1 and c.n_nan >= 96*width and c.flags & Flag.FILLED, (seed, width)
+        y = disc(64, seed)
+        for no in -9999,-9.223372e18:
+            z = y.copy()
+            z[...,:8] = no
+            assert abs(radius(z)/radius(y)-1) < .1 and canonical(z).n_nan == 512
+
+def test_a_missing_core_is_filled_from_its_surroundings(tmp_path):
+    v,u = np.mgrid[:64,:64]-31.5
+    hole,ring = np.hypot(u, v) < 2.6,(np.hypot(u, v) >= 2.6) & (np.hypot(u, v) < 3.8)
+    for seed in range(8):
+        x = disc(seed=seed, flux=8000)
+        y = np.where(hole, np.nan, x).astype(np.float32)
+        for what in (y, np.where(hole, -9999, x).astype(np.float32)):
+            filled,n,flags = frame(what, 64)
+            assert filled[0][hole].min() > .5*x[0][ring].mean() and n == 24 and flags & Flag.FILLED
+        a,b = (canonical(o, 64).shape for o in (x, y))
+        assert np.hypot(a.x-b.x, a.y-b.y) < 1 and abs(b.half_light_radius/a.half_light_radius-1) < .1 and not b.companion_flux
+
+def test_unseen_pixels_can_be_given():
+    x = disc(flux=8000)
+    lost = np.zeros(x.shape, bool)
+    lost[0,:,50:] = True
+    assert canonical(x, 64, unseen=lost).n_nan == lost.sum() == frame(x, 64, unseen=lost)[1] and canonical(x, 64).n_nan == 0
+    assert abs(canonical(np.where(lost, 500, x).astype(np.float32), 64, unseen=lost).shape.half_light_radius/radius(x)-1) < .1
+    three = Recipe(64, stretch=Stretch('per_image', pixels='float32'))
+    colours = np.repeat(x, 3, 0)
+    colours[1,:,:20] = -9999
+    assert three(colours)[1] == 64*20
+
+@needs_data
+def test_nothing_is_unseen_in_real_pictures():
+    with ZipFile(data/'gz2_votes/images.zip') as z: xs = [decode(z.read(o)) for o in sorted(o for o in z.namelist() if o.endswith('.jpg'))[::20]]
+    assert not any(unseen(x).any() for x in xs)
+
+def blob(x, y, width, flux):
+    v,u = np.mgrid[:128,:128]-63.5
+    return flux/(2*np.pi*width**2)*np.exp(-.5*((u-x)**2+(v-y)**2)/width**2)
+
+def framed(x, seed=0): return canonical((x+np.random.default_rng(seed).normal(0, 1, x.shape)).astype(np.float32)[None], 64)
+
+def test_sources_that_are_not_one_blob_stay_whole():
+    for d in 6,10,16,24:
+        for core in 0,200,600:
+            for turn in range(4):
+                c = framed(np.rot90(blob(-d, 3, 3, 4000)+blob(d, -3, 3, 3000)+blob(0, 0, 2, core), turn), d)
+                if c.flags & Flag.FALLBACK: continue
+                half = c.shape.half_light_radius*2.5
+                assert np.hypot(c.shape.x, c.shape.y) < d/3 and half > d+5 and c.shape.companion_flux == 0, (d, core, c.shape)
+    v,u = np.mgrid[:128,:128]-63.5
+    for a,w,core in (15, 2, 500), (25, 3, 1000), (35, 3, 2000), (25, 3, 200), (25, 3, 0):
+        c = framed(12*np.exp(-.5*((np.hypot(u, v/.7)-a)/w)**2)+blob(0, 0, 3, core))
+        s = c.shape
+        assert c.flags & Flag.FALLBACK or np.hypot(s.x, s.y) < 3 and .7*a < s.half_light_radius < 1.2*a, (a, core, s)
+    for seed in range(6):
+        r = np.random.default_rng(seed)
+        at = zip(r.uniform(5, 40, 14), r.uniform(0, 6.28, 14))
+        clumps = sum(blob(d*np.cos(t), .7*d*np.sin(t), r.uniform(1.5, 3.5), r.uniform(150, 800)) for d,t in at)
+        s = framed(blob(0, 0, 18, 6000)+clumps, seed).shape
+        assert s.companion_flux < .1*s.flux and 15 < s.half_light_radius < 35, (seed, s)
+
+def test_a_companion_that_outshines_the_galaxy_is_flagged():
+    for x,y,flux in (30, 10, 5000), (-20, 15, 3000), (0, -35, 9000), (30, 10, 1500):
+        c = framed(blob(0, 0, 4, 2000)+blob(x, y, 4, flux))
+        assert bool(c.flags & Flag.OUTSHONE) == (flux > 2000) and np.hypot(c.shape.x, c.shape.y) < 1 and abs(c.shape.companion_flux/flux-1) < .3

@@ -100,6 +100,7 @@ def test_special_files_and_names(tmp_path):
     (tmp_path/'list.txt').write_bytes('\ufeffa.png\r\nb\x0cc.png\n'.encode())
     with pytest.raises(BadInput, match='control character'): find_images(tmp_path/'list.txt')
     (tmp_path/'list.txt').write_bytes('\ufeffa.png\r\nb.png\n'.encode())
+    (tmp_path/'a.png').touch()
     assert find_images(tmp_path/'list.txt').files == ['a.png', 'b.png']
     (tmp_path/'sky').mkdir()
     (tmp_path/'sky/a\rb.png').touch()

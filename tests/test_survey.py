@@ -6,6 +6,7 @@ from zipfile import ZipFile
 from astropy.io import fits
 from PIL import Image
 from astrovader.core import AstrovaderError,BadInput,BadSurvey,sha256_of
+from astrovader.data.cutouts import Flag
 from astrovader.data.survey import Survey
 from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.synth import sky
@@ -202,7 +203,9 @@ def test_bands(tmp_path):
     for i in range(6): Image.fromarray(r.integers(0, 255, (8, 8, 3), np.uint8)).save(tmp_path/f'src/{i}.png')
     Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path/'src/one.png')
     a,b = (pack(tmp_path/'src', tmp_path/o, size=8, bands=o, n_workers=0) for o in ('rgb', 'all'))
-    assert a.shape == b.shape == (3, 8, 8) and list(a.rejected().reason) == ['has 1 band where 3 are needed']
+    assert a.shape == b.shape == (3, 8, 8) and list(b.rejected().reason) == ['has 1 band where 3 are needed']
+    assert len(a) == 7 and list(a.ids()[(a.index()['flags'].to_numpy() & int(Flag.GREY)) > 0]) == ['one']
+    assert pack(tmp_path/'src', tmp_path/'default', size=8, n_workers=0).packing == a.packing
     assert np.array_equal(a.images([2])[0], np.asarray(Image.open(tmp_path/'src/2.png')).transpose(2, 0, 1))
     luma = pack(tmp_path/'src', tmp_path/'luma', size=8, grey='luma', n_workers=0)
     assert abs(luma.images([2])[0,0].astype(int) - np.asarray(Image.open(tmp_path/'src/2.png').convert('L'))).max() <= 1

@@ -4,14 +4,14 @@ import numpy as np,pandas as pd,pytest,torch
 from astropy.io import fits
 from PIL import Image
 from astrovader.core import AstrovaderError,BadImage
-from astrovader.data import canonical,cutouts,framing,gz2,loaders,segment,shape,sources,survey,synth,truth,views
+from astrovader.data import canonical,cutouts,framing,gz2,loaders,segment,shape,sources,survey,synth,truth,unseen,views
 from astrovader.data.cutouts import Stretch
 from astrovader.data.framing import Recipe
 from astrovader.data.pack import pack_arrays
 from astrovader.data.views import Views
 from astrovader.inputs import shown
 
-known = dict(np=np, pd=pd, cutouts=cutouts, framing=framing, gz2=gz2, segment=segment, sources=sources, synth=synth, truth=truth)
+known = dict(np=np, pd=pd, cutouts=cutouts, framing=framing, gz2=gz2, segment=segment, sources=sources, synth=synth, truth=truth, unseen=unseen)
 
 image = np.random.default_rng(0).integers(0, 255, (3, 24, 24), dtype=np.uint8)
 table = pd.DataFrame(dict(object_id=['a', 'b'], n=[1, 2]))
@@ -31,9 +31,9 @@ cutouts.read_image('nowhere.png') | does not exist
 cutouts.decode('a.png') | decode takes the bytes
 cutouts.decode(b'') | is empty
 cutouts.decode(b'abc') | supported format
-cutouts.fill_nan(None) | x is a NoneType
-cutouts.fill_nan('a.png') | x is a str
-cutouts.fill_nan(image[0]) | give an array of 3 dimensions
+unseen.fill_unseen(None) | x is a NoneType
+unseen.fill_unseen('a.png') | x is a str
+unseen.unseen(image[0]) | give an array of 3 dimensions
 cutouts.to_grey(table) | x is a DataFrame
 cutouts.to_grey(image, 'green') | green
 cutouts.to_grey(image, 5) | grey is 5

@@ -21,7 +21,8 @@ from ..infer.catalogue import catalogue
 from .components import choose_k,component_table,second_labels,split
 from ..infer.inputs import checked
 from ..core import AstrovaderError,BadModel,require,rng
-from ..data.gz2 import asked,classify,question_of,questions,read_gz2,satisfied
+from ..data.gz2 import asked,classify,read_gz2,satisfied
+from ..data.labels import further_questions,has_campaign_votes,question_of,questions,readable,with_class_names
 from .health import health
 from .latent import deblend,deblend_many,deblending_quantiles,similar,tour,traversal
 from .metrics import occupancy,responsibility_matrix
@@ -42,24 +43,25 @@ def known_classes(
     index:pd.DataFrame, # `Survey.index()`
 ) -> dict: # From the name of a column to its values, some of which may be missing
     "The columns of an index that divide its objects into classes."
-    columns = index.drop(columns=[name for name in ('object_id', 'file', 'path') if name in index])
+    columns = with_class_names(index.drop(columns=[name for name in ('object_id', 'file', 'path') if name in index]))
     is_number = {name: pd.api.types.is_numeric_dtype(columns[name]) and not pd.api.types.is_bool_dtype(columns[name]) for name in columns}
     return _classifications({name: _as_text(columns[name]) for name in columns if not is_number[name]})
 
 # %% ../../nbs/analysis/65_summary.ipynb #684fd58b
 class Votes(NamedTuple):
-    "The Galaxy Zoo 2 votes on the objects of a survey."
-    table:pd.DataFrame # A row for each object, in the order of the index, with lower-case names of the catalogue
+    "The Galaxy Zoo votes on the objects of a survey."
+    table:pd.DataFrame # A row for each object, in the order of the index, with GZ2's names in lower case
     kind:str # Fractions that cuts apply to: 'debiased', 'weighted_fraction' or 'fraction'
     min_votes:int # None for the minimum of the paper, 0 where votes have no counts
 
 def _has_counts(table, question): return any(name.startswith(question) and name.endswith('_count') for name in table)
 
 def _best_kind(table):
-    "The first kind of fraction that both the smooth and the featured answer have."
-    answers = questions['t01_smooth_or_features'][:2]
-    complete = lambda kind: all(f'{question_of[answer]}_{answer}_{kind}' in table for answer in answers)
-    return next(filter(complete, ('debiased', 'weighted_fraction', 'fraction')), None)
+    "The first kind of fraction that both the smooth and the featured answer have, for at least half as many objects as any other kind."
+    names = [f'{question_of[answer]}_{answer}' for answer in questions['t01_smooth_or_features'][:2]]
+    kinds = [kind for kind in ('debiased', 'weighted_fraction', 'fraction') if all(f'{name}_{kind}' in table for name in names)]
+    known = {kind: table[[f'{name}_{kind}' for name in names]].notna().all(axis=1).sum() for kind in kinds}
+    return next((kind for kind in kinds if known[kind] >= max(known.values())/2), None)
 
 # %% ../../nbs/analysis/65_summary.ipynb #dd053340
 @checked
@@ -67,7 +69,7 @@ def votes_of(
     index:pd.DataFrame, # `Survey.index()`
 ) -> Votes: # `BadInput` where there are none
     "The votes in an index."
-    has_votes = any(re.match(r't01_smooth_or_features_a01|class1[._]1$', str(name), re.I) for name in index)
+    has_votes = has_campaign_votes(index) or any(re.match(r't01_smooth_or_features_a01|class1[._]1$', str(name), re.I) for name in index)
     require(has_votes, 'The index of the survey has no votes of Galaxy Zoo 2; pack the survey with a table of them to compare them with the components.')
     table = read_gz2(index.assign(object_id=np.arange(len(index)).astype(str)), 'object_id')
     kind = _best_kind(table)
@@ -117,10 +119,10 @@ def vote_shares(
     "The share of the votes on its question that each answer received, in every component."
     members = np.eye(k)[np.asarray(labels)]
     rows = {}
-    for question,answers in questions.items():
+    for question,answers in (questions | further_questions).items():
         for answer in answers:
             column = f'{question}_{answer}_fraction'
-            name = ': '.join(word[4:].replace('_', ' ') for word in (question, answer))
+            name = f'{readable(question)}: {readable(answer)}'
             if column in table: rows[name] = _mean_share(table, question, column, members)
     return pd.DataFrame.from_dict(rows, orient='index', columns=range(k))
 

@@ -1,1 +1,1 @@
-"""Images become a packed survey. The notebooks simulate galaxies with known truth, read cutouts from any source, isolate and normalise the central galaxy, pack the results into memory-mapped files with an index table, and serve mini-batches of them."""
+"""Images become a packed survey. The notebooks simulate galaxies with known truth, fetch cutouts from sky services, read them from any source, isolate and normalise the central galaxy, pack the results into memory-mapped files with an index table, and serve mini-batches of them."""

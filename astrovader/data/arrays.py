@@ -7,14 +7,15 @@ __all__ = ['array_stores', 'galaxy10_classes', 'axes_of', 'oriented', 'open_arra
            'Groups']
 
 # %% ../../nbs/data/12b_arrays.ipynb #68911487
-import re,numpy as np,pandas as pd
+import numpy as np,pandas as pd
 from dataclasses import dataclass
 from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
-from ..core import BadImage,BadInput,require
+from ..core import BadInput,require
 from .bands import band_axis
 from .bytes import max_bytes
+from .labels import class_names,galaxy10_decals,galaxy10_sdss
 from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
 
 # %% ../../nbs/data/12b_arrays.ipynb #c5a86f0c
@@ -109,6 +110,7 @@ def _opened(path, state): # `state`, so that a changed file is opened again
     except BadInput: raise
     except Exception as e: raise BadInput(f'{path} cannot be read ({" ".join(str(e).split())}); copy it again.') from None
 
+# %% ../../nbs/data/12b_arrays.ipynb #d309b421
 def open_arrays(
     path, # A file or folder of one of `array_stores`
 ) -> dict: # By name; an array that has no name is called ''
@@ -150,17 +152,14 @@ def _columns(arrays, images, n):
     return pd.DataFrame({name.removeprefix(group): _as_column(arrays[name]) for name in names}) if names else None
 
 # %% ../../nbs/data/12b_arrays.ipynb #e5f204d9
-galaxy10_classes = { # By the size of the images in pixels
-    69: ('disk, face-on, no spiral', 'smooth, completely round', 'smooth, in-between round', 'smooth, cigar shaped', 'disk, edge-on, rounded bulge',
-        'disk, edge-on, boxy bulge', 'disk, edge-on, no bulge', 'disk, face-on, tight spiral', 'disk, face-on, medium spiral', 'disk, face-on, loose spiral'),
-    256: ('disturbed', 'merging', 'round smooth', 'in-between round smooth', 'cigar shaped smooth', 'barred spiral', 'unbarred tight spiral',
-        'unbarred loose spiral', 'edge-on without bulge', 'edge-on with bulge')}
+galaxy10_classes = {69: galaxy10_sdss, 256: galaxy10_decals} # By the size of the images in pixels
 
 def _with_class_names(table, shape):
     "The columns of Galaxy10, with the names of the classes."
     names = galaxy10_classes.get(shape[1])
-    if table is None or names is None or 'ans' not in table or not table.ans.isin(range(10)).all(): return table
-    return table.assign(galaxy10_class=[names[int(i)] for i in table.ans])
+    if table is None or names is None or 'ans' not in table: return table
+    found = class_names(table.ans, names)
+    return table if found is None else table.assign(galaxy10_class=found)
 
 # %% ../../nbs/data/12b_arrays.ipynb #b5c69ed7
 @lru_cache(2)

@@ -33,8 +33,8 @@ def plane_kind(
     return 'weight' if words & _inverse_variances else 'mask' if words & _masks else 'other'
 
 # %% ../../nbs/data/10a_bands.ipynb #c9fbc26a
-_wavelengths = dict(FUV=154, NUV=228, u=355, g=477, r=623, i=762, z=913, y=962, U=365, B=445, V=551, R=658, I=806, Z=880, Y=1020, J=1250, H=1640, K=2190, Ks=2150,
-    VIS=715, W1=3350, W2=4600, W3=11560, W4=22080) # In nm
+_wavelengths = dict(FUV=154, NUV=228, u=355, g=477, r=623, i=762, z=913, y=962, U=365, B=445, V=551, R=658, I=806,
+    Z=880, Y=1020, J=1250, H=1640, K=2190, Ks=2150, VIS=715, W1=3350, W2=4600, W3=11560, W4=22080) # In nm
 _in_10_nm = {f'F{name}' for name in """098M 105W 110W 125W 127M 139M 140W 153M 160W
     070W 090W 115W 150W 150W2 200W 277W 322W2 356W 444W 140M 162M 182M 210M 250M 300M 335M 360M 410M 430M 460M 480M
     560W 770W 1000W 1130W 1280W 1500W 1800W 2100W 2550W""".split()}

@@ -57,7 +57,7 @@ def _is_plausible(fit, shape):
     ellipse = fit.ellipse
     r_h = fit.half_light_radius
     finite = np.isfinite([r_h, fit.concentration, ellipse.x, ellipse.y, ellipse.axis_ratio]).all()
-    return bool(finite and .7 < r_h < max(shape) and abs(ellipse.x) < w/3 and abs(ellipse.y) < h/3)
+    return bool(finite and .7 < r_h < .65*min(shape) and abs(ellipse.x) < w/3 and abs(ellipse.y) < h/3)
 
 @checked
 def measure_shape(
@@ -65,7 +65,7 @@ def measure_shape(
 ) -> Shape: # None without a plausible galaxy in the middle
     "The measurements of a cutout."
     fit = fit_shape(cutout)
-    if fit is None or not _is_plausible(fit, cutout.shape): return None
+    if fit is None or not _is_plausible(fit, cutout.shape) or cutout.uneven > 8: return None
     return Shape(**asdict(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
         concentration=float(fit.concentration), **_companions(cutout))
 
@@ -151,6 +151,7 @@ def isolated(
     if not hidden.any(): return pixels
     sky = self.sky_of(pixels)
     pixels,left = fill_by_symmetry(pixels, hidden & (self.radius < self.edge), self.shape.ellipse)
+    left &= self.cutout.unknown | ~self.cutout.unseen
     outside = hidden & (self.radius >= self.edge)
     pixels[:,outside] = sky[:,outside]
     pixels[:,left] = sky[:,left] + np.stack([p.at(self.radius[left]) for p in profiles])
@@ -228,7 +229,8 @@ def flags(self:Frame):
     inside = near.sum()/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
     crowded = near.any() and (self.cutout.labels[near] > 1).mean() > .01
     return (Flag.OVERFLOW*bool(inside < .97 and r_h > 3) | Flag.CROWDED*bool(crowded) | Flag.ROUND*bool(shape.axis_ratio > .9)
-        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.cutout.n_nan > 0))
+        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.cutout.n_nan > 0)
+        | Flag.OUTSHONE*bool(shape.companion_flux > shape.flux))
 
 # %% ../../nbs/data/11b_canonical.ipynb #ae700818
 class Canonical(NamedTuple):
@@ -273,15 +275,16 @@ def _require_cutout(x, size, radii, crop):
 
 @checked(size=1)
 def canonical(
-    x, # (bands, height, width), of any type and stretch; NaN is filled; raises `BadImage` for another shape
+    x, # (bands, height, width), of any type and stretch; unseen pixels are filled; raises `BadImage` for another shape
     size:int=128, # Height and width of the result in pixels
     radii:float=5., # Width of the result in half-light radii
     crop:float=None, # Side of the centred square that is returned if nothing is found in the middle, as in `centre_crop`
     stretched:bool=False, # Is it an 8- or 16-bit picture? Its sky background was clipped, so no flux outside the frame can be inferred
+    unseen=None, # (bands, height, width) bool, the unseen pixels; they are searched for by default
 ) -> Canonical:
     "The galaxy in the middle of a cutout: isolated, horizontal, and of standard size."
     x = np.asarray(x)
     _require_cutout(x, size, radii, crop)
-    cutout = Cutout.from_pixels(x, stretched)
+    cutout = Cutout.from_pixels(x, stretched, unseen)
     shape = measure_shape(cutout)
     return _fallback(cutout, size, crop) if shape is None else Frame(cutout, shape, size, radii).render()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['image_formats', 'greys', 'stretch_kinds', 'ImageFormat', 'image_suffixes', 'image_format', 'decode', 'read_cutout',
-           'read_image', 'Flag', 'fill_nan', 'to_grey', 'centre_crop', 'resize', 'Stretch']
+           'read_image', 'Flag', 'to_grey', 'centre_crop', 'resize', 'Stretch']
 
 # %% ../../nbs/data/11_cutouts.ipynb #c540c106
 import io,math,warnings,zipfile
@@ -175,7 +175,7 @@ def read_image(
 # %% ../../nbs/data/11_cutouts.ipynb #b09480d7
 class Flag(IntFlag):
     "Changes made to an image, and its peculiarities."
-    FILLED = 1 # pixels that were not finite were replaced by the median of their band or by the point-symmetric pixels of the galaxy
+    FILLED = 1 # unseen pixels (not finite, placeholders, strips of zeros) were replaced, from their surroundings or from the other side of the galaxy
     ENLARGED = 2 # the image has fewer pixels than the packed one
     CUT = 4 # the image was not square, and its centred square was kept
     FLAT = 8 # all packed pixels are equal
@@ -186,20 +186,9 @@ class Flag(IntFlag):
     SMALL = 256 # the half-light radius is below 3 pixels
     LEFT_RIGHT = 512 # the image was mirrored left to right after rotation
     UPSIDE_DOWN = 1024 # the image was mirrored upside down after rotation
+    OUTSHONE = 2048 # the other sources together are brighter than the galaxy in the middle
     GREY = 4096 # the image is grey among colour images, and its bands are equal
-
-# %% ../../nbs/data/11_cutouts.ipynb #d043d9a4
-@checked(x=3)
-def fill_nan(
-    x:np.ndarray, # (bands, height, width); raises `BadImage` if a band has no finite pixel
-): # The image without NaN, and the number of replaced values
-    "Replace pixels that are not finite by the median of their band."
-    if x.dtype.kind != 'f': return x, 0
-    finite = np.isfinite(x)
-    if finite.all(): return x, 0
-    require(finite.any(axis=(1, 2)).all(), 'has no finite pixel' + (' in one of its bands' if finite.any() else ''), BadImage)
-    sky = [np.median(band[good]) for band,good in zip(x, finite)]
-    return np.where(finite, x, np.array(sky, x.dtype)[:,None,None]), int((~finite).sum())
+    NO_BAND = 8192 # a band was not observed at all, and is constant
 
 # %% ../../nbs/data/11_cutouts.ipynb #65b12ca2
 greys = 'mean','luma'
@@ -286,7 +275,8 @@ def fit(
     "The stretch for pixels such as these."
     x = as_numbers(x, 'the pixels')
     require(x.size, 'the pixels are none; give those of one image at least.')
-    if pixels in _full_range:
+    is_dim = pixels == 'uint16' and not per_image and np.percentile(x, 99.95) < _full_range[pixels]/4
+    if pixels in _full_range and not is_dim:
         low,high = (float(np.min(x)), float(np.max(x))) if per_image else (0., _full_range[pixels])
         return cls('linear', low, max(high, low+1), 1., pixels)
     low,below,median,high = np.percentile(x, [5, 16, 50, 99.95]).tolist()

@@ -215,6 +215,7 @@ def _zero_point(header):
     if np.isnan(found) and isinstance(header.get('FLUXMAG0'), (int, float)) and header['FLUXMAG0'] > 0: return 2.5*math.log10(header['FLUXMAG0'])
     return 22.5 if np.isnan(found) and 'nanomagg' in str(header.get('BUNIT', '')).lower() else found
 
+# %% ../../nbs/data/10c_fits.ipynb #f9206f91
 def header_facts(
     header, # Of an image
 ) -> dict: # Fields of a `Cutout`; those that are not known are left out
@@ -234,6 +235,7 @@ def _open(content):
 
 def _n_values(hdu): return math.prod(hdu.shape)*max(4, abs(hdu.header['BITPIX'])//8)/4
 
+# %% ../../nbs/data/10c_fits.ipynb #d6087835
 _largest_cutout = 2048 # pixels on a side
 
 def _is_field(planes): return max(max(hdu.shape[-2:]) for hdu in planes) > _largest_cutout
@@ -255,6 +257,7 @@ def read_fits(
         facts = header_facts({**hdus[0].header, **_light(planes)[0].header})
     return Cutout(pixels, bands, **facts, is_field=_is_field(planes))
 
+# %% ../../nbs/data/10c_fits.ipynb #10a469c2
 def object_names(
     content:bytes, # Of a whole file, decompressed
 ) -> list: # [''] for a file of one object

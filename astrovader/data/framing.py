@@ -19,7 +19,8 @@ from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,ki
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
 from .bands import Cutout,are_bands,how_mosaic,pixel_facts
 from .bytes import max_bytes
-from .cutouts import Flag,Stretch,centre_crop,fill_nan,greys,read_cutout,resize,to_grey
+from .cutouts import Flag,Stretch,centre_crop,greys,read_cutout,resize,to_grey
+from .unseen import fill_unseen,unseen
 
 # %% ../../nbs/data/12_framing.ipynb #c8fcd314
 framings = 'survey','canonical'
@@ -28,16 +29,17 @@ default_radii = 5. # width of the canonical framing in half-light radii
 
 @checked(x=3, size=1)
 def frame(
-    x:np.ndarray, # (bands, height, width); NaN is filled
+    x:np.ndarray, # (bands, height, width); unseen pixels are filled
     size:int=128, # Height and width of the result in pixels
     crop:float=None, # Side of the centred square that is kept: pixels, or a fraction of the shorter side; the largest by default
-): # (bands, size, size) float32, the number of NaN that were filled, and the flags
+    unseen=None, # (bands, height, width) bool, the unseen pixels; they are searched for by default
+): # (bands, size, size) float32, the number of unseen pixels that were filled, and the flags
     "The centre of a cutout, at the size that a model receives."
     h,w = x.shape[1:]
     square = centre_crop(x, crop)
     flags = Flag.CUT*(h != w) | Flag.ENLARGED*(square.shape[1] < size)
-    filled,n_nan = fill_nan(square)
-    return resize(filled, size), n_nan, int(flags | Flag.FILLED*(n_nan > 0))
+    filled = fill_unseen(square, None if unseen is None else centre_crop(unseen, crop))
+    return resize(filled.image, size), filled.n, int(flags | Flag.FILLED*(filled.n > 0))
 
 # %% ../../nbs/data/12_framing.ipynb #443e099c
 def _require_choice(name, value, choices):
@@ -121,13 +123,26 @@ def n_bands_of(
 
 def _as_cutout(x): return x if isinstance(x, Cutout) else Cutout(as_numbers(x, 'the image', 3))
 
+# %% ../../nbs/data/12_framing.ipynb #0b625951
+def _without_missing(pixels, lost, is_grey):
+    "Pixels in which each band has something that was seen, where they are unseen, and the number of bands that are missing."
+    missing = lost.all(axis=(1, 2))
+    if missing.all() or not missing.any(): return pixels, lost, 0
+    if is_grey: return pixels[~missing], lost[~missing], int(missing.sum())
+    pixels,lost = pixels.copy(),lost.copy()
+    pixels[missing],lost[missing] = np.median(pixels[~missing][~lost[~missing]]),False
+    return pixels, lost, int(missing.sum())
+
 def _chosen(recipe, x):
-    "The bands that a recipe asks for, as a `Cutout`."
+    "The bands that a recipe asks for, as a `Cutout`, and which pixels are unseen."
     cutout = x.chosen(recipe.bands)
     n,needed = len(cutout.pixels),n_bands_of(recipe.bands, recipe.n_bands)
     name = f'; name three of {", ".join(cutout.bands)} with --bands' if recipe.bands == 'rgb' and cutout.bands and n > 3 else ''
     require(recipe.bands == 'grey' or n == needed, f"has {n} {'band' if n == 1 else 'bands'} where {needed} {'is' if needed == 1 else 'are'} needed{name}", BadImage)
-    return replace(cutout, pixels=to_grey(cutout.pixels, recipe.grey)) if recipe.bands == 'grey' else cutout
+    lost = unseen(cutout.pixels)
+    pixels,lost,n_lost = _without_missing(cutout.pixels, lost, recipe.bands == 'grey')
+    if recipe.bands == 'grey': pixels,lost = to_grey(pixels, recipe.grey),lost.any(0, keepdims=True)
+    return replace(cutout, pixels=pixels), lost, n_lost
 
 # %% ../../nbs/data/12_framing.ipynb #1b4b9cc8
 def _facts(cutout): return {name: value for name in pixel_facts if np.isfinite(value := getattr(cutout, name))}
@@ -140,14 +155,15 @@ def flux(
     "The framed image before the stretch."
     x = _as_cutout(x)
     require(not x.is_field or self.crop, f'is {x.pixels.shape[2]} x {x.pixels.shape[1]} pixels; {how_mosaic}, or else keep its middle with --crop', BadImage)
-    cutout,is_stretched = _chosen(self, x),x.pixels.dtype.kind == 'u'
-    grey = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1)
+    is_stretched = x.pixels.dtype.kind == 'u'
+    cutout,lost,n_lost = _chosen(self, x)
+    told = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1) | Flag.NO_BAND*(n_lost > 0)
     if self.framing == 'survey':
-        image,n_nan,flags = frame(cutout.pixels, self.size, self.crop)
-        return image, n_nan, int(flags | grey), _facts(cutout)
-    c = canonical(cutout.pixels, self.size, self.radii, self.crop, is_stretched)
+        image,n_nan,flags = frame(cutout.pixels, self.size, self.crop, lost)
+        return image, n_nan, int(flags | told), _facts(cutout)
+    c = canonical(cutout.pixels, self.size, self.radii, self.crop, is_stretched, lost)
     image = (c.image-c.sky[:,None,None])/np.float32(c.brightness) if self.stretch.kind == 'galaxy' else c.image
-    return image, c.n_nan, int(c.flags | grey), _facts(cutout) | asdict(c.shape)
+    return image, c.n_nan, int(c.flags | told), _facts(cutout) | asdict(c.shape)
 
 # %% ../../nbs/data/12_framing.ipynb #a66a89cb
 @patch

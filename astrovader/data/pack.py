@@ -19,8 +19,9 @@ import numpy as np,pandas as pd,pyarrow as pa
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from . import arrays,mosaics,shards # which register sources
+from . import arrays,mosaics,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts
+from .matching import rows_by_position
 from .framing import Recipe,commonest_reason,measure,natural_bands,prepare,start_worker
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
@@ -246,7 +247,7 @@ def _packing_like(like):
 
 def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None):
     if like is not None: return Recipe.from_packing(_packing_like(like), crop)
-    bands = bands or natural_bands(sources)
+    if bands is None: bands = natural_bands(sources) if grey == 'mean' else 'grey'
     return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
 
 # %% ../../nbs/data/13a_pack.ipynb #2ce500d9
@@ -333,15 +334,36 @@ def _require_same_images(job, contents, src):
     require(before == contents, f'images of {src} have changed since they were packed into {job.folder}; remove that folder, or choose another.')
 
 # %% ../../nbs/data/13a_pack.ipynb #7a5f18e9
-def _catalogue_rows(sources, table, id_column):
+def _require_match(match, table, id_column):
+    require(table is not None, f'--match {shown(match)} joins a catalogue by position, and there is none; name it with --table.')
+    require(id_column is None, f'--match {shown(match)} joins by position and --id-column {id_column} by id; leave one of them out.')
+
+def _matching_rows(sources, table, id_column, match):
+    "A row of a catalogue for each image, and counts of how they matched."
+    if match is None: return rows_by_id(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
+    own = sources.table
+    require(own is not None, f'{sources.root} gives its images no positions, which --match needs; give a table of the images with columns path, ra and dec.')
+    return rows_by_position(own, read_table(table), match, (f'the table of the images in {sources.root}', 'the table'))
+
+def _catalogue_rows(sources, table, id_column, match=None):
     "A row of a catalogue for each image, or None; and counts of how they matched."
+    if match is not None: _require_match(match, table, id_column)
     if table is None: return sources.table, []
-    found,counts = rows_by_id(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
+    found,counts = _matching_rows(sources, table, id_column, match)
     if sources.table is None: return found, [counts]
     new = [name for name in found if name not in sources.table]
     return pd.concat([sources.table, found[new]], axis=1), [counts]
 
 # %% ../../nbs/data/13a_pack.ipynb #f3507007
+_told = {Flag.OUTSHONE: 'outshone by the other sources in the image', Flag.GREY: 'grey among colour images',
+    Flag.FALLBACK: 'not found in the middle, of which the centred square was packed'}
+
+def _how_matched(counts):
+    "How many images found their row of the catalogue."
+    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}'
+    rest = f'{counts["doubles"]} claimed by several images' if 'doubles' in counts else f'{counts["duplicates"]} repeated rows'
+    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found, {rest}'
+
 def _announce(survey, joins):
     rejected = survey.rejected()
     summary = f'{survey.path}: {len(survey)} images packed'
@@ -349,8 +371,12 @@ def _announce(survey, joins):
     if len(rejected) > 1: summary += ', ... (all are in rejected.parquet)'
     print(summary)
     n_filled = survey.meta['n_filled']
-    if n_filled: print(f'{n_filled} images had pixels that were not finite; they were filled (n_nan in the index)')
-    for counts in joins: print(f'{counts["matched"]} objects found in the table by {counts["id_column"]}, {counts["unmatched"]} not found, {counts["duplicates"]} repeated rows')
+    if n_filled: print(f'{n_filled} images had pixels that were not observed; they were filled (n_nan in the index)')
+    flags = survey.index(['flags'])['flags'].to_numpy()
+    for flag,what in _told.items():
+        n = int((flags & flag > 0).sum())
+        if n: print(f'{n} {"galaxy" if n == 1 else "galaxies"} {what} (flag {int(flag)} in the index)')
+    for counts in joins: print(_how_matched(counts))
 
 # %% ../../nbs/data/13a_pack.ipynb #70b685e7
 def _complete(job, sources, catalogue, n_workers, meta):
@@ -383,6 +409,7 @@ def pack(
     n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default
+    match=None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'
     **where, # `images`, `axes`, `root`, `positions`, `width`: where in `src` the images are, see `find_images`
 ) -> Survey:
     "Pack images into a survey; the same call continues where it was interrupted."
@@ -390,7 +417,7 @@ def pack(
     size,crop,n_workers,radii = (as_plain(value) for value in (size, crop, n_workers, radii))
     shard_rows = whole_number(shard_rows, 'shard_rows', 1)
     sources = find_images(src, id_column if table is None else None, out, **where)
-    catalogue,joins = _catalogue_rows(sources, table, id_column)
+    catalogue,joins = _catalogue_rows(sources, table, id_column, match)
     stretch = stretch or ('galaxy' if framing == 'canonical' else 'survey')
     options = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)
     if radii or framing == 'canonical': options['radii'] = radii

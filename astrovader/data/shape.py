@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from scipy.ndimage import binary_dilation
 from scipy.special import gamma,gammaincc,gammaincinv
 from ..inputs import as_numbers,checked,instance_of,kinds
-from .cutouts import fill_nan,to_grey
-from .segment import blocks,find_sources,reduced
+from .cutouts import to_grey
+from .segment import blocks,find_sources,level_sky,reduced
+from .unseen import fill_unseen
 
 # %% ../../nbs/data/11ab_shape.ipynb #a31d7619
 @lru_cache(64)
@@ -61,18 +62,21 @@ class Cutout:
     sky:np.float32 # Sky background of the grey image
     noise:float # Of the sky: standard deviation of a grey pixel
     sky_at:np.ndarray # (2, n) x and y of the tiles in which the sky background was measured
-    unseen:np.ndarray # (height, width) bool, pixels without a value in at least one band
+    unseen:np.ndarray # (height, width) bool, pixels that were not seen in at least one band
+    unknown:np.ndarray # (height, width) bool, those of them that are not in a narrow hole
     n_nan:int # Number of values that were replaced
+    uneven:float # Unevenness of the sky, see `Found`; 0 for pictures
+    united:bool # Was the galaxy composed of several sources?
 
     @property
     def shape(self): return self.labels.shape
     @cached_property
     def flux(self): return self.grey - self.sky
     @property
-    def galaxy(self): return (self.labels == 1) & ~self.unseen
+    def galaxy(self): return (self.labels == 1) & ~self.unknown
     @cached_property
     def hidden(self):
-        "Pixels of other sources, those next to them, and pixels without a value."
+        "Pixels of other sources, those next to them, and pixels that were not seen."
         return _grow(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
 
 # %% ../../nbs/data/11ab_shape.ipynb #a41cf8ca
@@ -81,18 +85,20 @@ kinds[Cutout] = instance_of(Cutout)
 @patch(cls_method=True)
 def from_pixels(
     cls:Cutout,
-    x, # (bands, height, width); NaN is filled
+    x, # (bands, height, width); unseen pixels are filled
     stretched:bool=False, # Is it an 8- or 16-bit picture, whose sky background was clipped?
+    unseen=None, # (bands, height, width) bool, the unseen pixels; they are searched for by default
 ):
     "The cutout with its sources and its sky background."
-    x = as_numbers(x, 'the cutout', 3)
-    unseen = ~np.isfinite(x).all(0) if x.dtype.kind == 'f' else np.zeros(x.shape[1:], bool)
-    filled,n_nan = fill_nan(x)
-    filled = np.asarray(filled, np.float32)
-    grey = to_grey(filled)[0]
-    found = find_sources(grey, levels=255 if stretched else np.inf)
-    noise = found.noise*(np.sqrt(4*np.pi)*.03*min(unseen.shape)/2.355)
-    return cls(filled, grey, found.labels, found.sky, noise, found.at[:,:0] if stretched else found.at, unseen, n_nan)
+    filled = fill_unseen(as_numbers(x, 'the cutout', 3), unseen)
+    lost = filled.lost.any(0)
+    unknown = (filled.lost & ~filled.narrow).any(0)
+    pixels = level_sky(filled.image, unknown if unknown.any() else None, stretched)
+    grey = to_grey(pixels)[0]
+    found = find_sources(grey, levels=255 if stretched else np.inf, lost=unknown if unknown.any() else None)
+    noise = found.noise*(np.sqrt(4*np.pi)*.03*min(lost.shape)/2.355)
+    at,uneven = (found.at[:,:0], 0.) if stretched else (found.at, found.uneven)
+    return cls(pixels, grey, found.labels, found.sky, noise, at, lost, unknown, filled.n, uneven, found.united)
 
 # %% ../../nbs/data/11ab_shape.ipynb #e30f7a50
 def fill_by_symmetry(
@@ -267,11 +273,12 @@ def _recentred(flux, ellipse, r_h, u, v):
     if not total: return ellipse.x, ellipse.y
     return ellipse.x+np.clip(1.4*(x-ellipse.x), -3, 3), ellipse.y+np.clip(1.4*(y-ellipse.y), -3, 3)
 
-def _refine(flux, plateau, ellipse, r_h, u, v):
+def _refine(flux, plateau, ellipse, r_h, u, v, fixed):
     "One iteration: a new ellipse, and the change of its ellipticity."
     weight = np.exp(-.5*(ellipse.radius(u, v)/np.float32(_window*r_h))**4)
     step = moments(plateau*weight, u, v)[3] - _ellipticity(ellipse)
-    return _ellipse(*_recentred(flux, ellipse, r_h, u, v), _ellipticity(ellipse)+1.4*step), abs(step)
+    centre = (ellipse.x, ellipse.y) if fixed else _recentred(flux, ellipse, r_h, u, v)
+    return _ellipse(*centre, _ellipticity(ellipse)+1.4*step), abs(step)
 
 # %% ../../nbs/data/11ab_shape.ipynb #7950ae86
 def _first_guess(flux, galaxy, u, v):
@@ -281,24 +288,25 @@ def _first_guess(flux, galaxy, u, v):
     ellipse = _ellipse(x, y, ellipticity)
     return ellipse, float(np.sqrt(galaxy.sum()/np.pi/ellipse.axis_ratio))/2
 
-def _filled_profile(flux, hidden, ellipse):
-    "The image filled by point symmetry, the places that remain hidden, and the radial profile."
+def _filled_profile(flux, hidden, unknown, ellipse):
+    "The image filled by point symmetry, the places that remain unknown, and the radial profile."
     filled,left = fill_by_symmetry(flux, hidden, ellipse)
+    left &= unknown
     radius = ellipse.radius(*centred_grid(flux.shape))
     return filled, left, radial_profiles([filled], radius, ~left, ellipse.axis_ratio)[0]
 
-def _iterate(flux, hidden, ellipse, r_h, rounds=4):
+def _iterate(flux, hidden, unknown, ellipse, r_h, fixed=False, rounds=4):
     "The ellipse and the radius that are consistent with each other; None without a radius."
     u,v = centred_grid(flux.shape)
     for i in range(rounds):
-        filled,left,profile = _filled_profile(flux, hidden, ellipse)
+        filled,left,profile = _filled_profile(flux, hidden, unknown, ellipse)
         r_h = half_light(profile, r_h)[0]
         if not np.isfinite(r_h): return None
         filled = np.where(left, 0, filled)
         near = min(r_h, .8*_reach(ellipse, u, v)/_window)
         plateau = np.minimum(filled, np.float32(profile.at(_plateau*near)))
         for j in range(3):
-            ellipse,change = _refine(filled, plateau, ellipse, near, u, v)
+            ellipse,change = _refine(filled, plateau, ellipse, near, u, v, fixed)
             if change < .003: break
         if i and not j: break
     return ellipse, r_h
@@ -312,7 +320,7 @@ class Fit(NamedTuple):
     flux:float # Grey, above the sky background
     concentration:float # 5 log10(r80/r20)
 
-def _fit_ellipse(flux, galaxy, hidden):
+def _fit_ellipse(flux, galaxy, hidden, unknown, fixed):
     "The ellipse and a first half-light radius, measured on an image averaged in blocks."
     guess = _first_guess(flux, galaxy, *centred_grid(flux.shape))
     if guess is None: return None
@@ -320,7 +328,7 @@ def _fit_ellipse(flux, galaxy, hidden):
     small,k = reduced(flux, max(64, int(6*min(flux.shape)/max(r_h, 1))))
     dx,dy = ((k*a-b)/2 for a,b in zip(small.shape[::-1], flux.shape[::-1]))
     start = replace(ellipse, x=(ellipse.x-dx)/k, y=(ellipse.y-dy)/k)
-    result = _iterate(small, blocks(hidden, k) > 0, start, r_h/k)
+    result = _iterate(small, blocks(hidden, k) > 0, blocks(unknown, k) > 0, start, r_h/k, fixed)
     if result is None: return None
     ellipse,r_h = result
     return replace(ellipse, x=ellipse.x*k+dx, y=ellipse.y*k+dy), r_h*k
@@ -332,10 +340,11 @@ def fit_shape(
 ) -> Fit: # None if nothing is found in the middle or the fit fails
     "Centre, orientation, axis ratio, radius, flux and concentration of the galaxy in the middle."
     if not cutout.labels.any(): return None
-    result = _fit_ellipse(cutout.flux, cutout.galaxy, cutout.hidden)
+    unknown = cutout.hidden & ~(cutout.unseen & ~cutout.unknown)
+    result = _fit_ellipse(cutout.flux, cutout.galaxy, cutout.hidden, unknown, cutout.united)
     if result is None: return None
     ellipse,r_h = result
-    profile = _filled_profile(cutout.flux, cutout.hidden, ellipse)[2]
+    profile = _filled_profile(cutout.flux, cutout.hidden, unknown, ellipse)[2]
     r_h,_,concentration = half_light(profile, r_h)
     if not np.isfinite(r_h): return None
     profile,r_h,total = add_hidden_flux(profile, r_h, cutout.noise, ellipse.radius(*np.float32(cutout.sky_at)))

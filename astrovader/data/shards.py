@@ -7,7 +7,7 @@ __all__ = ['shards_of', 'image_column', 'as_cutout', 'read_parquet_row', 'Shards
            'read_member_at', 'TarShards']
 
 # %% ../../nbs/data/12c_shards.ipynb #453f3c4c
-import glob,io,json,os,re,tarfile,numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
+import glob,json,os,re,tarfile,numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from contextlib import suppress
 from functools import lru_cache,partial
 from pathlib import Path
@@ -85,6 +85,7 @@ def _bad(mask):
     "Where a mask is of its rarer value."
     return mask == (mask.mean() < .5)
 
+# %% ../../nbs/data/12c_shards.ipynb #224ae61f
 def _banded(value):
     "The bands of an image of the Multimodal Universe."
     fields = _band_fields(value)
@@ -158,6 +159,7 @@ def _begins_with_image(path):
         with suppress(BadImage): return bool(decode(first).size)
     return False
 
+# %% ../../nbs/data/12c_shards.ipynb #8b61c9bd
 class Shards(Source):
     "Images in several files."
     def states(self): return list(map(file_state, self.paths))

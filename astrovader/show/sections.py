@@ -350,7 +350,7 @@ def draw_ranking(summary, ranking):
         'Dotted lines are expected by chance.')
 
 def draw_shares(summary, shares):
-    yield Figure('votes', plot_heat_map(shares.rename_axis(columns='component'), 'share of votes'), 'Galaxy Zoo 2 votes in each component: the share of all votes on a question that each answer received.')
+    yield Figure('votes', plot_heat_map(shares.rename_axis(columns='component'), 'share of votes'), 'Galaxy Zoo votes in each component: the share of all votes on a question that each answer received.')
 
 sections['counts'] = Section('Known classes', parts.compute_counts, draw_counts)
 sections['ranking'] = Section('Known classes', parts.compute_ranking, draw_ranking)
