@@ -214,7 +214,7 @@ def test_other_coordinates(tmp_path, axes):
     "Galactic coordinates, declination first, and the polynomials of TPV."
     known = header(120, 20, 200)
     known['CTYPE1'],known['CTYPE2'] = axes.split()
-    if 'TPV' in axes: known.update({'PV1_1': 1., 'PV1_4': .5, 'PV2_1': 1., 'PV2_5': -.5})
+    if 'TPV' in axes: known.update(dict(PV1_1=1., PV1_4=.5, PV2_1=1., PV2_5=-.5))
     if axes.startswith('DEC'): known['CRVAL1'],known['CRVAL2'] = 20,120
     write(tmp_path/'a.fits', numbered((200, 200)), known)
     sky = WCS(known).pixel_to_world([30, 150], [50, 120]).icrs
@@ -321,6 +321,17 @@ def test_wrong_requests_are_sentences(tmp_path, change, options, why):
     write(tmp_path/'a.fits', numbered((60, 60)), known)
     table = objects_at(WCS(known), [30], [20]).rename(columns=change)
     with pytest.raises(BadInput, match=why): find_images(tmp_path, **dict(positions=table, width='2 arcsec') | options)
+
+def test_a_mosaic_without_positions_is_refused(tmp_path, monkeypatch):
+    "Also where it is larger than an image may be, as pixels or as a file."
+    x = np.zeros((1, 2100), np.float32)
+    write(tmp_path/'a.fits', x)
+    write(tmp_path/'b.fits.fz', np.zeros((300, 2100), np.float32))
+    monkeypatch.setenv('ASTROVADER_MAX_BYTES', '2e6')
+    for name in 'a.fits', 'b.fits.fz':
+        with pytest.raises(BadInput, match='give the positions of its objects with --positions CATALOGUE'): pack(tmp_path/name, tmp_path/'out', 8, n_workers=0)
+    monkeypatch.setenv('ASTROVADER_MAX_BYTES', '5000')
+    with pytest.raises(BadInput, match='as a file.*--positions CATALOGUE'): pack(tmp_path/'a.fits', tmp_path/'out', 8, n_workers=0)
 
 def test_positions_are_for_tiles(tmp_path):
     np.save(tmp_path/'a.npy', np.zeros((3, 9, 9)))
