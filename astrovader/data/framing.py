@@ -17,8 +17,8 @@ from fastcore.basics import patch
 from .canonical import canonical
 from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
-from .bands import Cutout,are_bands,how_mosaic,pixel_facts
-from .bytes import max_bytes
+from .bands import Cutout,are_bands,pixel_facts
+from .bytes import how_mosaic,max_bytes
 from .cutouts import Flag,Stretch,centre_crop,greys,read_cutout,resize,to_grey
 from .unseen import fill_unseen,unseen
 

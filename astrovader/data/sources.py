@@ -17,7 +17,7 @@ import pandas as pd
 from ..core import BadImage,BadInput,require
 from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes
-from .fits import object_names,read_fits
+from .fits import holds_images,object_names,read_fits
 from ..inputs import as_path,checked
 from ..tables import id_column_of,read_table,table_format
 
@@ -244,6 +244,16 @@ class Folder(Files):
     @classmethod
     def find(cls, src, skip): return _with_objects(cls(str(src), sorted_images(files_below(src, skip))))
 
+# %% ../../nbs/data/12a_sources.ipynb #3e757763
+@source_kind
+class FitsFile(Files):
+    "A FITS file of one image, or of many."
+    kind = 'a FITS file of images'
+    @staticmethod
+    def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and holds_images(src)
+    @classmethod
+    def find(cls, src): return _with_objects(cls(str(src.parent), [src.name]))
+
 # %% ../../nbs/data/12a_sources.ipynb #366a9bc2
 def _members(path):
     try:
@@ -345,6 +355,26 @@ def _existing(src):
     require(not (src/'survey.json').is_file(), f'{src} is packed already; open it as it is.')
     require(src.is_dir() or src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, or a file that holds images.')
     return src
+
+# %% ../../nbs/data/12a_sources.ipynb #12147761
+def _require_together(given):
+    "Refuse some of the options that a kind of source needs without the others."
+    for kind in source_kinds:
+        lacking = [name for name in kind.needs if name not in given]
+        found = [name for name in kind.needs if name in given]
+        require(not (found and lacking), f'--{(found or [""])[0]} is given without --{(lacking or [""])[0]}; give both, or neither.')
+
+def _kind_of(src, options):
+    "The kind of a source, which has to use the options that are given."
+    given = {name for name,value in options.items() if value is not None}
+    _require_together(given)
+    meant = sorted((kind for kind in source_kinds if given.issuperset(kind.needs)), key=lambda kind: not kind.needs)
+    kind = next((kind for kind in meant if kind.recognises(src)), None)
+    require(kind, f'{src} does not exist, or no file of that name holds images; check the path.')
+    for name in (name for name in options if name in given and name not in kind.takes):
+        others = ' or '.join(other.kind for other in source_kinds if name in other.takes)
+        raise BadInput(f'{src} is {kind.kind}, and --{name.replace("_", "-")} is for {others}; leave it out.')
+    return kind
 
 # %% ../../nbs/data/12a_sources.ipynb #7bd67399
 def _require_together(given):
