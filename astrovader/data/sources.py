@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_by_id', 'Source', 'file_state', 'source_kind',
            'suffix_of', 'natural_order', 'sorted_images', 'files_below', 'Files', 'FitsObjects', 'read_fits_object',
-           'FitsFile', 'Folder', 'Zip', 'Listed', 'find_images']
+           'Folder', 'FitsFile', 'Zip', 'Listed', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import os,re,zipfile
@@ -218,21 +218,6 @@ def _with_objects(files:Files):
     source.places = [(file, name or None) for file,name in places]
     return source
 
-# %% ../../nbs/data/12a_sources.ipynb #b6aef141
-@source_kind
-class FitsFile(FitsObjects):
-    "One FITS file of several objects."
-    kind = 'a FITS file of images'
-    @staticmethod
-    def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and _objects_in(src) is not None
-    @classmethod
-    def find(cls, src):
-        names = _objects_in(src)
-        require(len(names) > 1, f'{src} is a single image; give the folder of all images, or the positions of its objects with --positions and --width.')
-        source = cls(str(src.parent), [f'{src.name}[{name}]' for name in names], names)
-        source.places = [(src.name, name) for name in names]
-        return source
-
 # %% ../../nbs/data/12a_sources.ipynb #c211b661
 @source_kind
 class Folder(Files):
@@ -252,7 +237,10 @@ class FitsFile(Files):
     @staticmethod
     def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and holds_images(src)
     @classmethod
-    def find(cls, src): return _with_objects(cls(str(src.parent), [src.name]))
+    def find(cls, src):
+        source = _with_objects(cls(str(src.parent), [src.name]))
+        if len(source) > 1: source.ids = [name for _,name in source.places]
+        return source
 
 # %% ../../nbs/data/12a_sources.ipynb #366a9bc2
 def _members(path):
@@ -357,26 +345,6 @@ def _existing(src):
     return src
 
 # %% ../../nbs/data/12a_sources.ipynb #12147761
-def _require_together(given):
-    "Refuse some of the options that a kind of source needs without the others."
-    for kind in source_kinds:
-        lacking = [name for name in kind.needs if name not in given]
-        found = [name for name in kind.needs if name in given]
-        require(not (found and lacking), f'--{(found or [""])[0]} is given without --{(lacking or [""])[0]}; give both, or neither.')
-
-def _kind_of(src, options):
-    "The kind of a source, which has to use the options that are given."
-    given = {name for name,value in options.items() if value is not None}
-    _require_together(given)
-    meant = sorted((kind for kind in source_kinds if given.issuperset(kind.needs)), key=lambda kind: not kind.needs)
-    kind = next((kind for kind in meant if kind.recognises(src)), None)
-    require(kind, f'{src} does not exist, or no file of that name holds images; check the path.')
-    for name in (name for name in options if name in given and name not in kind.takes):
-        others = ' or '.join(other.kind for other in source_kinds if name in other.takes)
-        raise BadInput(f'{src} is {kind.kind}, and --{name.replace("_", "-")} is for {others}; leave it out.')
-    return kind
-
-# %% ../../nbs/data/12a_sources.ipynb #7bd67399
 def _require_together(given):
     "Refuse some of the options that a kind of source needs without the others."
     for kind in source_kinds:
