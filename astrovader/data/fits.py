@@ -27,6 +27,12 @@ def _axes(header, prefix='', least=0):
     n = _require_entry(header, f'{prefix}NAXIS', lambda n: 0 <= n <= 999)
     return [_require_entry(header, f'{prefix}NAXIS{i}', lambda n: least <= n < 2**63) for i in range(1, n+1)]
 
+# %% ../../nbs/data/10c_fits.ipynb #b4bc4058
+_largest_cutout = 2048 # pixels on a side
+
+def _is_large(*shapes): return max(max(shape[-2:]) for shape in shapes) > _largest_cutout
+def _how(*shapes): return dict(how=how_mosaic) if _is_large(*shapes) else {} # to mend an image that takes too much
+
 # %% ../../nbs/data/10c_fits.ipynb #2f12e7df
 _tile_codecs = 'GZIP_1','GZIP_2','RICE_1','RICE_ONE','PLIO_1','HCOMPRESS_1','NOCOMPRESS'
 _codec_settings = dict(BLOCKSIZE=lambda n: 1 <= n <= 2**16, BYTEPIX=lambda n: n in (1, 2, 4, 8), SMOOTH=lambda n: n in (0, 1))
@@ -42,7 +48,7 @@ def _check_tiles(header):
     axes = _axes(header, 'Z', 1)
     require(header.get('ZCMPTYPE') in _tile_codecs, f"is compressed by {shown(header.get('ZCMPTYPE'))}, which is not known", BadImage)
     n_bytes = abs(_require_entry(header, 'ZBITPIX', lambda n: n in _bitpix))//8
-    require_pixels(max(math.prod(axes), math.prod(_tile_shape(header, axes))), n_bytes)
+    require_pixels(max(math.prod(axes), math.prod(_tile_shape(header, axes))), n_bytes, **_how(axes[:2]))
     if 'ZDITHER0' in header: _require_entry(header, 'ZDITHER0', lambda n: 0 <= n <= 10000)
     for name,i in ((header[f'ZNAME{i}'], i) for i in range(1, 100) if f'ZNAME{i}' in header):
         if str(name).upper() in _codec_settings: _require_entry(header, f'ZVAL{i}', _codec_settings[name.upper()])
@@ -236,10 +242,6 @@ def _open(content):
 def _n_values(hdu): return math.prod(hdu.shape)*max(4, abs(hdu.header['BITPIX'])//8)/4
 
 # %% ../../nbs/data/10c_fits.ipynb #d6087835
-_largest_cutout = 2048 # pixels on a side
-
-def _is_field(planes): return max(max(hdu.shape[-2:]) for hdu in planes) > _largest_cutout
-
 def read_fits(
     content:bytes, # Of a whole file, decompressed
     name:str=None, # Which of its objects; a file with one has no need of it
@@ -249,11 +251,11 @@ def read_fits(
         found = objects_of(hdus)
         require(name is not None or len(found) == 1, f'holds the images of {len(found)} objects; unpack it, and pack the folder in which it lies', BadImage)
         planes = found[name] if name is not None else next(iter(found.values()))
-        require_pixels(sum(map(_n_values, planes)), **dict(how=how_mosaic) if _is_field(planes) else {})
+        require_pixels(sum(map(_n_values, planes)), **_how(*(hdu.shape for hdu in planes)))
         pixels,bands = _stacked([hdu for hdu in _light(planes) if hdu.data is not None])
         pixels = _mark_unseen(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32), bands, planes)
         facts = header_facts({**hdus[0].header, **_light(planes)[0].header})
-    return Cutout(pixels, bands, **facts, is_field=_is_field(planes))
+    return Cutout(pixels, bands, **facts, is_field=_is_large(*(hdu.shape for hdu in planes)))
 
 # %% ../../nbs/data/10c_fits.ipynb #10a469c2
 def object_names(
