@@ -109,6 +109,7 @@ class Source:
     needs = () # Those of them without which it is not meant
     def image(self, i): raise NotImplementedError # What `read_image` takes for image i
     def states(self): return [file_state(self.root)] # Changes when an image has changed
+    def close(self): pass # Files that are open
     def __len__(self): return len(self.files)
     def __getitem__(self, s): return [self.image(i) for i in range(len(self))[s]]
 
@@ -203,13 +204,13 @@ _is_fits = re.compile(r'\.(fit|fits|fts)(\.gz|\.fz)?$', re.I).search
 
 def _objects_in(path):
     try: return object_names(inflated(read_bytes(path)))
-    except Exception: return [''] # reading the image gives the reason
+    except Exception: return None
 
 def _with_objects(files:Files):
     "The same images, or the objects in each of the files if some FITS files hold several."
     some = _sampled([file for file in files.files if _is_fits(file)], 5)
-    if all(len(_objects_in(Path(files.root, file))) == 1 for file in some): return files
-    places = [(file, name) for file in files.files for name in (_objects_in(Path(files.root, file)) if _is_fits(file) else [''])]
+    if all(len(_objects_in(Path(files.root, file)) or '1') == 1 for file in some): return files
+    places = [(file, name) for file in files.files for name in (_is_fits(file) and _objects_in(Path(files.root, file)) or [''])]
     source = FitsObjects(files.root, [f'{file}[{name}]' if name else file for file,name in places])
     stems = _ids_of(list(dict.fromkeys(file for file,_ in places)))
     stem = dict(zip(dict.fromkeys(file for file,_ in places), stems))
@@ -236,7 +237,10 @@ class FitsFile(Files):
     @staticmethod
     def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and holds_images(src)
     @classmethod
-    def find(cls, src): return _with_objects(cls(str(src.parent), [src.name]))
+    def find(cls, src):
+        source = _with_objects(cls(str(src.parent), [src.name]))
+        if len(source) > 1: source.ids = [name for _,name in source.places]
+        return source
 
 # %% ../../nbs/data/12a_sources.ipynb #366a9bc2
 def _members(path):
