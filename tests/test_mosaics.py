@@ -14,7 +14,7 @@ from astrovader.data.synth import render
 from astrovader.data.truth import galaxies
 
 scale = .4 # arcsec per pixel
-margin = 36 # half the side of a drawn galaxy in pixels
+margin = 30 # half the side of a drawn galaxy in pixels
 apart = 76 # pixels between galaxies
 
 def header(ra, dec, n, turn=0., **cards):
