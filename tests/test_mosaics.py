@@ -14,7 +14,7 @@ from astrovader.data.synth import render
 from astrovader.data.truth import galaxies
 
 scale = .4 # arcsec per pixel
-margin = 36 # half the side of a drawn galaxy in pixels
+margin = 30 # half the side of a drawn galaxy in pixels
 apart = 76 # pixels between galaxies
 
 def header(ra, dec, n, turn=0., **cards):
@@ -113,19 +113,19 @@ def test_angles_and_sizes_are_those_of_single_cutouts(mosaic, packed, tmp_path):
 
 # Pixels
 
-@pytest.mark.parametrize('name', ['tile.fits', 'tile.fits.fz'])
-@pytest.mark.parametrize('n', [10, 11])
-def test_pixels_are_those_of_the_tile(tmp_path, name, n):
+@pytest.mark.parametrize('name, tile', [('tile.fits', None), ('tile.fits.fz', None), ('tile.fits.fz', (16, 20)), ('tile.fits.fz', (7, 60))])
+@pytest.mark.parametrize('n', [10, 11, 150])
+def test_pixels_are_those_of_the_tile(tmp_path, name, tile, n):
     "An object lies within half a pixel of the middle, whether the number of pixels is odd or even; beyond the edge is NaN."
-    known,x = header(150, 2, 60),np.round(numbered((60, 60)))
-    image = fits.CompImageHDU(x, known, compression_type='GZIP_1', quantize_level=0) if name.endswith('.fz') else fits.PrimaryHDU(x, known)
+    known,x = header(150, 2, 60),numbered((130, 60))
+    image = fits.CompImageHDU(x, known, compression_type='GZIP_1', quantize_level=0, tile_shape=tile) if name.endswith('.fz') else fits.PrimaryHDU(x, known)
     image.writeto(tmp_path/name)
-    source = find_images(tmp_path/name, positions=objects_at(WCS(known), [20.3, 2.], [31.6, 57.]), width=f'{n*scale} arcsec')
-    padded = np.pad(x, 20, constant_values=np.nan)
-    for i,(px,py) in enumerate([(20.3, 31.6), (2., 57.)]):
+    source = find_images(tmp_path/name, positions=objects_at(WCS(known), [20.3, 2.], [31.6, 127.]), width=f'{n*scale} arcsec')
+    padded = np.pad(x, 150, constant_values=np.nan)
+    for i,(px,py) in enumerate([(20.3, 31.6), (2., 127.)]):
         row = source.ids.index(f'G{i}')
         left,top = int(np.floor(px-(n-1)/2+.5001)),int(np.floor(py-(n-1)/2+.5001))
-        assert np.array_equal(read_cutout(source[row:row+1][0]).pixels[0], padded[top+20:top+20+n,left+20:left+20+n], equal_nan=True)
+        assert np.array_equal(read_cutout(source[row:row+1][0]).pixels[0], padded[top+150:top+150+n,left+150:left+150+n], equal_nan=True)
         assert abs(source.table.catalogue_x[row]-(px-left-(n-1)/2)) < 1e-6 and abs(source.table.catalogue_y[row]) < .5001
         hdu = '[1]' if name.endswith('.fz') else ''
         assert source.files[row] == f'{name}{hdu}[{left+1}:{left+n},{top+1}:{top+n}]'

@@ -266,11 +266,28 @@ def _scaled(x, header):
     if x.dtype.kind in 'iu' and 'BLANK' in header: y[x == header['BLANK']] = np.nan
     return y
 
+# %% ../../nbs/data/12h_mosaics.ipynb #edfca9f8
+_rows_in_strip = 64
+
+def _stored(image, rows, columns): # as it is in the file, and decompressed
+    pixels = image.section if isinstance(image, fits.CompImageHDU) else image.data
+    return np.asarray(pixels[(slice(None),)*(len(image.shape)-2) + (rows, columns)])
+
+@lru_cache(32)
+def _strip(path, state, hdu, i): return _stored(_opened(path, state)[hdu], slice(i*_rows_in_strip, (i+1)*_rows_in_strip), slice(None))
+
+def _from_strips(path, state, hdu, rows, columns):
+    first,last = rows.start//_rows_in_strip,-(-rows.stop//_rows_in_strip)
+    x = np.concatenate([_strip(path, state, hdu, i)[...,columns] for i in range(first, last)], -2)
+    return x[...,rows.start-first*_rows_in_strip:rows.stop-first*_rows_in_strip,:]
+
+# %% ../../nbs/data/12h_mosaics.ipynb #f08fc499
 def _section(path, hdu, rows, columns):
     "Part of an image, as (bands, height, width)."
-    image = _opened(path, file_state(path))[hdu]
-    pixels = image.section if isinstance(image, fits.CompImageHDU) else image.data
-    x = np.asarray(pixels[(slice(None),)*(len(image.shape)-2) + (rows, columns)])
+    state = file_state(path)
+    image = _opened(path, state)[hdu]
+    in_rows = isinstance(image, fits.CompImageHDU) and image.tile_shape[-1] == image.shape[-1]
+    x = _from_strips(path, state, hdu, rows, columns) if in_rows else _stored(image, rows, columns)
     return _scaled(x.reshape(-1, *x.shape[-2:]), image.header)
 
 # %% ../../nbs/data/12h_mosaics.ipynb #6d8167d5
