@@ -100,7 +100,7 @@ def astrovader_fetch(
 # %% ../nbs/90_cli.ipynb #78a02852
 @command('the same command resumes from here', 'use fewer processes with --n-workers')
 def astrovader_pack(
-    src:str, # A folder or zip of images, a list or table of paths, HDF5, .npy, Zarr, Parquet, tar, HATS; or a pattern such as 'train-*.tar'
+    src:str, # A folder or zip of images, a list or table of paths, HDF5, .npy, Zarr, Parquet, tar, HATS, or tiles of the sky in FITS; or a pattern such as 'train-*.tar'
     out:str, # The folder to write the survey to
     size:int = 128, # Height and width of the packed images in pixels
     framing:str = 'survey', # 'survey' cuts the centred square; 'canonical' removes companions, turns the major axis to the horizontal and scales to the half-light radius
@@ -117,10 +117,13 @@ def astrovader_pack(
     images:str = None, # The name of the array or column that holds the images, where a file has several
     axes:str = None, # The axes of an array of images, where its shape leaves two readings: n for images, b for bands, h, w; such as nhwb
     root:str = None, # The folder that holds the images of a list whose paths come from another computer
+    band_files:str = None, # Objects with a file for each band: how the files are called, such as '{id}_{band}.fits'
+    positions:str = None, # Tiles of the sky: the catalogue of the objects to cut out, with ra and dec in degrees
+    width:str = None, # Tiles of the sky: width of the cutouts, an angle such as '25.6 arcsec', or a number times a column in arcseconds such as '8 petroR90_r'
 ):
     "Pack images into a survey; the same command resumes an interrupted one."
     from astrovader.data.pack import pack
-    where = dict(images=images, axes=axes, root=root)
+    where = dict(images=images, axes=axes, root=root, band_files=band_files, positions=positions, width=width)
     return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii, match=match, **where)
 
 # %% ../nbs/90_cli.ipynb #4a22751e

@@ -90,6 +90,7 @@ class Cutout:
     mirrored:float=np.nan # 1 where east is to the right of north, 0 where it is to the left
     zero_point:float=np.nan # AB magnitude of a pixel value of 1
     psf_fwhm:float=np.nan # Width of the point spread function, in arcsec
+    is_field:bool=False # Is it so large that it probably shows many galaxies?
 
 pixel_facts = 'pixel_scale','north','mirrored','zero_point','psf_fwhm'
 

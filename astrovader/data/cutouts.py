@@ -188,6 +188,7 @@ class Flag(IntFlag):
     UPSIDE_DOWN = 1024 # the image was mirrored upside down after rotation
     OUTSHONE = 2048 # the other sources together are brighter than the galaxy in the middle
     GREY = 4096 # the image is grey among colour images, and its bands are equal
+    NO_BAND = 8192 # a band was not observed at all, and is constant
 
 # %% ../../nbs/data/11_cutouts.ipynb #65b12ca2
 greys = 'mean','luma'

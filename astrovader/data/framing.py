@@ -18,7 +18,7 @@ from .canonical import canonical
 from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
 from .bands import Cutout,are_bands,pixel_facts
-from .bytes import max_bytes
+from .bytes import how_mosaic,max_bytes
 from .cutouts import Flag,Stretch,centre_crop,greys,read_cutout,resize,to_grey
 from .unseen import fill_unseen,unseen
 
@@ -136,6 +136,16 @@ def n_bands_of(
 
 def _as_cutout(x): return x if isinstance(x, Cutout) else Cutout(as_numbers(x, 'the image', 3))
 
+# %% ../../nbs/data/12_framing.ipynb #0b625951
+def _without_missing(pixels, lost, is_grey):
+    "Pixels in which each band has something that was seen, where they are unseen, and the number of bands that are missing."
+    missing = lost.all(axis=(1, 2))
+    if missing.all() or not missing.any(): return pixels, lost, 0
+    if is_grey: return pixels[~missing], lost[~missing], int(missing.sum())
+    pixels,lost = pixels.copy(),lost.copy()
+    pixels[missing],lost[missing] = np.median(pixels[~missing][~lost[~missing]]),False
+    return pixels, lost, int(missing.sum())
+
 def _chosen(recipe, x):
     "The bands that a recipe asks for, as a `Cutout`, and which pixels are unseen."
     cutout = x.chosen(recipe.bands)
@@ -143,8 +153,9 @@ def _chosen(recipe, x):
     name = f'; name three of {", ".join(cutout.bands)} with --bands' if recipe.bands == 'rgb' and cutout.bands and n > 3 else ''
     require(recipe.bands == 'grey' or n == needed, f"has {n} {'band' if n == 1 else 'bands'} where {needed} {'is' if needed == 1 else 'are'} needed{name}", BadImage)
     lost = unseen(cutout.pixels)
-    if recipe.bands != 'grey': return cutout, lost
-    return replace(cutout, pixels=to_grey(cutout.pixels, recipe.grey)), lost.any(0, keepdims=True)
+    pixels,lost,n_lost = _without_missing(cutout.pixels, lost, recipe.bands == 'grey')
+    if recipe.bands == 'grey': pixels,lost = to_grey(pixels, recipe.grey),lost.any(0, keepdims=True)
+    return replace(cutout, pixels=pixels), lost, n_lost
 
 # %% ../../nbs/data/12_framing.ipynb #1b4b9cc8
 def _facts(cutout): return {name: value for name in pixel_facts if np.isfinite(value := getattr(cutout, name))}
@@ -156,14 +167,16 @@ def flux(
 ): # (bands, size, size) float32, the number of NaN that were filled, the flags, and what is known of the pixels and measured by canonical framing, by column
     "The framed image before the stretch."
     x = _as_cutout(x)
-    (cutout,lost),is_stretched = _chosen(self, x),x.pixels.dtype.kind == 'u'
-    grey = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1)
+    require(not x.is_field or self.crop, f'is {x.pixels.shape[2]} x {x.pixels.shape[1]} pixels; {how_mosaic}, or else keep its middle with --crop', BadImage)
+    is_stretched = x.pixels.dtype.kind == 'u'
+    cutout,lost,n_lost = _chosen(self, x)
+    told = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1) | Flag.NO_BAND*(n_lost > 0)
     if self.framing == 'survey':
         image,n_nan,flags = frame(cutout.pixels, self.size, self.crop, lost)
-        return image, n_nan, int(flags | grey), _facts(cutout)
+        return image, n_nan, int(flags | told), _facts(cutout)
     c = canonical(cutout.pixels, self.size, self.radii, self.crop, is_stretched, lost)
     image = (c.image-c.sky[:,None,None])/np.float32(c.brightness) if self.stretch.kind == 'galaxy' else c.image
-    return image, c.n_nan, int(c.flags | grey), _facts(cutout) | asdict(c.shape)
+    return image, c.n_nan, int(c.flags | told), _facts(cutout) | asdict(c.shape)
 
 # %% ../../nbs/data/12_framing.ipynb #a66a89cb
 @patch

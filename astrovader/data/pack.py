@@ -20,7 +20,7 @@ import numpy as np,pandas as pd,pyarrow as pa
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from . import arrays,shards # chkstyle: ignore; they register sources
+from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
 from .framing import Recipe,band_names_of,commonest_reason,measure,natural_bands,prepare,start_worker
@@ -425,7 +425,7 @@ def pack(
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default
     match=None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'
-    **where, # `images`, `axes`, `root`: where in `src` the images are, see `find_images`
+    **where, # `images`, `axes`, `root`, `band_files`, `positions`, `width`: where in `src` the images are, see `find_images`
 ) -> Survey:
     "Pack images into a survey; the same call continues where it was interrupted."
     out = as_path(out, 'the folder of the survey')
@@ -448,6 +448,7 @@ def pack(
         with _alone_in(out):
             Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing(), contents=contents))
             _complete(same_job(), sources, catalogue, n_workers, dict(crop=crop, source=str(src), joins=joins))
+    sources.close()
     survey = Survey(out)
     _announce(survey, joins)
     return survey

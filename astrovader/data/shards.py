@@ -147,7 +147,7 @@ def _plain_columns(schema, images):
         and not pa.types.is_binary(field.type)]
 
 def _open_parquet(path):
-    try: return pq.ParquetFile(path)
+    try: return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
     except Exception as e: raise BadInput(f'{path} cannot be read ({" ".join(str(e).split())}); copy it again.') from None
 
 def _begins_with_image(path):

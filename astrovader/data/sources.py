@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_by_id', 'Source', 'file_state', 'source_kind',
            'suffix_of', 'natural_order', 'sorted_images', 'files_below', 'Files', 'FitsObjects', 'read_fits_object',
-           'Folder', 'Zip', 'Listed', 'find_images']
+           'Folder', 'FitsFile', 'Zip', 'Listed', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import os,re,zipfile
@@ -17,7 +17,7 @@ import pandas as pd
 from ..core import BadImage,BadInput,require
 from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes
-from .fits import object_names,read_fits
+from .fits import holds_images,object_names,read_fits
 from ..inputs import as_path,checked
 from ..tables import id_column_of,read_table,table_format
 
@@ -106,8 +106,10 @@ class Source:
 
     kind = 'a source' # As messages name it
     takes = () # The options of `find_images` that it uses
+    needs = () # Those of them without which it is not meant
     def image(self, i): raise NotImplementedError # What `read_image` takes for image i
     def states(self): return [file_state(self.root)] # Changes when an image has changed
+    def close(self): pass # Files that are open
     def __len__(self): return len(self.files)
     def __getitem__(self, s): return [self.image(i) for i in range(len(self))[s]]
 
@@ -202,13 +204,13 @@ _is_fits = re.compile(r'\.(fit|fits|fts)(\.gz|\.fz)?$', re.I).search
 
 def _objects_in(path):
     try: return object_names(inflated(read_bytes(path)))
-    except Exception: return [''] # reading the image gives the reason
+    except Exception: return None
 
 def _with_objects(files:Files):
     "The same images, or the objects in each of the files if some FITS files hold several."
     some = _sampled([file for file in files.files if _is_fits(file)], 5)
-    if all(len(_objects_in(Path(files.root, file))) == 1 for file in some): return files
-    places = [(file, name) for file in files.files for name in (_objects_in(Path(files.root, file)) if _is_fits(file) else [''])]
+    if all(len(_objects_in(Path(files.root, file)) or '1') == 1 for file in some): return files
+    places = [(file, name) for file in files.files for name in (_is_fits(file) and _objects_in(Path(files.root, file)) or [''])]
     source = FitsObjects(files.root, [f'{file}[{name}]' if name else file for file,name in places])
     stems = _ids_of(list(dict.fromkeys(file for file,_ in places)))
     stem = dict(zip(dict.fromkeys(file for file,_ in places), stems))
@@ -226,6 +228,19 @@ class Folder(Files):
     def recognises(src): return src.is_dir()
     @classmethod
     def find(cls, src, skip): return _with_objects(cls(str(src), sorted_images(files_below(src, skip))))
+
+# %% ../../nbs/data/12a_sources.ipynb #3e757763
+@source_kind
+class FitsFile(Files):
+    "A FITS file of one image, or of many."
+    kind = 'a FITS file of images'
+    @staticmethod
+    def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and holds_images(src)
+    @classmethod
+    def find(cls, src):
+        source = _with_objects(cls(str(src.parent), [src.name]))
+        if len(source) > 1: source.ids = [name for _,name in source.places]
+        return source
 
 # %% ../../nbs/data/12a_sources.ipynb #366a9bc2
 def _members(path):
@@ -329,11 +344,22 @@ def _existing(src):
     require(src.is_dir() or src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, or a file that holds images.')
     return src
 
+# %% ../../nbs/data/12a_sources.ipynb #12147761
+def _require_together(given):
+    "Refuse some of the options that a kind of source needs without the others."
+    for kind in source_kinds:
+        lacking = [name for name in kind.needs if name not in given]
+        found = [name for name in kind.needs if name in given]
+        require(not (found and lacking), f'--{(found or [""])[0]} is given without --{(lacking or [""])[0]}; give both, or neither.')
+
 def _kind_of(src, options):
     "The kind of a source, which has to use the options that are given."
-    kind = next((kind for kind in source_kinds if kind.recognises(src)), None)
+    given = {name for name,value in options.items() if value is not None}
+    _require_together(given)
+    meant = sorted((kind for kind in source_kinds if given.issuperset(kind.needs)), key=lambda kind: not kind.needs)
+    kind = next((kind for kind in meant if kind.recognises(src)), None)
     require(kind, f'{src} does not exist, or no file of that name holds images; check the path.')
-    for name in (name for name,value in options.items() if value is not None and name not in kind.takes):
+    for name in (name for name in options if name in given and name not in kind.takes):
         others = ' or '.join(other.kind for other in source_kinds if name in other.takes)
         raise BadInput(f'{src} is {kind.kind}, and --{name.replace("_", "-")} is for {others}; leave it out.')
     return kind
@@ -355,7 +381,7 @@ def find_images(
     src, # A folder or a file of any kind in `source_kinds`
     id_column:str=None, # The column with the object ids; `object_id` if None, and without it the ids are file names
     skip=None, # A folder in `src` to leave out
-    **options, # `images`, `axes`, `root`, as the kinds of source name them in `takes`
+    **options, # `images`, `axes`, `root`, `positions`, `width`, as the kinds of source name them in `takes`
 ) -> Source: # All images, readable or not
     "Find the images of a survey, and their ids."
     src = _existing(src)
