@@ -76,7 +76,7 @@ def test_a_shard_is_read_for_its_checksum_once(whole, monkeypatch):
 @pytest.mark.parametrize('killed', [False, True])
 def test_two_at_once(whole, tmp_path, killed):
     "The second is refused while the first packs; the survey is whole, also where the first is killed and the second repeated"
-    slow = 'import time; from astrovader.data import framing; read = framing.decode; framing.decode = lambda *a: time.sleep(.05) or read(*a)'
+    slow = 'import time; from astrovader.data import framing; read = framing.read_cutout; framing.read_cutout = lambda *a: time.sleep(.05) or read(*a)'
     args = f'{str(whole/"sky")!r}, {str(tmp_path/"s")!r}, size=16, shard_rows=8, n_workers=0'
     first = subprocess.Popen([sys.executable, '-c', f'{slow}; from astrovader.data.pack import pack; pack({args})'])
     end = time.time() + 60

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['framings', 'band_choices', 'default_radii', 'frame', 'Recipe', 'n_bands_of', 'prepare', 'start_worker',
-           'commonest_reason', 'natural_bands', 'measure']
+           'commonest_reason', 'natural_bands', 'band_names_of', 'measure']
 
 # %% ../../nbs/data/12_framing.ipynb #22c597d7
 import os,signal
@@ -57,6 +57,7 @@ class Recipe:
     stretch:Stretch=Stretch() # From pixel values to 0-255
     radii:float=None # Canonical framing: width in half-light radii, 5 by default
     crop:float=None # See `frame`; it depends on the width of the cutouts, so surveys with different crops can be compatible
+    band_names:tuple=None # What the bands are called, of grey those that it combines; None where that is not known
 
     def __post_init__(self): self.validate()
 
@@ -74,6 +75,7 @@ def _in_range(value, most): return value is None or is_real(value) and 0 < value
 def validate(self:Recipe):
     "Raise `BadInput` for impossible choices, and complete `radii`."
     for name in 'size','n_bands','radii','crop': object.__setattr__(self, name, as_plain(getattr(self, name)))
+    self.validate_names()
     require(is_whole(self.size) and self.size > 0, f'size={self.size!r} is not a number of pixels; give one such as 128.')
     require(is_whole(self.n_bands) and self.n_bands > 0, f'n_bands={self.n_bands!r} is not a number of bands; give one such as 3.')
     n_bytes = 4*self.n_bands*self.size**2
@@ -95,12 +97,22 @@ def validate_width(self:Recipe):
     require(is_canonical or self.stretch.kind != 'galaxy', "stretch='galaxy' needs framing='canonical', which measures the galaxy.")
     require(_in_range(self.crop, float('inf')), f'crop={self.crop!r} is not a width; give pixels, or a fraction of the shorter side.')
 
+@patch
+def validate_names(self:Recipe):
+    "Raise `BadInput` where `band_names` are no names, and make them a tuple."
+    if self.band_names is None: return
+    are_names = isinstance(self.band_names, (list, tuple)) and self.band_names and all(isinstance(name, str) for name in self.band_names)
+    n = len(self.band_names) if are_names else 0
+    require(are_names and (self.bands == 'grey' or n == self.n_bands), f'band_names={shown(self.band_names)} do not name the {self.n_bands} bands; give a name for each.')
+    object.__setattr__(self, 'band_names', tuple(self.band_names))
+
 # %% ../../nbs/data/12_framing.ipynb #1d41dd89
 @patch
 def packing(self:Recipe):
     "The choices that must agree between a survey and a model, ready for JSON."
     names = ['size', 'bands', 'n_bands', 'grey', 'framing'] + ['radii']*bool(self.radii)
-    return {**{name: getattr(self, name) for name in names}, 'stretch': self.stretch.to_dict()}
+    called = dict(band_names=list(self.band_names)) if self.band_names else {}
+    return {**{name: getattr(self, name) for name in names}, 'stretch': self.stretch.to_dict(), **called}
 
 @patch(cls_method=True)
 def from_packing(
@@ -109,8 +121,9 @@ def from_packing(
     crop:float=None, # See `frame`
 ):
     "The recipe with this packing."
-    names = set(cls.__dataclass_fields__) - {'crop', 'radii'}
-    require(isinstance(packing, dict) and set(packing) - {'radii'} == names, f"a packing has {', '.join(sorted(names))}; {packing!r} is not one.")
+    optional = {'radii', 'band_names'}
+    names = set(cls.__dataclass_fields__) - {'crop', *optional}
+    require(isinstance(packing, dict) and set(packing) - optional == names, f"a packing has {', '.join(sorted(names))}; {packing!r} is not one.")
     return cls(**{**packing, 'stretch': Stretch.from_dict(packing['stretch'])}, crop=crop)
 
 # %% ../../nbs/data/12_framing.ipynb #4ca50ad2
@@ -247,6 +260,20 @@ def natural_bands(
         except BadImage: continue
         if len(found) == k: break
     return Counter(found).most_common(1)[0][0] if found else 'grey'
+
+# %% ../../nbs/data/12_framing.ipynb #d569a68a
+def band_names_of(
+    srcs, # What `read_cutout` takes, in a list or a `Source`
+    bands:str, # One of `band_choices`, or names of bands
+    k:int=20, # Number of images that are looked at
+): # A tuple of names; None where they are not known
+    "The names of the bands that a survey has."
+    found = []
+    for i in _evenly_first(len(srcs), k)[:2*k]:
+        try: found.append(read_cutout(srcs[i:i+1][0]).chosen(bands).bands)
+        except Exception: continue # packing gives the reason
+        if len(found) == k or found[:3] == [None]*3: break
+    return found[0] if len(set(found)) == 1 else None
 
 # %% ../../nbs/data/12_framing.ipynb #3a718676
 def _sample(srcs, recipe, k):

@@ -11,6 +11,7 @@ from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain,islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,9 +21,9 @@ from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
 from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
-from .bands import pixel_facts
+from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
-from .framing import Recipe,commonest_reason,measure,natural_bands,prepare,start_worker
+from .framing import Recipe,band_names_of,commonest_reason,measure,natural_bands,prepare,start_worker
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
@@ -186,11 +187,11 @@ def unmeasured(packing) -> dict: # NaN by column; empty where such a survey has 
 # %% ../../nbs/data/13a_pack.ipynb #c1f29891
 def arrays_packing(
     shape, # (bands, size, size)
-    description:dict, # `bands`, `grey`, `framing`, `radii`, `stretch` where they differ; they are removed from it
+    description:dict, # `bands`, `grey`, `framing`, `radii`, `stretch`, `band_names` where they differ; they are removed from it
 ) -> dict: # The `packing` of a survey
     "How arrays are packed."
     n_bands,size,_ = shape
-    known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch())
+    known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch(), band_names=None)
     for name,found in dict(size=size, n_bands=n_bands).items():
         told = description.pop(name, found)
         require(told == found, f'the images have {name} {found}, and {name}={shown(told)} is given; leave it out.')
@@ -220,7 +221,7 @@ def pack_arrays(
     out, # The folder that is written; it must be new or empty
     table:pd.DataFrame=None, # A row for each image, in order; `object_id` holds the ids, which are 0, 1, ... without it
     shard_rows:int=8192, # Images in a shard
-    **description, # `bands`, `grey`, `framing`, `radii`, `stretch` where they differ from a linear 8-bit survey; other keywords are kept in survey.json
+    **description, # `bands`, `grey`, `framing`, `radii`, `stretch`, `band_names` where they differ from a linear 8-bit survey; other keywords are kept in survey.json
 ) -> Survey:
     "Write arrays as a packed survey, completely or not at all."
     out,shard_rows = as_path(out, 'the folder of the survey'),whole_number(shard_rows, 'shard_rows', 1)
@@ -245,10 +246,24 @@ def _packing_like(like):
     if isinstance(like, (str, Path)): like = Survey(like)
     return getattr(like, 'packing', like)
 
+def _named(recipe, names):
+    "The recipe with these names of its bands, if there is one for each."
+    fits = names and (recipe.bands == 'grey' or len(names) == recipe.n_bands)
+    return replace(recipe, band_names=names if fits else None)
+
+# %% ../../nbs/data/13a_pack.ipynb #05bb78f1
+def _recipe_like(sources, like, crop):
+    "The recipe of another survey, with the names of these images' bands."
+    recipe = Recipe.from_packing(_packing_like(like), crop)
+    own,needed = band_names_of(sources, recipe.bands),recipe.band_names
+    require(same_bands(own, needed), f'the images have the bands {", ".join(own or [])} where the other survey has {", ".join(needed or [])}; give images of the same bands.')
+    return _named(recipe, own)
+
 def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None):
-    if like is not None: return Recipe.from_packing(_packing_like(like), crop)
+    if like is not None: return _recipe_like(sources, like, crop)
     if bands is None: bands = natural_bands(sources) if grey == 'mean' else 'grey'
-    return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
+    recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
+    return _named(recipe, band_names_of(sources, bands))
 
 # %% ../../nbs/data/13a_pack.ipynb #2ce500d9
 @contextmanager

@@ -10,6 +10,7 @@ import hashlib,io
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
 from ..core import BadSurvey,atomic_path,progress,provenance,read_json,require,sha256_of
+from .bands import pixel_facts,same_bands
 from .canonical import columns as measured_columns
 from .framing import Recipe
 from ..inputs import as_path,as_plain,checked,is_whole,shown,whole_number
@@ -225,17 +226,22 @@ def images(self:Survey,
 # %% ../../nbs/data/13_survey.ipynb #211c1976
 own_columns = ['object_id', 'file', 'shard', 'row', 'flags', 'n_nan']
 
+def _own_names(names):
+    "The names of an index up to where the user's catalogue begins; facts about the pixels stand before the measurements."
+    own = []
+    for name in names:
+        is_late = name in pixel_facts and any(measured in own for measured in measured_columns)
+        if name not in (*own_columns, *pixel_facts, *measured_columns) or name in own or is_late: break
+        own.append(name)
+    return own
+
 @patch
 def _stored_names(self:Survey) -> dict:
     "The name in the file of each column of the index, by its current name."
     if self._stored is None:
         stored = pq.read_schema(self.index_path).names
         former = renamed_columns if self.packing['framing'] == 'canonical' else {}
-        known = {*own_columns, *measured_columns, *former.values()}
-        current = []
-        for name in (former.get(name, name) for name in stored):
-            if name not in known or name in current: break # here begins the user's catalogue
-            current.append(name)
+        current = _own_names([former.get(name, name) for name in stored])
         joined = [f'{name}_table' if name in current else name for name in stored[len(current):]]
         self._stored = dict(zip(current+joined, stored))
     return self._stored
@@ -251,6 +257,12 @@ def _stored_columns(self:Survey, names):
     lost = [name for name in names if found[name] is None]
     require(not lost, f'the index of {self.path} has no column {", ".join(sorted(lost))}; pack the survey with a table that has it.')
     return found
+
+# %% ../../nbs/data/13_survey.ipynb #65719345
+@patch
+def own_names(self:Survey) -> list:
+    "The columns of the index that packing made: ids, places, flags, facts about the pixels, and measurements."
+    return _own_names(list(self._stored_names()))
 
 # %% ../../nbs/data/13_survey.ipynb #ceb674d0
 @patch
@@ -306,7 +318,11 @@ def require_like(self:Survey,
     "Raise `BadSurvey` where this survey is packed differently."
     packing = getattr(packing, 'packing', packing)
     require(isinstance(packing, dict), f'the packing is {shown(packing)}; give that of a model, or a survey.')
+    own,needed = self.packing.get('band_names'),packing.get('band_names')
+    require(same_bands(own, needed), f'{self.path} has the bands {", ".join(own or [])} where the model needs {", ".join(needed or [])}; '
+        'choose and order them with --bands, or use a model of these bands.', BadSurvey)
     for key in {**self.packing, **packing}:
+        if key == 'band_names': continue
         if key == 'grey' and self.packing['bands'] != 'grey': continue
         own,needed = self.packing.get(key),packing.get(key)
         require(own == needed, f'{self.path} is packed with {key} {own} where the model needs {needed}; pack it again with --like and the survey of the model.', BadSurvey)

@@ -152,7 +152,7 @@ def _own_columns(job, start, stop, flat, packing):
     "The columns of an index that a survey of this packing has before its catalogue."
     row = np.arange(start, stop)
     shapes = {name: np.float32(value) for name,value in unmeasured(packing).items()}
-    flags = (Flag.FLAT*np.isin(row, flat)).astype('uint16' if shapes else 'uint8')
+    flags = (Flag.FLAT*np.isin(row, flat)).astype('uint16')
     n_nan = np.zeros(len(row), np.int32)
     return dict(file='', shard=np.int32(row//job.rows), row=np.int32(row % job.rows), flags=flags, n_nan=n_nan, **shapes)
 
