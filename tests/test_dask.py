@@ -1,12 +1,13 @@
-"Catalogues on a real Dask cluster of processes: killed workers, interruptions, and refused requests."
+"Catalogues and packing on a real Dask cluster of processes: killed workers, interruptions, and refused requests."
 import os,signal,threading,time
 from concurrent.futures import CancelledError
 import numpy as np,pandas as pd,pytest,torch
 from distributed import Client,KilledWorker,LocalCluster
-from astrovader import Survey,catalogue,pack_arrays
-from astrovader.core import AstrovaderError,BadInput,BadSurvey
+from PIL import Image
+from astrovader import Survey,catalogue,pack,pack_arrays,tasks
+from astrovader.core import AstrovaderError,BadInput,BadSurvey,read_json
+from astrovader.data import pack as packing,pieces
 from astrovader.data.synth import sky
-from astrovader.infer import cluster
 from astrovader.infer.cluster import catalogue_on_dask
 from astrovader.model import inference
 from astrovader.model.networks import Architecture
@@ -41,20 +42,20 @@ def is_whole(place, out):
 
 def times(out): return {part.name: part.stat().st_mtime_ns for part in out.glob('part-*')}
 
-def kill_one(client, out, after):
-    "Wait for some parts, then kill a busy worker; the process that was killed"
+def kill_one(client, made, after):
+    "Wait until `made()` holds some parts, then kill a busy worker; the process that was killed"
     processes = client.run(os.getpid)
     end = time.time() + 60
     while time.time() < end:
         busy = [worker for worker,tasks in client.processing().items() if tasks and worker in processes]
-        if len(times(out)) >= after and busy:
+        if len(made()) >= after and busy:
             os.kill(processes[busy[0]], signal.SIGKILL)
             return processes[busy[0]]
         time.sleep(.002)
 
 def test_a_worker_killed_half_way_loses_nothing(place, client, tmp_path):
     out,killed = tmp_path/'killed.parquet',[]
-    watch = threading.Thread(target=lambda: killed.append(kill_one(client, out, 5)))
+    watch = threading.Thread(target=lambda: killed.append(kill_one(client, lambda: times(out), 5)))
     watch.start()
     assert catalogue_on_dask(place/'run', Survey(place/'survey'), out, client, part_rows=part_rows, batch=1) == out
     n_parts = len(times(out))
@@ -107,8 +108,96 @@ def test_a_worker_that_finds_another_model_is_reported(place, client, tmp_path, 
 def test_the_end_of_a_cluster_is_one_sentence(error, why):
     class Future:
         def result(self): raise error
-    with pytest.raises(AstrovaderError, match=why): cluster._result(Future())
+    with pytest.raises(AstrovaderError, match=why): tasks.result(Future())
 
 def test_a_closed_client_is_one_sentence(place, tmp_path):
     with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as workers, Client(workers) as closed: pass
     with pytest.raises(BadInput, match='closed; connect a new'): catalogue_on_dask(place/'run', place/'survey', tmp_path/'out.parquet', closed)
+
+# Packing
+
+@pytest.fixture(scope='module')
+def sky_folder(tmp_path_factory):
+    "Galaxies as files, of which every eleventh is none, and a table of them"
+    folder = tmp_path_factory.mktemp('packing')
+    (folder/'sky').mkdir()
+    galaxies,truth = sky(400, 64, seed=5)
+    for i,(image,name) in enumerate(zip(galaxies, truth.object_id)):
+        if i % 11 == 3: (folder/f'sky/{name}.png').write_text('<html>404 Not Found</html>')
+        else: Image.fromarray(image[0]).save(folder/f'sky/{name}.png')
+    return folder/'sky',truth
+
+def options_of(sky_folder): return dict(src=sky_folder[0], table=sky_folder[1], size=32, framing='canonical', shard_rows=70)
+
+@pytest.fixture(scope='module')
+def serial(sky_folder, tmp_path_factory): return pack(out=tmp_path_factory.mktemp('serial')/'survey', n_workers=0, **options_of(sky_folder))
+
+@pytest.fixture
+def small_pieces(monkeypatch): monkeypatch.setattr(pieces, 'most_files', 12)
+
+def require_same(survey, want):
+    "The same bytes in every file, but for the provenance; and nothing left over"
+    survey.verify()
+    metas = [read_json(one.path/'survey.json') for one in (survey, want)]
+    assert len({str({name: value for name,value in meta.items() if name not in ('provenance', 'checksum')}) for meta in metas}) == 1
+    assert [file.name for file in sorted(survey.path.iterdir())] == [file.name for file in sorted(want.path.iterdir())]
+    assert len(want) == 363 and len(want.meta['shards']) == 6
+
+def test_packing_on_a_cluster_is_the_same_with_a_killed_worker(sky_folder, serial, client, small_pieces, tmp_path, capsys):
+    out,killed = tmp_path/'survey',[]
+    def made(): return list(out.glob('.packing/pieces-*/piece-*.npz'))
+    watch = threading.Thread(target=lambda: killed.append(kill_one(client, made, 3)))
+    watch.start()
+    survey = pack(out=out, client=client, **options_of(sky_folder))
+    watch.join()
+    assert killed[0] and killed[0] not in client.run(os.getpid).values()
+    require_same(survey, serial)
+    assert 'packing: 400/400' in capsys.readouterr().out
+
+class Stopping:
+    "Interrupts when the shard with this number is to be filled"
+    def __init__(self, n): self.n,self.fill = n,packing._fill_shard
+    def __call__(self, *args):
+        self.n -= 1
+        if self.n < 0: raise KeyboardInterrupt
+        return self.fill(*args)
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('then', [True, False])
+def test_interrupted_packing_goes_on_with_and_without_a_cluster(sky_folder, serial, client, small_pieces, tmp_path, monkeypatch, capsys, first, then):
+    def workers(on_cluster): return dict(client=client) if on_cluster else dict(n_workers=0)
+    out,framed = tmp_path/'survey',[]
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(packing, '_fill_shard', Stopping(3))
+        pack(out=out, **workers(first), **options_of(sky_folder))
+    assert 'stopped with 3 shards finished' in capsys.readouterr().out and not (out/'survey.json').exists()
+    start = read_json(out/'.packing/part-00002.json')['records'][-1][0] + 1
+    stored = {file.name for file in out.glob('.packing/pieces-*/piece-*.npz')}
+    assert bool(stored) == first and (not first or min(stored) == f'piece-{start//12:09d}.npz')
+    prepare = packing.prepare
+    monkeypatch.setattr(packing, 'prepare', lambda images, recipe: framed.extend(images) or prepare(images, recipe))
+    require_same(pack(out=out, **workers(then), **options_of(sky_folder)), serial)
+    assert f'continuing after {start} of 400' in capsys.readouterr().out
+    if then: assert not framed
+    else: assert len(framed) <= 400-start - 12*max(0, first*(len(stored)-1)-2) # but for pieces after a gap
+
+def test_a_cluster_that_ends_while_packing_is_one_sentence(sky_folder, serial, small_pieces, tmp_path):
+    out = tmp_path/'survey'
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as workers, Client(workers) as short:
+        def end():
+            while not list(out.glob('.packing/pieces-*/piece-*.npz')): time.sleep(.01)
+            workers.close()
+        watch = threading.Thread(target=end)
+        watch.start()
+        with pytest.raises(AstrovaderError, match='the Dask cluster is gone; the same call resumes'): pack(out=out, client=short, **options_of(sky_folder))
+        watch.join()
+    require_same(pack(out=out, n_workers=0, **options_of(sky_folder)), serial)
+
+def test_impossible_packing_on_a_cluster_is_refused_before_any_work(sky_folder, client, tmp_path, monkeypatch):
+    options = options_of(sky_folder) | dict(out=tmp_path/'survey')
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as workers, Client(workers) as closed: pass
+    monkeypatch.chdir(sky_folder[0].parent)
+    for wrong,why in ((dict(client=closed), 'closed; connect a new'), (dict(client='tcp://here'), 'give a distributed.Client'),
+        (dict(client=client, n_workers=2), 'leave one of them out'), (dict(client=client, src='sky'), 'give absolute paths')):
+        with pytest.raises(BadInput, match=why): pack(**options | wrong)
+    assert not (tmp_path/'survey').exists()

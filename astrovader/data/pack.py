@@ -12,22 +12,26 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain,islice
 from multiprocessing import get_context
 from pathlib import Path
 from threading import current_thread,main_thread
 import numpy as np,pandas as pd,pyarrow as pa
-from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,write_json,writing
+from fastcore.basics import noop
+from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,sha256_of,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
 from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
 from .framing import Recipe,band_names_of,commonest_reason,measure,natural_bands,prepare,start_worker
+from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
+from ..tasks import require_client
 from ..tables import read_table,renamed_columns
 
 # %% ../../nbs/data/13a_pack.ipynb #042ad7d9
@@ -75,11 +79,16 @@ def _fill_shard(path, images, shape, n_max):
     return dict(rows=n, sha256=sha256, records=records)
 
 # %% ../../nbs/data/13a_pack.ipynb #3c493be6
-def _write_shards(job, images, shape, shard_rows, i=0):
+def _end(shard):
+    "The file after the last one that a shard tried."
+    return shard['records'][-1][0] + 1
+
+def _write_shards(job, images, shape, shard_rows, i=0, when_finished=noop):
     "Write `images` from shard `i` on."
     images = iter(images)
     while (shard := _fill_shard(job.folder/shard_name(i), images, shape, shard_rows))['records']:
         write_json(job.record_path(i), shard)
+        when_finished(_end(shard))
         i += 1
 
 # %% ../../nbs/data/13a_pack.ipynb #6b551e4e
@@ -307,15 +316,30 @@ def _n_workers(n_images):
     n_processors = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     return min(n_processors, n_images//500)
 
+# %% ../../nbs/data/13a_pack.ipynb #53c0f621
+def _pieces(job, sources, recipe):
+    plan = sha256_of(job.plan_path)[:16] if job.is_begun else 'no-plan'
+    return Pieces(job.folder/'.packing'/f'pieces-{plan}', sources, recipe)
+
+def _framed(pieces, start, n_workers, client):
+    "The framed images of all files from `start` on, in order."
+    if client is not None: return (yield from frame_on_dask(pieces, start, client))
+    for image in read_stored(pieces, start):
+        yield image
+        start += 1
+    sources = pieces.sources
+    yield from _prepared(sources, start, pieces.recipe, _n_workers(len(sources)) if n_workers is None else n_workers)
+
 # %% ../../nbs/data/13a_pack.ipynb #b55fcae6
-def _pack_files(job, sources, recipe, shard_rows, n_workers=None):
+def _pack_files(job, sources, recipe, shard_rows, n_workers=None, client=None):
     "Write the shards that are missing."
-    out,finished = job.folder,_finished_shards(job)
-    start = finished[-1]['records'][-1][0]+1 if finished else 0
+    out,finished,pieces = job.folder,_finished_shards(job),_pieces(job, sources, recipe)
+    start = _end(finished[-1]) if finished else 0
     if start: print(f'{out}: continuing after {start} of {len(sources)} files')
-    prepared = _prepared(sources, start, recipe, _n_workers(len(sources)) if n_workers is None else n_workers)
+    prepared = _framed(pieces, start, n_workers, client)
     shown = progress(prepared, 'packing', len(sources)-start) if start < len(sources) else []
-    try: _write_shards(job, enumerate(shown, start), (recipe.n_bands, recipe.size, recipe.size), shard_rows, len(finished))
+    shape,forget = (recipe.n_bands, recipe.size, recipe.size),partial(remove_before, pieces)
+    try: _write_shards(job, enumerate(shown, start), shape, shard_rows, len(finished), forget)
     except BrokenProcessPool: raise AstrovaderError(f'a worker process died while packing {out}, perhaps for lack of memory; '
         'the same command continues where it stopped, and needs less memory with a smaller --n-workers.') from None
     except KeyboardInterrupt:
@@ -394,12 +418,17 @@ def _announce(survey, joins):
     for counts in joins: print(_how_matched(counts))
 
 # %% ../../nbs/data/13a_pack.ipynb #70b685e7
-def _complete(job, sources, catalogue, n_workers, meta):
+def _complete(job, sources, catalogue, meta, **workers):
     "Write what is missing of a survey."
     if job.is_sealed: return
     plan = job.plan
-    _pack_files(job, sources, Recipe.from_packing(plan['packing'], meta['crop']), plan['asked']['shard_rows'], n_workers)
+    _pack_files(job, sources, Recipe.from_packing(plan['packing'], meta['crop']), plan['asked']['shard_rows'], **workers)
     _finish(job, sources.ids, sources.files, catalogue, plan | meta)
+
+def _check_cluster(client, n_workers):
+    if client is None: return
+    require_client(client)
+    require(n_workers is None, f'n_workers={n_workers} is for this machine, and the client has its own workers; leave one of them out.')
 
 @contextmanager
 def _alone_in(out):
@@ -425,13 +454,16 @@ def pack(
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default
     match=None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'
+    client=None, # A `distributed.Client`, whose workers frame the images in place of `n_workers`; they see `src` and `out` by the same absolute paths
     **where, # `images`, `axes`, `root`, `band_files`, `positions`, `width`: where in `src` the images are, see `find_images`
 ) -> Survey:
     "Pack images into a survey; the same call continues where it was interrupted."
     out = as_path(out, 'the folder of the survey')
     size,crop,n_workers,radii = (as_plain(value) for value in (size, crop, n_workers, radii))
     shard_rows = whole_number(shard_rows, 'shard_rows', 1)
+    _check_cluster(client, n_workers)
     sources = find_images(src, id_column if table is None else None, out, **where)
+    if client is not None: require_shared(sources)
     catalogue,joins = _catalogue_rows(sources, table, id_column, match)
     stretch = stretch or ('galaxy' if framing == 'canonical' else 'survey')
     options = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)
@@ -447,7 +479,7 @@ def pack(
     else:
         with _alone_in(out):
             Packing.begin(out, request, lambda: dict(packing=_recipe(sources, **options).packing(), contents=contents))
-            _complete(same_job(), sources, catalogue, n_workers, dict(crop=crop, source=str(src), joins=joins))
+            _complete(same_job(), sources, catalogue, dict(crop=crop, source=str(src), joins=joins), n_workers=n_workers, client=client)
     sources.close()
     survey = Survey(out)
     _announce(survey, joins)
