@@ -125,8 +125,8 @@ pack_arrays(5, out) | images are 5
 pack_arrays([], out) | uint8
 pack_arrays(x[:0], out) | at least one
 pack_arrays(x/2, out) | float64
-pack_arrays(x[0], out) | uint8 (n, bands, size, size)
-pack_arrays(x[:,:4], out) | uint8 (n, bands, size, size)
+pack_arrays(x[0], out) | (n, bands, size, size)
+pack_arrays(x[:,:4], out) | (n, bands, size, size)
 pack_arrays([x, 'a'], out) | uint8
 pack_arrays(x, '') | the folder of the survey is an empty name
 pack_arrays(x, 5) | the folder of the survey is 5

@@ -19,20 +19,21 @@ from ..tables import renamed_columns
 
 # %% ../../nbs/data/13_survey.ipynb #fbd254ec
 def npy_header(
-    shape, # Of a uint8 array
+    shape, # Of the array
+    dtype=np.uint8, # Or uint16
 ) -> bytes:
     "How a `.npy` file of that shape begins."
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, dict(descr='|u1', fortran_order=False, shape=tuple(shape)))
+    np.lib.format.write_array_header_1_0(buffer, dict(descr=np.dtype(dtype).newbyteorder('<').str, fortran_order=False, shape=tuple(shape)))
     return buffer.getvalue()
 
 def shard_name(i): return f'shard-{i:05d}.npy'
 
 # %% ../../nbs/data/13_survey.ipynb #37a3401c
-def _require_shard(path, shape):
+def _require_shard(path, shape, dtype=np.uint8):
     require(path.is_file(), f'{path} is missing; copy it again, or pack the survey again.', BadSurvey)
-    header = npy_header(shape)
-    expected = len(header) + int(np.prod(shape))
+    header = npy_header(shape, dtype)
+    expected = len(header) + np.dtype(dtype).itemsize*int(np.prod(shape))
     found = path.stat().st_size
     require(found == expected, f'{path} has {found} bytes where {expected} were written; copy it again, or pack the survey again.', BadSurvey)
     with path.open('rb') as file: is_same = file.read(len(header)) == header
@@ -151,8 +152,9 @@ class Survey:
         self.meta = _read_meta(self.path)
         self.packing = self.meta['packing']
         self.shape = self.packing['n_bands'],self.packing['size'],self.packing['size']
+        self.dtype = np.dtype(f'uint{self.packing.get("bits", 8)}')
         self._ends = np.cumsum([shard['rows'] for shard in self.meta['shards']])
-        for shard in self.meta['shards']: _require_shard(self.path/shard['file'], (shard['rows'], *self.shape))
+        for shard in self.meta['shards']: _require_shard(self.path/shard['file'], (shard['rows'], *self.shape), self.dtype)
         _require_unchanged(self.index_path, self.meta['index_sha256'])
         try: n = pq.read_metadata(self.index_path).num_rows
         except Exception as e: raise BadSurvey(f'{self.index_path} cannot be read ({e}); pack the survey again.') from None
@@ -207,13 +209,13 @@ def _rows(self:Survey, rows):
 def images(self:Survey,
     rows, # A slice, or an array of row numbers in any order
     out:np.ndarray=None, # An array for the result, of its shape and type; a new array if None
-) -> np.ndarray: # (n, bands, size, size), uint8
+) -> np.ndarray: # (n, bands, size, size), uint8, or uint16 where the packing has 16 bits
     "Read some images."
     rows = self._rows(rows)
     shape = len(rows), *self.shape
-    if out is None: out = np.empty(shape, np.uint8)
-    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8
-    require(fits, f'out is {shown(out)} that cannot hold the images; give an array of bytes of shape {shape}.')
+    if out is None: out = np.empty(shape, self.dtype)
+    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == self.dtype
+    require(fits, f'out is {shown(out)} that cannot hold the images; give an array of {self.dtype} of shape {shape}.')
     order = np.argsort(rows, kind='stable')
     ascending = rows[order]
     starts = np.array([0, *self._ends])
@@ -322,8 +324,7 @@ def require_like(self:Survey,
     require(same_bands(own, needed), f'{self.path} has the bands {", ".join(own or [])} where the model needs {", ".join(needed or [])}; '
         'choose and order them with --bands, or use a model of these bands.', BadSurvey)
     for key in {**self.packing, **packing}:
-        if key == 'band_names': continue
-        if key == 'grey' and self.packing['bands'] != 'grey': continue
+        if key in ('band_names', 'bits') or key == 'grey' and self.packing['bands'] != 'grey': continue
         own,needed = self.packing.get(key),packing.get(key)
         require(own == needed, f'{self.path} is packed with {key} {own} where the model needs {needed}; pack it again with --like and the survey of the model.', BadSurvey)
 

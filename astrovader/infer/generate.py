@@ -170,7 +170,7 @@ def _seal(model, job, shape):
     "Write the tables of a synthetic survey, and complete it."
     shards = [read_json(job.record_path(i)) for i in range(len(job))]
     flat = [i*job.rows + row for i,shard in enumerate(shards) for row in shard['flat']]
-    like = {name: value for name,value in (model.packing or {}).items() if name not in ('size', 'n_bands')}
+    like = {name: value for name,value in (model.packing or {}).items() if name not in ('size', 'n_bands', 'bits')}
     packing = arrays_packing(shape, like)
     origin = job.request | dict(model=getattr(model, 'meta', None))
     write_tables(_tables(model, job, flat, packing), job.folder/'index.parquet', {}, job.n, 0)
