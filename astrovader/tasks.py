@@ -8,6 +8,7 @@ __all__ = ['require_client', 'n_threads', 'next_finished', 'result', 'as_finishe
 # %% ../nbs/01a_tasks.ipynb #3a62d769
 from collections import deque
 from concurrent.futures import CancelledError
+from contextlib import contextmanager,suppress
 from itertools import islice
 from .core import AstrovaderError,require
 
@@ -41,16 +42,31 @@ def next_finished(
             if not client.nthreads(): print('no Dask worker is connected; waiting for one', flush=True)
 
 # %% ../nbs/01a_tasks.ipynb #4f63585f
+_again = 'the same call resumes from here'
+_is_gone = f'the Dask cluster is gone; {_again} with another client.'
+
 def result(
     future, # A finished future
     hint:str='with smaller parts or batches', # How a task needs less memory
 ):
     "The result of a task; its error, if it had one."
     from distributed import KilledWorker
-    again = 'the same call resumes from here'
+
     try: return future.result()
-    except KilledWorker: raise AstrovaderError(f'one part killed its workers several times, perhaps for lack of memory; {again}, and needs less memory {hint}.') from None
-    except CancelledError: raise AstrovaderError(f'the Dask cluster is gone; {again} with another client.') from None
+    except KilledWorker: raise AstrovaderError(f'one part killed its workers several times, perhaps for lack of memory; {_again}, and needs less memory {hint}.') from None
+    except CancelledError: raise AstrovaderError(_is_gone) from None
+
+# %% ../nbs/01a_tasks.ipynb #28d4a679
+@contextmanager
+def _handed_out(client, futures):
+    "Cancel the futures that the list or dict `futures` holds at the end; the end of the cluster is one sentence."
+    try: yield
+    except AstrovaderError: raise
+    except Exception:
+        if client.status == 'running': raise
+        raise AstrovaderError(_is_gone) from None
+    finally:
+        with suppress(Exception): client.cancel(list(futures.values() if isinstance(futures, dict) else futures))
 
 # %% ../nbs/01a_tasks.ipynb #066aa974
 def as_finished(
@@ -61,13 +77,12 @@ def as_finished(
 ):
     "The results of `function` for each of the tasks, in the order in which they finish."
     waiting,running = deque(tasks),{}
-    try:
+    with _handed_out(client, running):
         while waiting or running:
             while waiting and len(running) < 2*n_threads(client):
                 future = client.submit(function, *waiting.popleft(), pure=False, retries=retries)
                 running[future.key] = future
             for future in next_finished(client, list(running.values())): yield result(running.pop(future.key))
-    finally: client.cancel(list(running.values()))
 
 # %% ../nbs/01a_tasks.ipynb #45b7a4f0
 def in_order(
@@ -79,11 +94,10 @@ def in_order(
 ):
     "The results of `function` for each of the tasks, in the order of the tasks."
     tasks,running = iter(tasks),deque()
-    try:
+    with _handed_out(client, running):
         while True:
             n_free = max(0, 4*n_threads(client)-len(running))
             running.extend(client.submit(function, *task, pure=False, retries=retries) for task in islice(tasks, n_free))
             if not running: return
             next_finished(client, [running[0]])
             yield result(running.popleft(), hint)
-    finally: client.cancel(list(running))
