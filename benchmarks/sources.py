@@ -31,7 +31,7 @@ def write_all(d, images):
             add_member(tar, f'{i}.jpg', content)
     hugging_face = pa.array([dict(bytes=content, path=None) for content in jpegs], pa.struct([('bytes', pa.binary()), ('path', pa.string())]))
     pq.write_table(pa.table(dict(image=hugging_face)), d/'images.parquet', row_group_size=1000)
-    with h5py.File(d/'images.h5', 'w') as file: file.create_dataset('images', data=images.transpose(0, 2, 3, 1), chunks=(32, *images.shape[2:], 3), compression='gzip')
+    with h5py.File(d/'images.h5', 'w') as file: file.create_dataset('images', data=images.transpose(0, 2, 3, 1), chunks=(min(32, len(images)), *images.shape[2:], 3), compression='gzip')
     np.save(d/'images.npy', images)
     zarr.create_array(d/'images.zarr', data=images, chunks=(8, *images.shape[1:]), shards=(64, *images.shape[1:]))
     for i,image in enumerate(images.astype(np.float32)):
@@ -79,7 +79,9 @@ def main():
         paths = write_all(d, images)
         rates = [{name: rate(d/path) for name,path in paths.items()} for _ in range(a.repeats)]
         rows = many_rows(d, a.rows, images[0])
-    table = {name: dict(images_per_s=statistics.median(run[name] for run in rates), times_jpeg_files=statistics.median(run[name]/run['JPEG files'] for run in rates)) for name in paths}
+    def median(f): return {name: statistics.median(f(run, name) for run in rates) for name in paths}
+    per_s,times = median(lambda run, name: run[name]),median(lambda run, name: run[name]/run['JPEG files'])
+    table = {name: dict(images_per_s=per_s[name], times_jpeg_files=times[name]) for name in paths}
     print(f'images of {a.size} pixels in three bands, read in order by one process')
     for name,found in table.items(): print(f'{name:28} {found["images_per_s"]:7,.0f} images/s  {found["times_jpeg_files"]:5.2f} times JPEG files')
     print(f'{rows["rows"]:,} rows of Parquet, {rows["mb_of_files"]:,.0f} MB: found in {rows["seconds_to_find"]:.2f} s, '
