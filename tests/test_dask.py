@@ -1,8 +1,9 @@
 "Catalogues and packing on a real Dask cluster of processes: killed workers, interruptions, and refused requests."
-import os,signal,threading,time
+import os,signal,threading,time,zipfile
 from concurrent.futures import CancelledError
 import numpy as np,pandas as pd,pytest,torch
 from distributed import Client,KilledWorker,LocalCluster
+from astropy.io import fits
 from PIL import Image
 from astrovader import Survey,catalogue,pack,pack_arrays,tasks
 from astrovader.core import AstrovaderError,BadInput,BadSurvey,read_json
@@ -153,6 +154,24 @@ def test_packing_on_a_cluster_is_the_same_with_a_killed_worker(sky_folder, seria
     assert killed[0] and killed[0] not in client.run(os.getpid).values()
     require_same(survey, serial)
     assert 'packing: 400/400' in capsys.readouterr().out
+
+@pytest.fixture(scope='module')
+def kinds(sky_folder, tmp_path_factory):
+    "The same galaxies in a zip, an array, a list of paths and a FITS file"
+    folder,names = tmp_path_factory.mktemp('kinds'),sorted(sky_folder[0].iterdir())[:30]
+    with zipfile.ZipFile(folder/'sky.zip', 'w') as archive:
+        for name in names: archive.write(name, name.name)
+    galaxies = sky(30, 64, seed=5)[0]
+    np.save(folder/'sky.npy', galaxies)
+    (folder/'sky.txt').write_text('\n'.join([*map(str, names), 'nowhere.png']))
+    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(image[0].astype('f4')) for image in galaxies)]).writeto(folder/'sky.fits')
+    return folder
+
+@pytest.mark.parametrize('name', ['sky.zip', 'sky.npy', 'sky.txt', 'sky.fits'])
+def test_every_kind_of_source_is_packed_on_a_cluster(kinds, client, small_pieces, tmp_path, name):
+    one,two = (pack(kinds/name, tmp_path/f'{i}', size=24, shard_rows=11, **workers) for i,workers in enumerate((dict(n_workers=0), dict(client=client))))
+    assert 27 <= len(one) == len(two) <= 30
+    assert all(one.meta[key] == two.meta[key] for key in ('shards', 'index_sha256', 'rejected_sha256', 'packing'))
 
 class Stopping:
     "Interrupts when the shard with this number is to be filled"

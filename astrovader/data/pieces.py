@@ -9,6 +9,7 @@ __all__ = ['patience', 'most_files', 'most_bytes', 'write_piece', 'read_piece', 
 # %% ../../nbs/data/12i_pieces.ipynb #7710d9a6
 import json,os,time
 from contextlib import closing
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from threading import Lock
@@ -56,13 +57,13 @@ def _require_seen(*places):
 
 def make_piece(
     path, # Of the piece
-    root, # The folder or file of the images
+    known, # A file that holds some of the images, or their folder
     images, # What `prepare` takes
     recipe, # A `Recipe`
 ):
     "Frame the images of a piece, unless it exists."
     path = Path(path)
-    _require_seen(path.parent, root)
+    _require_seen(path.parent, known)
     if path.is_file(): return
     with _one_at_a_time: framed = prepare(images, recipe)
     _require_seen(path.parent) # the packing may have ended without this worker
@@ -115,6 +116,18 @@ def require_shared(
     "Refuse images that another machine cannot find."
     require(os.path.isabs(sources.root), f'the images are in {sources.root}, which has another meaning for the workers; give absolute paths.')
 
+# %% ../../nbs/data/12i_pieces.ipynb #ff205203
+def _file_of(image):
+    "The file that holds an image, if it is one."
+    place = image.args[:1] if isinstance(image, partial) else image if isinstance(image, tuple) else [image]
+    return next((str(path) for path in place if isinstance(path, (str, Path))), '')
+
+def _task(pieces, i):
+    "The arguments of `make_piece`."
+    images = pieces.sources[i*pieces.rows:(i+1)*pieces.rows]
+    places = *map(_file_of, images),pieces.sources.root,str(pieces.folder)
+    return str(pieces.path(i)), next(filter(os.path.exists, places)), images, pieces.recipe
+
 # %% ../../nbs/data/12i_pieces.ipynb #1c896932
 def frame_on_dask(
     pieces, # `Pieces`
@@ -124,10 +137,10 @@ def frame_on_dask(
     "The framed images from file `start` on, framed on a Dask cluster."
 
     pieces.folder.mkdir(parents=True, exist_ok=True)
-    root = pieces.sources.root if os.path.exists(pieces.sources.root) else pieces.folder
+
     numbers,stored = range(start//pieces.rows, len(pieces)),pieces.stored()
     missing = [i for i in numbers if pieces.path(i).name not in stored]
-    tasks = ((str(pieces.path(i)), str(root), pieces.sources[i*pieces.rows:(i+1)*pieces.rows], pieces.recipe) for i in missing)
+    tasks = (_task(pieces, i) for i in missing)
     with closing(in_order(client, make_piece, tasks, hint='in workers of one thread each')) as made:
         for i in numbers:
             if pieces.path(i).name not in stored: next(made)
