@@ -6,7 +6,7 @@
 __all__ = ['own_columns', 'npy_header', 'shard_name', 'write_shard', 'has_shard', 'Packing', 'Survey', 'as_survey']
 
 # %% ../../nbs/data/13_survey.ipynb #192f2f1c
-import hashlib,io
+import hashlib,io,shlex
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
 from ..core import BadSurvey,atomic_path,progress,provenance,read_json,require,sha256_of
@@ -300,6 +300,26 @@ def block(self:Survey,
     offset = ends[first-1] if first else 0
     return table.select(list(stored.values())).rename_columns(list(stored)).slice(start-offset, stop-start)
 
+# %% ../../nbs/data/13_survey.ipynb #f223c899
+def _as_seen(packing):
+    "What of a packing a model can tell."
+    seen = {name: value for name,value in packing.items() if name not in ('bits', 'picture')}
+    return seen | dict(bands='rgb') if 'picture' in packing and packing['bands'] not in ('grey', 'all') else seen
+
+def _pixels_of(packing):
+    "What the stretch of a packing is for: a type of pixel, or 'any'."
+    stretch = packing.get('stretch') or {}
+    return 'any' if stretch.get('kind') == 'per_image' or packing.get('picture') else stretch.get('pixels')
+
+def _how_to_fit(survey, needed):
+    "How the images of a survey become what a model needs."
+    own,counts = _pixels_of(survey.packing),('float32', 'uint16', 'any')
+    if own == 'uint8' and _pixels_of(needed) == 'float32': return f'pictures have lost the counts, so train a model of them: astrovader-train {shlex.quote(str(survey.path))} RUN'
+    lupton = ' --stretch lupton' if own in counts and _pixels_of(needed) == 'uint8' and needed.get('bands') == 'rgb' else ''
+    source = survey.meta.get('source')
+    source = 'SRC' if source in (None, 'arrays', 'generated') else shlex.quote(source)
+    return f'pack it again with --like and the survey of the model: astrovader-pack {source} OUT --like SURVEY{lupton}'
+
 # %% ../../nbs/data/13_survey.ipynb #72c1ccc0
 @patch
 def require_like(self:Survey,
@@ -308,10 +328,11 @@ def require_like(self:Survey,
     "Raise `BadSurvey` where this survey is packed differently."
     packing = getattr(packing, 'packing', packing)
     require(isinstance(packing, dict), f'the packing is {shown(packing)}; give that of a model, or a survey.')
-    for key in {**self.packing, **packing}:
-        if key == 'bits' or key == 'grey' and self.packing['bands'] != 'grey': continue
-        own,needed = self.packing.get(key),packing.get(key)
-        require(own == needed, f'{self.path} is packed with {key} {own} where the model needs {needed}; pack it again with --like and the survey of the model.', BadSurvey)
+    own,needed = _as_seen(self.packing),_as_seen(packing)
+    for key in own | needed:
+        if key == 'grey' and own['bands'] != 'grey': continue
+        differs = f'{self.path} is packed with {key} {own.get(key)} where the model needs {needed.get(key)}'
+        require(own.get(key) == needed.get(key), f'{differs}; {_how_to_fit(self, needed)}.', BadSurvey)
 
 # %% ../../nbs/data/13_survey.ipynb #96c6650e
 @patch
