@@ -47,20 +47,21 @@ def _as_shape(value, what):
 def write_shard(
     folder, # The folder of the survey
     i:int, # The number of the shard
-    batches, # uint8 (n, bands, size, size), `rows` of them altogether
+    batches, # uint8 or uint16 (n, bands, size, size), `rows` of them altogether
     shape, # (bands, size, size)
     rows:int, # Images in the shard
+    dtype=np.uint8, # Of the images, uint8 or uint16
 ) -> dict: # `rows`, `sha256`, and in `flat` the rows whose pixels are all equal
     "Write one shard, completely or not at all."
     require(np.iterable(batches), f'batches is {shown(batches)}; give a list of arrays.')
-    header = npy_header((rows, *shape))
+    header = npy_header((rows, *shape), dtype)
     checksum = hashlib.sha256(header)
     flat,n = [],0
     with atomic_path(folder/shard_name(i)) as tmp, open(tmp, 'wb') as file:
         file.write(header)
         for images in map(np.ascontiguousarray, batches):
-            is_right = images.dtype == np.uint8 and images.shape[1:] == shape
-            require(is_right, f'images of {images.dtype} and shape {images.shape} came for a shard of bytes (n, {", ".join(map(str, shape))}); convert them first.')
+            is_right = images.dtype == dtype and images.shape[1:] == shape
+            require(is_right, f'images of {images.dtype} and shape {images.shape} came for a shard of {np.dtype(dtype)} (n, {", ".join(map(str, shape))}); convert them first.')
             file.write(images)
             checksum.update(images)
             pixels = images.reshape(len(images), -1)
@@ -71,9 +72,9 @@ def write_shard(
 
 # %% ../../nbs/data/13_survey.ipynb #d5bad420
 @checked(i=0, rows=0, names=dict(folder=as_path, shape=_as_shape))
-def has_shard(folder, i:int, shape, rows:int) -> bool:
+def has_shard(folder, i:int, shape, rows:int, dtype=np.uint8) -> bool:
     "Does that shard exist, with all of its rows?"
-    try: _require_shard(folder/shard_name(i), (rows, *shape))
+    try: _require_shard(folder/shard_name(i), (rows, *shape), dtype)
     except BadSurvey: return False
     return True
 
