@@ -106,7 +106,7 @@ def astrovader_pack(
     framing:str = 'survey', # 'survey' cuts the centred square; 'canonical' removes companions, turns the major axis to the horizontal and scales to the half-light radius
     bands:str = None, # 'grey', 'rgb', 'all', or names such as z,r,g; by default what the images have
     grey:str = 'mean', # How bands become grey: their 'mean', or 'luma' of red, green and blue
-    stretch:str = None, # 'survey' fits one stretch to all images, 'per_image' one to each, 'galaxy' uses units of each galaxy's brightness; the default is survey, or galaxy in canonical framing
+    stretch:str = None, # 'survey' fits one stretch to all images, 'per_image' one to each, 'galaxy' uses units of each galaxy's brightness, 'lupton' makes colour pictures like those of SDSS from FITS in three bands; the default is survey, or galaxy in canonical framing
     crop:float = None, # Side of the centred square that is kept: pixels, or a fraction where it is 1 or less
     table:str = None, # A catalogue to join, in any table format
     id_column:str = None, # Its column with the object ids; object_id, or else the first

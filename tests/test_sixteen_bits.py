@@ -7,7 +7,7 @@ from astrovader.data.cutouts import Stretch
 from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.survey import Survey
 from astrovader.infer.catalogue import write_catalogue
-from astrovader.infer.generate import write_generated
+from astrovader.infer.generate import generate,write_generated
 from astrovader.infer.verify import verify
 from astrovader.model.inference import Inference,latents
 from astrovader.train.learner import train
@@ -51,9 +51,11 @@ def test_a_model_takes_either(surveys, run, tmp_path):
         write_catalogue(run, s, file := tmp_path/f'{s.dtype}.parquet')
         assert len(read_table(file)) == 120
     assert abs(z[0]-z[1]).max() < .05*z[1].std()
-    made = write_generated(run, tmp_path/'made', 10)
+    made = write_generated(run, tmp_path/'made', 10, shard_rows=4)
     for s in surveys: made.require_like(s)
-    assert verify(run) and verify(made.path) and made.images(slice(None)).dtype == np.uint8
+    assert abs(generate(run, 10)[0].astype(int)-made.images(slice(None))).max() < 10 and len(np.unique(made.images([0]))) > 256
+    assert write_generated(run, tmp_path/'made', 10, shard_rows=4).packing == surveys[1].packing
+    assert verify(run) and verify(made.path) and made.images(slice(None)).dtype == np.uint16
 
 def test_interrupted_packing_goes_on(fluxes, surveys, tmp_path, monkeypatch):
     from astrovader.data import pack as module

@@ -237,16 +237,16 @@ def resize(
 # %% ../../nbs/data/11_cutouts.ipynb #aae45521
 _full_range = dict(uint8=255., uint16=65535.)
 
-stretch_kinds = 'linear','asinh','per_image','galaxy'
+stretch_kinds = 'linear','asinh','per_image','galaxy','lupton'
 depths = 8,16 # bits of a packed pixel
 
 @dataclass(frozen=True)
 class Stretch:
     "From pixel values to the range of bytes, or of 16 bits; `pixels` is the type of pixel that the stretch applies to."
-    kind:str='linear' # 'linear', 'asinh', 'per_image' (fitted to each image separately), or 'galaxy' (asinh in units of the galaxy's own brightness)
+    kind:str='linear' # 'linear', 'asinh', 'per_image' (fitted to each image separately), 'galaxy' (asinh in units of the galaxy's own brightness), or 'lupton' (colours of three bands)
     black:float=0. # Value that becomes 0
     white:float=255. # Value that becomes the largest, 255 or 65535
-    soft:float=1. # asinh, galaxy: the softening
+    soft:float=1. # asinh, galaxy, lupton: the softening
     pixels:str='uint8' # 'uint8', 'uint16' or 'float32'
 
     def __post_init__(self):
@@ -262,12 +262,41 @@ class Stretch:
     ):
         "uint8 or uint16 pixels of the same shape."
         require(bits in depths, f'bits is {shown(bits)}; give {" or ".join(map(str, depths))}.')
-        x = as_numbers(x, 'the pixels')
-        if self.kind == 'per_image': return Stretch.fit(x, self.pixels, per_image=True)(x, bits)
-        level = np.asarray(x, np.float32) - np.float32(self.black)
-        if self.kind in ('asinh', 'galaxy'): level = np.arcsinh(level/self.soft)/np.arcsinh((self.white-self.black)/self.soft)
-        else: level = level/(self.white-self.black)
-        return (level.clip(0, 1)*(2**bits-1) + .5).astype(f'uint{bits}')
+        return (self.levels(x)*(2**bits-1) + .5).astype(f'uint{bits}')
+
+# %% ../../nbs/data/11_cutouts.ipynb #5654cf41
+@patch
+def levels(self:Stretch, x): # float32, of the same shape
+    "Pixels before they are rounded, from 0 to 1."
+    x = as_numbers(x, 'the pixels')
+    if self.kind == 'per_image': return Stretch.fit(x, self.pixels, per_image=True).levels(x)
+    level,white = np.asarray(x, np.float32) - np.float32(self.black), self.white-self.black
+    if self.kind == 'lupton': return _lupton(level, white, self.soft)
+    if self.kind in ('asinh', 'galaxy'): level = np.arcsinh(level/self.soft)/np.arcsinh(white/self.soft)
+    else: level = level/white
+    return level.clip(0, 1)
+
+# %% ../../nbs/data/11_cutouts.ipynb #9503c481
+def _lupton(x, white, soft):
+    "Levels of the last three bands, red, green and blue, from their brightness above black."
+    require(x.ndim > 2 and x.shape[-3] == 3, f'is of shape {x.shape} where a Lupton stretch needs (3, height, width): red, green and blue', BadImage)
+    mean = x.mean(-3, keepdims=True)
+    ratio = np.divide(np.arcsinh(mean/soft)/np.arcsinh(white/soft), mean, out=np.zeros_like(mean), where=mean > 0)
+    level = (x*ratio).clip(0)
+    return level/level.max(-3, keepdims=True).clip(1)
+
+@patch(cls_method=True)
+def lupton(
+    cls:Stretch,
+    minimum:float=0., # Brightness shown as black
+    stretch:float=5., # Width of the linear part
+    Q:float=8., # Softening: a larger one shows fainter light
+    pixels:str='float32', # Type of pixels: 'float32' or 'uint16'
+):
+    "The stretch with the parameters of `astropy.visualization.make_lupton_rgb`."
+    for name,value in dict(stretch=stretch, Q=Q).items(): require(real_number(value, name) > 0, f'{name} is {shown(value)}; give a number above 0.')
+    soft = stretch/Q
+    return cls('lupton', minimum, minimum + soft*math.sinh(math.asinh(.1*Q)/.1), soft, pixels)
 
 # %% ../../nbs/data/11_cutouts.ipynb #08d17cf4
 @patch(cls_method=True)

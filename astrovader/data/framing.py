@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['framings', 'band_choices', 'default_radii', 'frame', 'Recipe', 'n_bands_of', 'prepare', 'start_worker',
-           'commonest_reason', 'natural_bands', 'band_names_of', 'measure']
+           'commonest_reason', 'natural_bands', 'band_names_of', 'is_lupton', 'with_picture', 'measure']
 
 # %% ../../nbs/data/12_framing.ipynb #22c597d7
 import os,signal
@@ -59,6 +59,7 @@ class Recipe:
     crop:float=None # See `frame`; it depends on the width of the cutouts, so surveys with different crops can be compatible
     band_names:tuple=None # What the bands are called, of grey those that it combines; None where that is not known
     bits:int=8 # One of `depths`: 8, or 16 for surveys whose faint outskirts matter; models take either
+    picture:Stretch=None # Of kind 'lupton': counts in three bands become a colour picture before anything else
 
     def __post_init__(self): self.validate()
 
@@ -97,6 +98,7 @@ def validate_width(self:Recipe):
     if is_canonical: object.__setattr__(self, 'radii', float(self.radii or default_radii))
     require(isinstance(self.stretch, Stretch), f'the stretch is {self.stretch!r:.60}; give a Stretch.')
     require(is_canonical or self.stretch.kind != 'galaxy', "stretch='galaxy' needs framing='canonical', which measures the galaxy.")
+    self.validate_picture()
     require(_in_range(self.crop, float('inf')), f'crop={self.crop!r} is not a width; give pixels, or a fraction of the shorter side.')
 
 @patch
@@ -108,13 +110,26 @@ def validate_names(self:Recipe):
     require(are_names and (self.bands == 'grey' or n == self.n_bands), f'band_names={shown(self.band_names)} do not name the {self.n_bands} bands; give a name for each.')
     object.__setattr__(self, 'band_names', tuple(self.band_names))
 
+# %% ../../nbs/data/12_framing.ipynb #311cb4fc
+@patch
+def validate_picture(self:Recipe):
+    "Raise `BadInput` where no picture of counts can be made as the recipe wants it."
+    require(self.stretch.kind != 'lupton', "stretch='lupton' makes a picture, which is framed afterwards; give it as picture=.")
+    if self.picture is None: return
+    is_lupton = isinstance(self.picture, Stretch) and self.picture.kind == 'lupton' and self.picture.pixels != 'uint8'
+    require(is_lupton, f"picture={self.picture!r:.60} is no stretch of counts; give one of kind 'lupton', for float32 or uint16 pixels.")
+    is_colour = self.bands == 'grey' or n_bands_of(self.bands, self.n_bands) == self.n_bands == 3
+    require(is_colour, f'a Lupton picture has three bands, and the survey has {self.n_bands} ({self.bands}); name three, red first, such as --bands i,r,g.')
+    require(self.stretch.pixels == 'uint8', f'the images of the survey are {self.stretch.pixels}, and a Lupton picture has bytes; leave --stretch lupton out.')
+
 # %% ../../nbs/data/12_framing.ipynb #1d41dd89
 @patch
 def packing(self:Recipe):
     "The choices that must agree between a survey and a model, ready for JSON."
     names = ['size', 'bands', 'n_bands', 'grey', 'framing'] + ['radii']*bool(self.radii) + ['bits']*(self.bits != 8)
+    stretches = ['stretch'] + ['picture']*bool(self.picture)
     called = dict(band_names=list(self.band_names)) if self.band_names else {}
-    return {**{name: getattr(self, name) for name in names}, 'stretch': self.stretch.to_dict(), **called}
+    return {name: getattr(self, name) for name in names} | {name: getattr(self, name).to_dict() for name in stretches} | called
 
 @patch(cls_method=True)
 def from_packing(
@@ -123,10 +138,11 @@ def from_packing(
     crop:float=None, # See `frame`
 ):
     "The recipe with this packing."
-    optional = {'radii', 'band_names', 'bits'}
+    optional = {'radii', 'band_names', 'bits', 'picture'}
     names = set(cls.__dataclass_fields__) - {'crop', *optional}
     require(isinstance(packing, dict) and set(packing) - optional == names, f"a packing has {', '.join(sorted(names))}; {packing!r} is not one.")
-    return cls(**{**packing, 'stretch': Stretch.from_dict(packing['stretch'])}, crop=crop)
+    stretches = {name: Stretch.from_dict(packing[name]) for name in ('stretch', 'picture') if name in packing}
+    return cls(**packing | stretches, crop=crop)
 
 # %% ../../nbs/data/12_framing.ipynb #4ca50ad2
 def n_bands_of(
@@ -137,6 +153,27 @@ def n_bands_of(
     return dict(grey=1, rgb=3, all=n_all).get(bands) or len(bands.split(','))
 
 def _as_cutout(x): return x if isinstance(x, Cutout) else Cutout(as_numbers(x, 'the image', 3))
+
+# %% ../../nbs/data/12_framing.ipynb #98694ce6
+def _three_bands(recipe, x):
+    "Red, green and blue as a `Cutout`, and which pixels are unseen in any of them."
+    require(len(x.pixels) > 2, f"has {len(x.pixels)} {'band' if len(x.pixels) == 1 else 'bands'} where a Lupton picture needs 3", BadImage)
+    named = recipe.bands if recipe.bands not in band_choices else 'rgb'
+    cutout,lost,n_lost = _chosen(replace(recipe, bands=named, n_bands=3), x)
+    return cutout, lost.any(0), n_lost
+
+def _pictured(recipe, x):
+    "Counts as a picture in the recipe's bands, as a `Cutout`, which pixels are unseen, and the number of bands that are missing."
+    cutout,lost,n_lost = _three_bands(recipe, x)
+    level = recipe.picture.levels(np.where(lost, recipe.picture.black, cutout.pixels))*255
+    pixels = level if recipe.bits > 8 else (level+.5).astype(np.uint8)
+    if recipe.bands == 'grey': pixels = to_grey(pixels, recipe.grey)
+    return replace(cutout, pixels=pixels), np.broadcast_to(lost, pixels.shape), n_lost
+
+@patch
+def draws(self:Recipe, kind) -> bool:
+    "Do pixels of this type become a picture first? Bytes are one already."
+    return self.picture is not None and np.dtype(kind) != np.uint8
 
 # %% ../../nbs/data/12_framing.ipynb #0b625951
 def _without_missing(pixels, lost, is_grey):
@@ -170,8 +207,9 @@ def flux(
     "The framed image before the stretch."
     x = _as_cutout(x)
     require(not x.is_field or self.crop, f'is {x.pixels.shape[2]} x {x.pixels.shape[1]} pixels; {how_mosaic}, or else keep its middle with --crop', BadImage)
-    is_stretched = x.pixels.dtype.kind == 'u'
-    cutout,lost,n_lost = _chosen(self, x)
+    is_drawn = self.draws(x.pixels.dtype)
+    is_stretched = is_drawn or x.pixels.dtype.kind == 'u'
+    cutout,lost,n_lost = (_pictured if is_drawn else _chosen)(self, x)
     told = Flag.GREY*(self.bands == 'rgb' and len(x.pixels) == 1) | Flag.NO_BAND*(n_lost > 0)
     if self.framing == 'survey':
         image,n_nan,flags = frame(cutout.pixels, self.size, self.crop, lost)
@@ -181,6 +219,12 @@ def flux(
     return image, c.n_nan, int(c.flags | told), _facts(cutout) | asdict(c.shape)
 
 # %% ../../nbs/data/12_framing.ipynb #a66a89cb
+def _remedy(recipe, x):
+    "How images of another type come into a survey such as this."
+    if recipe.stretch.pixels != 'uint8' or recipe.picture: return '; pack images of that type, or pack these without --like, for a model of their own'
+    if len(x.pixels) > 2 and recipe.bands != 'all': return '; --stretch lupton beside --like makes colour pictures of them'
+    return '; pack these without --like, for a model of their own'
+
 @patch
 def __call__(
     self:Recipe,
@@ -188,9 +232,10 @@ def __call__(
 ): # (bands, size, size) uint8 or uint16, the number of NaN that were filled, the flags, and the facts and measurements by column
     "The packed pixels of one image."
     x,stretch = _as_cutout(x),self.stretch
-    kind = x.pixels.dtype
-    if stretch.kind == 'per_image': stretch = replace(stretch, pixels=kind.name)
-    require(kind == stretch.pixels, f'has {kind} pixels where the stretch of the survey is for {stretch.pixels}', BadImage)
+    kind,is_drawn = x.pixels.dtype,self.draws(x.pixels.dtype)
+    needed = self.picture.pixels if is_drawn else kind if stretch.kind == 'per_image' else stretch.pixels
+    require(kind == needed, f'has {kind} pixels where the stretch of the survey is for {needed}{_remedy(self, x)}', BadImage)
+    if stretch.kind == 'per_image': stretch = replace(stretch, pixels='uint8' if is_drawn else kind.name)
     flux,n_nan,flags,measured = self.flux(x)
     pixels = stretch(flux, self.bits)
     return pixels, n_nan, int(flags | Flag.FLAT*int(pixels.min() == pixels.max())), measured
@@ -226,16 +271,18 @@ def _evenly_first(n, k):
     "Indices below `n`: first `k` of them at even distances, then all others."
     return list(dict.fromkeys([*np.linspace(0, n-1, min(n, k)).astype(int).tolist(), *range(n)]))
 
+def _some(values, i, n): return rng(0, 'stretch', i).choice(values, min(n, values.size), replace=False)
+
 def _sample_image(src, i, recipe, n_pixels=4096):
     "Type of pixel, number of packed bands and some framed fluxes of image `i`."
     cutout = read_cutout(src)
     n_bands = n_bands_of(recipe.bands, len(cutout.pixels))
     flux = replace(recipe, n_bands=n_bands).flux(cutout)[0].ravel()
-    return cutout.pixels.dtype.name, n_bands, rng(0, 'stretch', i).choice(flux, min(n_pixels, flux.size), replace=False)
-
-def _file_name(src, i): return f'number {i}' if callable(src) else os.path.basename(src[1] if isinstance(src, tuple) else src)
+    return cutout.pixels.dtype.name, n_bands, _some(flux, i, n_pixels)
 
 # %% ../../nbs/data/12_framing.ipynb #e0658741
+def _file_name(src, i): return f'number {i}' if callable(src) else os.path.basename(src[1] if isinstance(src, tuple) else src)
+
 def commonest_reason(
     files, # Names of the files that cannot be used
     reasons, # Why, for each
@@ -278,13 +325,13 @@ def band_names_of(
     return found[0] if len(set(found)) == 1 else None
 
 # %% ../../nbs/data/12_framing.ipynb #3a718676
-def _sample(srcs, recipe, k):
+def _sample(srcs, recipe, k, sample=_sample_image):
     "Samples of `k` usable images, or of as many as there are."
     samples = []
     reasons = {}
     for i in _evenly_first(len(srcs), k):
         src = srcs[i:i+1][0]
-        try: samples.append(_sample_image(src, i, recipe))
+        try: samples.append(sample(src, i, recipe))
         except Exception as e:
             if isinstance(e, AstrovaderError) and not isinstance(e, BadImage): raise
             reasons[_file_name(src, i)] = _reason(e)
@@ -292,17 +339,49 @@ def _sample(srcs, recipe, k):
     if not samples: raise BadInput(f'none of the {len(srcs)} images can be used; {commonest_reason(list(reasons), list(reasons.values()))}.')
     return samples
 
+# %% ../../nbs/data/12_framing.ipynb #3b21bc74
+def _sample_colour(src, i, recipe, n_pixels=4096):
+    "Type of pixel, number of bands and some means of three bands of image `i`."
+    x = read_cutout(src)
+    require(x.pixels.dtype != np.uint8, 'is an 8-bit picture already; leave --stretch lupton out', BadImage)
+    cutout,lost,_ = _three_bands(recipe, x)
+    pixels,lost = (centre_crop(values, recipe.crop) for values in (cutout.pixels, lost[None]))
+    require(not lost.all(), 'has no pixel that was seen in all bands', BadImage)
+    return x.pixels.dtype.name, 3, _some(pixels.mean(0)[~lost[0]], i, n_pixels)
+
+def is_lupton(
+    stretch, # As `measure` takes it
+) -> bool:
+    "Does this stretch make colour pictures?"
+    return stretch == 'lupton' or getattr(stretch, 'kind', None) == 'lupton' or isinstance(stretch, dict) and stretch.get('kind') == 'lupton'
+
+def with_picture(
+    srcs, # As for `measure`; their pixels are counts
+    recipe:Recipe, # Of colour pictures, or of grey ones
+    stretch='lupton', # Fits it to the images; or a `Stretch` of this kind
+    k:int=200, # Number of images in the sample
+) -> Recipe:
+    "The recipe that makes pictures of counts first, and then treats them as it did pictures."
+    if stretch == 'lupton':
+        samples = _sample(srcs, recipe, k, _sample_colour)
+        kind = Counter(name for name,_,_ in samples).most_common(1)[0][0]
+        stretch = replace(Stretch.fit(np.concatenate([means for name,_,means in samples if name == kind])), kind='lupton', pixels=kind)
+    return replace(recipe, picture=Stretch.from_dict(stretch))
+
 # %% ../../nbs/data/12_framing.ipynb #9f355fc4
 @checked(k=1)
 def measure(
     srcs, # Paths, or pairs `(zip, member)`; raises `BadInput` if none can be used
     recipe:Recipe, # Complete but for the stretch and the number of bands
-    stretch='survey', # 'survey' fits one for all, 'per_image' one for each, 'galaxy' is in units of each galaxy's brightness; or a `Stretch`, used as it is
+    stretch='survey', # 'survey' fits one for all, 'per_image' one for each, 'galaxy' is in units of each galaxy's brightness; 'lupton' makes colour pictures of three bands; or a `Stretch`, used as it is
     k:int=200, # Number of images in the sample
 ) -> Recipe:
     "The recipe with the stretch and the number of bands of these images."
     is_list = hasattr(srcs, '__len__') and hasattr(srcs, '__getitem__') and not isinstance(srcs, (str, dict))
     require(is_list and len(srcs), f'the images are {shown(srcs)}; give a list of paths that is not empty.')
+    if is_lupton(stretch):
+        own = Stretch.galaxy() if recipe.framing == 'canonical' else Stretch()
+        return with_picture(srcs, replace(recipe, n_bands=n_bands_of(recipe.bands, 3), stretch=own), stretch, k)
     samples = _sample(srcs, recipe, k)
     kind = Counter(name for name,_,_ in samples).most_common(1)[0][0]
     n_bands = Counter(n for _,n,_ in samples).most_common(1)[0][0]

@@ -25,7 +25,7 @@ from .cutouts import Flag,Stretch
 from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
-from .framing import Recipe,band_names_of,commonest_reason,measure,natural_bands,prepare,start_worker
+from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,start_worker,with_picture
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
@@ -202,14 +202,14 @@ def arrays_packing(
 ) -> dict: # The `packing` of a survey
     "How arrays are packed."
     n_bands,size,_ = shape
-    known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch(), band_names=None)
+    known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch(), band_names=None, picture=None)
     for name,found in dict(size=size, n_bands=n_bands, bits=bits).items():
         told = description.pop(name, found)
         require(told == found, f'the images have {name} {found}, and {name}={shown(told)} is given; leave it out.')
     options = {name: description.pop(name, default) for name,default in known.items()}
     n_needed = dict(grey=1, rgb=3).get(options['bands'], n_bands)
     require(n_needed == n_bands, f'images of {n_bands} bands are not {options["bands"]}; give bands="all", or leave it out.')
-    options['stretch'] = Stretch.from_dict(options['stretch'])
+    options |= {name: Stretch.from_dict(options[name]) for name in ('stretch', 'picture') if options[name]}
     return Recipe(size=size, n_bands=n_bands, bits=bits, **options).packing()
 
 # %% ../../nbs/data/13a_pack.ipynb #5baf99a9
@@ -262,17 +262,20 @@ def _named(recipe, names):
     return replace(recipe, band_names=names if fits else None)
 
 # %% ../../nbs/data/13a_pack.ipynb #05bb78f1
-def _recipe_like(sources, like, crop, bits):
-    "The recipe of another survey, with the names of these images' bands."
+def _recipe_like(sources, like, bands, stretch, crop, bits):
+    "The recipe of another survey, with the names of these images' bands; counts become its colour pictures where a Lupton stretch is given."
     recipe = Recipe.from_packing(_packing_like(like), crop)
     recipe = replace(recipe, bits=bits or recipe.bits)
+    if is_lupton(stretch):
+        if bands and recipe.bands == 'rgb': recipe = replace(recipe, bands=bands)
+        if not (recipe.picture and stretch == 'lupton'): recipe = with_picture(sources, recipe, stretch)
     own,needed = band_names_of(sources, recipe.bands),recipe.band_names
     require(same_bands(own, needed), f'the images have the bands {", ".join(own or [])} where the other survey has {", ".join(needed or [])}; give images of the same bands.')
     return _named(recipe, own)
 
 def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None, bits=None):
-    if like is not None: return _recipe_like(sources, like, crop, bits)
-    if bands is None: bands = natural_bands(sources) if grey == 'mean' else 'grey'
+    if like is not None: return _recipe_like(sources, like, bands, stretch, crop, bits)
+    if bands is None: bands = 'grey' if grey != 'mean' else 'rgb' if is_lupton(stretch) else natural_bands(sources)
     recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
     return _named(recipe, band_names_of(sources, bands))
 
@@ -447,11 +450,11 @@ def pack(
     framing:str='survey', # 'survey': the centred square; 'canonical': the galaxy alone, rotated and scaled to its half-light radius
     bands:str=None, # 'grey', 'rgb', 'all', or names such as 'z,r,g'; by default what the images have
     grey:str='mean', # How grey is made: 'mean' or 'luma'
-    stretch=None, # 'survey' measures one for all; 'per_image' one for each; 'galaxy', of canonical framing, is in units of each galaxy's brightness; or a `Stretch`
+    stretch=None, # 'survey' measures one for all; 'per_image' one for each; 'galaxy', of canonical framing, is in units of each galaxy's brightness; 'lupton' makes colour pictures of counts in three bands; or a `Stretch`
     crop:float=None, # Side of the centred square that is kept, in pixels, or as a fraction where it is 1 or less
     table=None, # A catalogue to join: a path or DataFrame
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
-    like=None, # A survey, its path, or its `packing`, from which everything but `crop` and `bits` is copied
+    like=None, # A survey, its path, or its `packing`, from which everything but `crop` and `bits` is copied; `stretch='lupton'` makes its pictures of counts
     n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default

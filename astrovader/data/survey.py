@@ -6,7 +6,7 @@
 __all__ = ['own_columns', 'npy_header', 'shard_name', 'write_shard', 'has_shard', 'Packing', 'Survey', 'as_survey']
 
 # %% ../../nbs/data/13_survey.ipynb #192f2f1c
-import hashlib,io
+import hashlib,io,shlex
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
 from ..core import BadSurvey,atomic_path,progress,provenance,read_json,require,sha256_of
@@ -48,20 +48,21 @@ def _as_shape(value, what):
 def write_shard(
     folder, # The folder of the survey
     i:int, # The number of the shard
-    batches, # uint8 (n, bands, size, size), `rows` of them altogether
+    batches, # uint8 or uint16 (n, bands, size, size), `rows` of them altogether
     shape, # (bands, size, size)
     rows:int, # Images in the shard
+    dtype=np.uint8, # Of the images, uint8 or uint16
 ) -> dict: # `rows`, `sha256`, and in `flat` the rows whose pixels are all equal
     "Write one shard, completely or not at all."
     require(np.iterable(batches), f'batches is {shown(batches)}; give a list of arrays.')
-    header = npy_header((rows, *shape))
+    header = npy_header((rows, *shape), dtype)
     checksum = hashlib.sha256(header)
     flat,n = [],0
     with atomic_path(folder/shard_name(i)) as tmp, open(tmp, 'wb') as file:
         file.write(header)
         for images in map(np.ascontiguousarray, batches):
-            is_right = images.dtype == np.uint8 and images.shape[1:] == shape
-            require(is_right, f'images of {images.dtype} and shape {images.shape} came for a shard of bytes (n, {", ".join(map(str, shape))}); convert them first.')
+            is_right = images.dtype == dtype and images.shape[1:] == shape
+            require(is_right, f'images of {images.dtype} and shape {images.shape} came for a shard of {np.dtype(dtype)} (n, {", ".join(map(str, shape))}); convert them first.')
             file.write(images)
             checksum.update(images)
             pixels = images.reshape(len(images), -1)
@@ -72,9 +73,9 @@ def write_shard(
 
 # %% ../../nbs/data/13_survey.ipynb #d5bad420
 @checked(i=0, rows=0, names=dict(folder=as_path, shape=_as_shape))
-def has_shard(folder, i:int, shape, rows:int) -> bool:
+def has_shard(folder, i:int, shape, rows:int, dtype=np.uint8) -> bool:
     "Does that shard exist, with all of its rows?"
-    try: _require_shard(folder/shard_name(i), (rows, *shape))
+    try: _require_shard(folder/shard_name(i), (rows, *shape), dtype)
     except BadSurvey: return False
     return True
 
@@ -312,6 +313,26 @@ def block(self:Survey,
     offset = ends[first-1] if first else 0
     return table.select(list(stored.values())).rename_columns(list(stored)).slice(start-offset, stop-start)
 
+# %% ../../nbs/data/13_survey.ipynb #f223c899
+def _as_seen(packing):
+    "What of a packing a model can tell."
+    seen = {name: value for name,value in packing.items() if name not in ('bits', 'picture', 'band_names')}
+    return seen | dict(bands='rgb') if 'picture' in packing and packing['bands'] not in ('grey', 'all') else seen
+
+def _pixels_of(packing):
+    "What the stretch of a packing is for: a type of pixel, or 'any'."
+    stretch = packing.get('stretch') or {}
+    return 'any' if stretch.get('kind') == 'per_image' or packing.get('picture') else stretch.get('pixels')
+
+def _how_to_fit(survey, needed):
+    "How the images of a survey become what a model needs."
+    own,counts = _pixels_of(survey.packing),('float32', 'uint16', 'any')
+    if own == 'uint8' and _pixels_of(needed) == 'float32': return f'pictures have lost the counts, so train a model of them: astrovader-train {shlex.quote(str(survey.path))} RUN'
+    lupton = ' --stretch lupton' if own in counts and _pixels_of(needed) == 'uint8' and needed.get('bands') == 'rgb' else ''
+    source = survey.meta.get('source')
+    source = 'SRC' if source in (None, 'arrays', 'generated') else shlex.quote(source)
+    return f'pack it again with --like and the survey of the model: astrovader-pack {source} OUT --like SURVEY{lupton}'
+
 # %% ../../nbs/data/13_survey.ipynb #72c1ccc0
 @patch
 def require_like(self:Survey,
@@ -323,10 +344,11 @@ def require_like(self:Survey,
     own,needed = self.packing.get('band_names'),packing.get('band_names')
     require(same_bands(own, needed), f'{self.path} has the bands {", ".join(own or [])} where the model needs {", ".join(needed or [])}; '
         'choose and order them with --bands, or use a model of these bands.', BadSurvey)
-    for key in {**self.packing, **packing}:
-        if key in ('band_names', 'bits') or key == 'grey' and self.packing['bands'] != 'grey': continue
-        own,needed = self.packing.get(key),packing.get(key)
-        require(own == needed, f'{self.path} is packed with {key} {own} where the model needs {needed}; pack it again with --like and the survey of the model.', BadSurvey)
+    own,needed = _as_seen(self.packing),_as_seen(packing)
+    for key in own | needed:
+        if key == 'grey' and own['bands'] != 'grey': continue
+        differs = f'{self.path} is packed with {key} {own.get(key)} where the model needs {needed.get(key)}'
+        require(own.get(key) == needed.get(key), f'{differs}; {_how_to_fit(self, needed)}.', BadSurvey)
 
 # %% ../../nbs/data/13_survey.ipynb #96c6650e
 @patch

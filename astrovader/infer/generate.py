@@ -54,18 +54,23 @@ def draw(
     return z, pd.DataFrame(dict(object_id=ids, component=c.numpy(), **latents, temperature=float(temperature), seed=seed))
 
 # %% ../../nbs/infer/51_generate.ipynb #b314d9ff
-def _bytes(x): return x.mul(255).round().clamp(0, 255).byte()
-def to_bytes(x): return _bytes(x).cpu().numpy()
+def _pixels(x, bits=8):
+    x = x.mul(2**bits-1).round().clamp(0, 2**bits-1)
+    return x.byte() if bits == 8 else x.int().to(torch.uint16)
+
+def to_bytes(x): return _pixels(x).cpu().numpy()
+
+def _bits(model): return (model.packing or {}).get('bits', 8)
 
 # %% ../../nbs/infer/51_generate.ipynb #3703c9e7
 @torch.no_grad()
 def _decoded(model, z):
-    "Images, as bytes, of latents on the processor."
+    "Images, with the bits of the model's survey, of latents on the processor."
     require_finite(z, 'latents')
-    with unchecked(): return _bytes(model.decode(z))
+    with unchecked(): return _pixels(model.decode(z), _bits(model))
 
 def _images(model, batches):
-    "Decoded images, as bytes, of batches of latents."
+    "Decoded images of batches of latents."
     yield from to_host(_decoded(model, z) for z in batches)
 
 # %% ../../nbs/infer/51_generate.ipynb #fe5b9489
@@ -80,7 +85,7 @@ def _open(run, options):
     return model, options.batch or best_batch(model.device), precision_of(model, options.bf16)
 
 # %% ../../nbs/infer/51_generate.ipynb #76658d0f
-def _image_bytes(model, n): return n*model.arch.bands*model.arch.size**2
+def _image_bytes(model, n): return n*model.arch.bands*model.arch.size**2*_bits(model)//8
 
 def _require_memory(model, n):
     memory = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
@@ -96,7 +101,7 @@ def generate(
     device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
     batch:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
-) -> tuple: # Images, uint8 (n, bands, size, size), and their table: object_id, component, z_0 ..., temperature, seed
+) -> tuple: # Images, uint8 (n, bands, size, size), or uint16 where the survey of the model is; and their table: object_id, component, z_0 ..., temperature, seed
     "Synthetic galaxies, and what each was made from."
     model, batch, precision = _open(run, RunOptions(device, batch, bf16))
     _require_memory(model, n)
@@ -112,14 +117,14 @@ class SyntheticSurvey(RowJob,Packing):
     part_key = 'shard_rows'
     @cached_property
     def draws(self): return [self.request[name] for name in ('component', 'temperature', 'seed')]
-    def holds(self, i, shape):
+    def holds(self, i, shape, dtype=np.uint8):
         "Does shard `i` exist, with its record?"
         start, stop = self.span(i)
-        return self.record_path(i).is_file() and has_shard(self.folder, i, shape, stop-start)
+        return self.record_path(i).is_file() and has_shard(self.folder, i, shape, stop-start, dtype)
 
-    def is_whole(self, i, shape):
+    def is_whole(self, i, shape, dtype=np.uint8):
         "Does shard `i` exist as it was written?"
-        try: return self.holds(i, shape) and sha256_of(self.folder/shard_name(i)) == read_json(self.record_path(i)).get('sha256')
+        try: return self.holds(i, shape, dtype) and sha256_of(self.folder/shard_name(i)) == read_json(self.record_path(i)).get('sha256')
         except (AstrovaderError, AttributeError): return False
 
 # %% ../../nbs/infer/51_generate.ipynb #faef6fca
@@ -142,7 +147,7 @@ def _write_shards(model, job, shape, todo, batch, show_progress):
     images = _images(model, _latents(model, job, shown))
     for i,group in groupby(zip(images, batches), lambda pair: pair[1][0]):
         start, stop = job.span(i)
-        record = write_shard(job.folder, i, (bytes for bytes,_ in group), shape, stop-start)
+        record = write_shard(job.folder, i, (pixels for pixels,_ in group), shape, stop-start, f'uint{_bits(model)}')
         write_json(job.record_path(i), record)
 
 # %% ../../nbs/infer/51_generate.ipynb #20e0fd76
@@ -171,7 +176,7 @@ def _seal(model, job, shape):
     shards = [read_json(job.record_path(i)) for i in range(len(job))]
     flat = [i*job.rows + row for i,shard in enumerate(shards) for row in shard['flat']]
     like = {name: value for name,value in (model.packing or {}).items() if name not in ('size', 'n_bands', 'bits')}
-    packing = arrays_packing(shape, like)
+    packing = arrays_packing(shape, like, _bits(model))
     origin = job.request | dict(model=getattr(model, 'meta', None))
     write_tables(_tables(model, job, flat, packing), job.folder/'index.parquet', {}, job.n, 0)
     write_tables(_tables(model, job), job.folder/'synthetic.parquet', provenance(**origin), job.n, 0)
@@ -280,10 +285,11 @@ def _write_survey(model, out, request, batch) -> bool: # Is it complete?
     shape = model.arch.bands, model.arch.size, model.arch.size
     rank, world = processes()
     job = SyntheticSurvey.begin(work, request)
-    def exists(i): return job.is_whole(i, shape) if i % world == rank else job.holds(i, shape)
+    pixels = shape, f'uint{_bits(model)}'
+    def exists(i): return job.is_whole(i, *pixels) if i % world == rank else job.holds(i, *pixels)
     todo = job.missing(len(job), exists, rank, world, 'shards')
     decoder = at_precision(model, request['precision'] == 'bfloat16', request['n'])
     with writing(out), _at_work(job): _write_shards(decoder, job, shape, todo, batch, rank == 0)
-    if not all(job.holds(i, shape) for i in range(len(job))): return False
+    if not all(job.holds(i, *pixels) for i in range(len(job))): return False
     _complete(model, job, out, request, shape)
     return True
