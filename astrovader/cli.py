@@ -113,6 +113,7 @@ def astrovader_pack(
     like:str = None, # A survey whose packing is used, as a model trained on it needs
     n_workers:int = None, # Processes; one per processor by default, 0 or 1 for none
     match:str = None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'; the source is then a table of paths with ra and dec
+    bits:int = None, # Of a packed pixel: 8, or 16 for surveys whose faint outskirts matter; models take either, and 8 is the default
     radii:float = None, # Canonical framing: width of the image in half-light radii; 5 by default
     images:str = None, # The name of the array or column that holds the images, where a file has several
     axes:str = None, # The axes of an array of images, where its shape leaves two readings: n for images, b for bands, h, w; such as nhwb
@@ -124,7 +125,7 @@ def astrovader_pack(
     "Pack images into a survey; the same command resumes an interrupted one."
     from astrovader.data.pack import pack
     where = dict(images=images, axes=axes, root=root, band_files=band_files, positions=positions, width=width)
-    return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii, match=match, **where)
+    return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii, bits=bits, match=match, **where)
 
 # %% ../nbs/90_cli.ipynb #4a22751e
 @command('resume with the same command and --resume')

@@ -135,12 +135,11 @@ def checked(
 ): # The function, or a decorator where no function is given
     "Convert and check the arguments of a function before it is called."
     if function is None: return partial(checked, names=names, **details)
-    signature,converters = inspect.signature(function),_converters(function, details, names)
+    converters,defaults = _converters(function, details, names),{name: p.default for name,p in inspect.signature(function).parameters.items()}
+    order = tuple(defaults)
+    def convert(name, value): return converters[name](value, name) if converters.get(name) and value is not defaults[name] else value
     @wraps(function)
     def inner(*args, **kwargs):
-        bound = signature.bind(*args, **kwargs)
-        for name,value in bound.arguments.items():
-            is_default = value is signature.parameters[name].default
-            if converters[name] and not is_default: bound.arguments[name] = converters[name](value, name)
-        return function(*bound.args, **bound.kwargs)
+        given = *map(convert, order, args), *args[len(order):]
+        return function(*given, **{name: convert(name, value) for name,value in kwargs.items()})
     return inner

@@ -76,7 +76,7 @@ def test_a_shard_is_read_for_its_checksum_once(whole, monkeypatch):
 @pytest.mark.parametrize('killed', [False, True])
 def test_two_at_once(whole, tmp_path, killed):
     "The second is refused while the first packs; the survey is whole, also where the first is killed and the second repeated"
-    slow = 'import time; from astrovader.data import framing; read = framing.decode; framing.decode = lambda *a: time.sleep(.05) or read(*a)'
+    slow = 'import time; from astrovader.data import framing; read = framing.read_cutout; framing.read_cutout = lambda *a: time.sleep(.05) or read(*a)'
     args = f'{str(whole/"sky")!r}, {str(tmp_path/"s")!r}, size=16, shard_rows=8, n_workers=0'
     first = subprocess.Popen([sys.executable, '-c', f'{slow}; from astrovader.data.pack import pack; pack({args})'])
     end = time.time() + 60
@@ -125,8 +125,8 @@ pack_arrays(5, out) | images are 5
 pack_arrays([], out) | uint8
 pack_arrays(x[:0], out) | at least one
 pack_arrays(x/2, out) | float64
-pack_arrays(x[0], out) | uint8 (n, bands, size, size)
-pack_arrays(x[:,:4], out) | uint8 (n, bands, size, size)
+pack_arrays(x[0], out) | (n, bands, size, size)
+pack_arrays(x[:,:4], out) | (n, bands, size, size)
 pack_arrays([x, 'a'], out) | uint8
 pack_arrays(x, '') | the folder of the survey is an empty name
 pack_arrays(x, 5) | the folder of the survey is 5

@@ -214,3 +214,18 @@ def test_a_companion_that_outshines_the_galaxy_is_flagged():
     for x,y,flux in (30, 10, 5000), (-20, 15, 3000), (0, -35, 9000), (30, 10, 1500):
         c = framed(blob(0, 0, 4, 2000)+blob(x, y, 4, flux))
         assert bool(c.flags & Flag.OUTSHONE) == (flux > 2000) and np.hypot(c.shape.x, c.shape.y) < 1 and abs(c.shape.companion_flux/flux-1) < .3
+
+def test_a_frame_takes_few_calls():
+    "Compiled loops rather than many small calls of NumPy; the number of calls does not depend on the machine."
+    import cProfile,pstats
+    xs = stretch(render(galaxies(20, 128, seed=3, artifacts=0), 128))
+    for x in xs: canonical(x, 64, stretched=True)
+    p = cProfile.Profile()
+    p.runcall(lambda: [canonical(x, 64, stretched=True) for x in xs])
+    assert pstats.Stats(p).total_calls/len(xs) < 2100
+
+def test_compiled_loops_are_loaded_rather_than_compiled_by_other_processes(tmp_path):
+    import os,subprocess,sys
+    code = "import time,numpy as np; from astrovader.data import compiled as c; c.blurred(np.ones((1, 9, 9), np.float32), 1., 2); print(sum(c.blurred.stats.cache_hits.values()))"
+    def hits(): return int(subprocess.check_output([sys.executable, '-c', code], env={**os.environ, 'NUMBA_CACHE_DIR': str(tmp_path)}, text=True))
+    assert (hits(), hits()) == (0, 1)

@@ -167,8 +167,8 @@ packed().block('a', 2, ['object_id']) | the first row is 'a'
 packed().block(0, 2, None) | the columns are None
 packed().block(0, 2, 'object_id') | give a list of names
 packed().index(5) | the columns are 5
-packed().images(slice(0, 2), out=np.zeros(3)) | give an array of bytes of shape (2, 1, 16, 16)
-packed().images(slice(0, 2), out=np.zeros((2, 1, 16, 16))) | give an array of bytes
+packed().images(slice(0, 2), out=np.zeros(3)) | give an array of uint8 of shape (2, 1, 16, 16)
+packed().images(slice(0, 2), out=np.zeros((2, 1, 16, 16))) | give an array of uint8
 packed().images(slice(0, 2), out=[1]) | out is [1]
 packed().images([[0, 1]]) | rows of a survey are one list
 packed().images([0, 99]) | give numbers below 6

@@ -11,11 +11,13 @@ from functools import cached_property
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from scipy.ndimage import gaussian_filter,map_coordinates
+
 from ..core import BadImage,require
 from ..inputs import checked,shown
-from .cutouts import Flag,centre_crop,max_bytes,resize
-from .shape import Cutout,Ellipse,centred_grid,fill_by_symmetry,fit_shape,moments,radial_profiles
+from .bytes import max_bytes
+from .compiled import bilinear,blurred
+from .cutouts import Flag,centre_crop,resize
+from .shape import Cutout,Ellipse,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape,moments
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -137,31 +139,30 @@ class Frame:
 def profiles(self:Frame):
     "The radial profile of each band, faded to zero at the edge."
     flux = self.cutout.pixels - self.sky[:,None,None]
-    measured = radial_profiles(flux, self.radius, ~self.hidden, self.shape.axis_ratio)
+    measured = [ellipse_profile(band, self.hidden, self.shape.ellipse) for band in flux]
     return [p._replace(mean=p.mean*np.clip(4*(1-p.middles/self.edge), 0, 1)) for p in measured]
 
 @patch
 def isolated(
     self:Frame,
-    profiles:list, # Of each band
 ) -> np.ndarray: # (bands, height, width)
     "The cutout without companions."
     pixels = self.cutout.pixels
     hidden = self.hidden
     if not hidden.any(): return pixels
-    sky = self.sky_of(pixels)
+    own = pixels
     pixels,left = fill_by_symmetry(pixels, hidden & (self.radius < self.edge), self.shape.ellipse)
-    left &= self.cutout.unknown | ~self.cutout.unseen
+    left = left & (self.cutout.unknown | ~self.cutout.unseen)
     outside = hidden & (self.radius >= self.edge)
-    pixels[:,outside] = sky[:,outside]
-    pixels[:,left] = sky[:,left] + np.stack([p.at(self.radius[left]) for p in profiles])
+    if outside.any() or left.any(): sky = self.sky_of(own)
+    pixels[:,outside] = sky[:,outside] if outside.any() else 0
+    if left.any(): pixels[:,left] = sky[:,left] + np.stack([p.at(self.radius[left]) for p in self.profiles])
     return pixels
 
 # %% ../../nbs/data/11b_canonical.ipynb #c58a66ab
 def _interpolate(pixels, v, u):
     "The bands at rows `v` and columns `u`; outside the image, the nearest pixel."
-    at = np.stack([v, u]).astype(float)
-    return np.stack([map_coordinates(band, at, order=1, mode='nearest') for band in pixels])
+    return bilinear(pixels, v.ravel().astype(float), u.ravel().astype(float)).reshape(len(pixels), *v.shape)
 
 def _reflected(x, n):
     "Coordinates reflected into 0 to n-1."
@@ -189,10 +190,9 @@ def coordinates(self:Frame):
 def resample(
     self:Frame,
     pixels, # (bands, height, width) without companions
-    profiles:list, # Of each band
 ) -> np.ndarray: # (bands, size, size)
     "The frame's pixels, before its axes are mirrored."
-    if self.scale > 1.1: pixels = np.stack([gaussian_filter(band, .5*np.sqrt(self.scale**2-1), truncate=3) for band in pixels])
+    if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
     h,w = self.cutout.shape
     def is_beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
     u,v,radius = self.coordinates()
@@ -205,7 +205,7 @@ def resample(
     lost = beyond & ~symmetric
     if lost.any():
         sky = _interpolate(self.sky_of(pixels), _reflected(v[lost], h), _reflected(u[lost], w))
-        image[:,lost] = sky + np.stack([p.at(radius[lost]) for p in profiles])
+        image[:,lost] = sky + np.stack([p.at(radius[lost]) for p in self.profiles])
     return image
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
@@ -245,8 +245,7 @@ class Canonical(NamedTuple):
 @patch
 def render(self:Frame) -> Canonical:
     "The galaxy without companions in its frame."
-    profiles = self.profiles
-    image,mirrored = self.mirror(self.resample(self.isolated(profiles), profiles))
+    image,mirrored = self.mirror(self.resample(self.isolated()))
     image = np.ascontiguousarray(image, np.float32)
     return Canonical(image, self.sky, self.shape.brightness, self.shape, int(self.flags | mirrored), self.cutout.n_nan)
 

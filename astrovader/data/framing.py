@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['framings', 'band_choices', 'default_radii', 'frame', 'Recipe', 'n_bands_of', 'prepare', 'start_worker',
-           'commonest_reason', 'natural_bands', 'measure']
+           'commonest_reason', 'natural_bands', 'band_names_of', 'measure']
 
 # %% ../../nbs/data/12_framing.ipynb #22c597d7
 import os,signal
@@ -17,9 +17,9 @@ from fastcore.basics import patch
 from .canonical import canonical
 from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
-from .bands import Cutout,are_bands,how_mosaic,pixel_facts
-from .bytes import max_bytes
-from .cutouts import Flag,Stretch,centre_crop,greys,read_cutout,resize,to_grey
+from .bands import Cutout,are_bands,pixel_facts
+from .bytes import how_mosaic,max_bytes
+from .cutouts import Flag,Stretch,centre_crop,depths,greys,read_cutout,resize,to_grey
 from .unseen import fill_unseen,unseen
 
 # %% ../../nbs/data/12_framing.ipynb #c8fcd314
@@ -54,9 +54,11 @@ class Recipe:
     n_bands:int=1 # Number of bands of the result
     grey:str='mean' # One of `greys`: 'mean' or 'luma'
     framing:str='survey' # One of `framings`: 'survey' or 'canonical'
-    stretch:Stretch=Stretch() # From pixel values to 0-255
+    stretch:Stretch=Stretch() # From pixel values to the range of `bits`
     radii:float=None # Canonical framing: width in half-light radii, 5 by default
     crop:float=None # See `frame`; it depends on the width of the cutouts, so surveys with different crops can be compatible
+    band_names:tuple=None # What the bands are called, of grey those that it combines; None where that is not known
+    bits:int=8 # One of `depths`: 8, or 16 for surveys whose faint outskirts matter; models take either
 
     def __post_init__(self): self.validate()
 
@@ -73,12 +75,14 @@ def _in_range(value, most): return value is None or is_real(value) and 0 < value
 @patch
 def validate(self:Recipe):
     "Raise `BadInput` for impossible choices, and complete `radii`."
-    for name in 'size','n_bands','radii','crop': object.__setattr__(self, name, as_plain(getattr(self, name)))
+    for name in 'size','n_bands','radii','crop','bits': object.__setattr__(self, name, as_plain(getattr(self, name)))
+    self.validate_names()
     require(is_whole(self.size) and self.size > 0, f'size={self.size!r} is not a number of pixels; give one such as 128.')
     require(is_whole(self.n_bands) and self.n_bands > 0, f'n_bands={self.n_bands!r} is not a number of bands; give one such as 3.')
     n_bytes = 4*self.n_bands*self.size**2
     require(n_bytes <= max_bytes(), f'an image of size={self.size} takes {n_bytes/1e6:,.0f} MB where {max_bytes()/1e6:,.0f} are allowed; '
         'give a smaller size, or raise the limit with the environment variable ASTROVADER_MAX_BYTES.')
+    require(is_whole(self.bits) and self.bits in depths, f'bits={self.bits!r} is not available; use {" or ".join(map(str, depths))}.')
     if not _are_named(self.bands): _require_choice('bands', self.bands, band_choices)
     for name,choices in dict(grey=greys, framing=framings).items(): _require_choice(name, getattr(self, name), choices)
     self.validate_width()
@@ -95,12 +99,22 @@ def validate_width(self:Recipe):
     require(is_canonical or self.stretch.kind != 'galaxy', "stretch='galaxy' needs framing='canonical', which measures the galaxy.")
     require(_in_range(self.crop, float('inf')), f'crop={self.crop!r} is not a width; give pixels, or a fraction of the shorter side.')
 
+@patch
+def validate_names(self:Recipe):
+    "Raise `BadInput` where `band_names` are no names, and make them a tuple."
+    if self.band_names is None: return
+    are_names = isinstance(self.band_names, (list, tuple)) and self.band_names and all(isinstance(name, str) for name in self.band_names)
+    n = len(self.band_names) if are_names else 0
+    require(are_names and (self.bands == 'grey' or n == self.n_bands), f'band_names={shown(self.band_names)} do not name the {self.n_bands} bands; give a name for each.')
+    object.__setattr__(self, 'band_names', tuple(self.band_names))
+
 # %% ../../nbs/data/12_framing.ipynb #1d41dd89
 @patch
 def packing(self:Recipe):
     "The choices that must agree between a survey and a model, ready for JSON."
-    names = ['size', 'bands', 'n_bands', 'grey', 'framing'] + ['radii']*bool(self.radii)
-    return {**{name: getattr(self, name) for name in names}, 'stretch': self.stretch.to_dict()}
+    names = ['size', 'bands', 'n_bands', 'grey', 'framing'] + ['radii']*bool(self.radii) + ['bits']*(self.bits != 8)
+    called = dict(band_names=list(self.band_names)) if self.band_names else {}
+    return {**{name: getattr(self, name) for name in names}, 'stretch': self.stretch.to_dict(), **called}
 
 @patch(cls_method=True)
 def from_packing(
@@ -109,8 +123,9 @@ def from_packing(
     crop:float=None, # See `frame`
 ):
     "The recipe with this packing."
-    names = set(cls.__dataclass_fields__) - {'crop', 'radii'}
-    require(isinstance(packing, dict) and set(packing) - {'radii'} == names, f"a packing has {', '.join(sorted(names))}; {packing!r} is not one.")
+    optional = {'radii', 'band_names', 'bits'}
+    names = set(cls.__dataclass_fields__) - {'crop', *optional}
+    require(isinstance(packing, dict) and set(packing) - optional == names, f"a packing has {', '.join(sorted(names))}; {packing!r} is not one.")
     return cls(**{**packing, 'stretch': Stretch.from_dict(packing['stretch'])}, crop=crop)
 
 # %% ../../nbs/data/12_framing.ipynb #4ca50ad2
@@ -170,14 +185,14 @@ def flux(
 def __call__(
     self:Recipe,
     x, # (bands, height, width) or a `Cutout`, of the type of pixel that the stretch is for; raises `BadImage` for another
-): # (bands, size, size) uint8, the number of NaN that were filled, the flags, and the facts and measurements by column
+): # (bands, size, size) uint8 or uint16, the number of NaN that were filled, the flags, and the facts and measurements by column
     "The packed pixels of one image."
     x,stretch = _as_cutout(x),self.stretch
     kind = x.pixels.dtype
     if stretch.kind == 'per_image': stretch = replace(stretch, pixels=kind.name)
     require(kind == stretch.pixels, f'has {kind} pixels where the stretch of the survey is for {stretch.pixels}', BadImage)
     flux,n_nan,flags,measured = self.flux(x)
-    pixels = stretch(flux)
+    pixels = stretch(flux, self.bits)
     return pixels, n_nan, int(flags | Flag.FLAT*int(pixels.min() == pixels.max())), measured
 
 # %% ../../nbs/data/12_framing.ipynb #2311937e
@@ -189,7 +204,7 @@ kinds[Recipe] = instance_of(Recipe)
 def prepare(
     srcs, # Paths, or pairs `(zip, member)`
     recipe:Recipe, # Applied to each
-) -> list: # For each (uint8 pixels, number of NaN, flags, measurements, None), or (None, 0, 0, {}, reason)
+) -> list: # For each (uint8 or uint16 pixels, number of NaN, flags, measurements, None), or (None, 0, 0, {}, reason)
     "Read and frame some images."
     require(np.iterable(srcs), f'the images are {shown(srcs)}; give a list of paths.')
     def one(src):
@@ -247,6 +262,20 @@ def natural_bands(
         except BadImage: continue
         if len(found) == k: break
     return Counter(found).most_common(1)[0][0] if found else 'grey'
+
+# %% ../../nbs/data/12_framing.ipynb #d569a68a
+def band_names_of(
+    srcs, # What `read_cutout` takes, in a list or a `Source`
+    bands:str, # One of `band_choices`, or names of bands
+    k:int=20, # Number of images that are looked at
+): # A tuple of names; None where they are not known
+    "The names of the bands that a survey has."
+    found = []
+    for i in _evenly_first(len(srcs), k)[:2*k]:
+        try: found.append(read_cutout(srcs[i:i+1][0]).chosen(bands).bands)
+        except Exception: continue # packing gives the reason
+        if len(found) == k or found[:3] == [None]*3: break
+    return found[0] if len(set(found)) == 1 else None
 
 # %% ../../nbs/data/12_framing.ipynb #3a718676
 def _sample(srcs, recipe, k):

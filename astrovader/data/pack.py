@@ -11,6 +11,7 @@ from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain,islice
 from multiprocessing import get_context
@@ -22,9 +23,9 @@ from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
 from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
-from .bands import pixel_facts
+from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
-from .framing import Recipe,commonest_reason,measure,natural_bands,prepare,start_worker
+from .framing import Recipe,band_names_of,commonest_reason,measure,natural_bands,prepare,start_worker
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
@@ -55,15 +56,15 @@ def _digest_of_shard(file, header, written):
     return whole.hexdigest()
 
 # %% ../../nbs/data/13a_pack.ipynb #81e2803c
-def _write_pixels(file, images, shape, n_max):
+def _write_pixels(file, images, shape, n_max, dtype):
     "Write images as one `.npy` file: their number, and the digest of the file."
     written,n = hashlib.sha256(),0
-    file.write(npy_header((n_max, *shape)))
+    file.write(npy_header((n_max, *shape), dtype))
     for pixels in map(np.ascontiguousarray, images):
         file.write(pixels)
         written.update(pixels)
         n += 1
-    header = npy_header((n, *shape))
+    header = npy_header((n, *shape), dtype)
     file.seek(0)
     file.write(header)
     return n,_digest_of_shard(file, header, written)
@@ -74,7 +75,7 @@ def _fill_shard(path, images, shape, n_max):
     usable = _usable(images, n_max, records)
     first = next(usable, None)
     if first is None: return dict(rows=0, sha256='', records=records)
-    with atomic_path(path) as tmp, open(tmp, 'w+b') as file: n,sha256 = _write_pixels(file, chain([first], usable), shape, n_max)
+    with atomic_path(path) as tmp, open(tmp, 'w+b') as file: n,sha256 = _write_pixels(file, chain([first], usable), shape, n_max, first.dtype)
     return dict(rows=n, sha256=sha256, records=records)
 
 # %% ../../nbs/data/13a_pack.ipynb #3c493be6
@@ -165,14 +166,15 @@ def _finish(job, ids, files, catalogue, meta):
     job.seal(shards, len(rejected), int((index.n_nan > 0).sum()), **meta)
 
 # %% ../../nbs/data/13a_pack.ipynb #da6f0c72
-def _as_batch(images, shape=None):
-    "Images as (n, bands, size, size)."
+def _as_batch(images, like=None):
+    "Images as (n, bands, size, size), of the shape and type of `like`."
     images = np.asarray(images)
     if images.ndim == 3: images = images[:,None]
     is_square = images.ndim == 4 and images.shape[2] == images.shape[3] > 0
-    require(images.dtype == np.uint8 and is_square,
-        f'images are {images.dtype} of shape {images.shape} where uint8 (n, bands, size, size) is needed; stretch and frame them first.')
-    require(shape in (None, images.shape[1:]), f'images are {images.shape[1:]} after others of {shape}; a survey has one shape.')
+    require(images.dtype.name in ('uint8', 'uint16') and is_square,
+        f'images are {images.dtype} of shape {images.shape} where uint8 or uint16 (n, bands, size, size) is needed; stretch and frame them first.')
+    own,first = ((x.shape[1:], x.dtype.name) for x in (images, images if like is None else like))
+    require(own == first, f'images are {own[1]} {own[0]} after others of {first[1]} {first[0]}; a survey has one shape and type.')
     return images
 
 # %% ../../nbs/data/13a_pack.ipynb #6516f494
@@ -195,25 +197,25 @@ def unmeasured(packing) -> dict: # NaN by column; empty where such a survey has 
 # %% ../../nbs/data/13a_pack.ipynb #c1f29891
 def arrays_packing(
     shape, # (bands, size, size)
-    description:dict, # `bands`, `grey`, `framing`, `radii`, `stretch` where they differ; they are removed from it
+    description:dict, # `bands`, `grey`, `framing`, `radii`, `stretch`, `band_names` where they differ; they are removed from it
+    bits:int=8, # Of a pixel, 8 or 16
 ) -> dict: # The `packing` of a survey
     "How arrays are packed."
     n_bands,size,_ = shape
-    known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch())
-    for name,found in dict(size=size, n_bands=n_bands).items():
+    known = dict(bands={1: 'grey', 3: 'rgb'}.get(n_bands, 'all'), grey='mean', framing='survey', radii=None, stretch=Stretch(), band_names=None)
+    for name,found in dict(size=size, n_bands=n_bands, bits=bits).items():
         told = description.pop(name, found)
         require(told == found, f'the images have {name} {found}, and {name}={shown(told)} is given; leave it out.')
     options = {name: description.pop(name, default) for name,default in known.items()}
     n_needed = dict(grey=1, rgb=3).get(options['bands'], n_bands)
     require(n_needed == n_bands, f'images of {n_bands} bands are not {options["bands"]}; give bands="all", or leave it out.')
     options['stretch'] = Stretch.from_dict(options['stretch'])
-    return Recipe(size=size, n_bands=n_bands, **options).packing()
+    return Recipe(size=size, n_bands=n_bands, bits=bits, **options).packing()
 
 # %% ../../nbs/data/13a_pack.ipynb #5baf99a9
-def _array_records(batches, packing):
+def _array_records(batches, packing, first):
     "Arrays as `prepare` returns images, numbered."
-    shape = packing['n_bands'],packing['size'],packing['size']
-    images = (image for batch in batches for image in _as_batch(batch, shape))
+    images = (image for batch in chain([first], batches) for image in _as_batch(batch, first))
     for i,image in enumerate(images):
         flags = int(Flag.FLAT*int(image.min() == image.max()))
         yield i, (image, 0, flags, unmeasured(packing), None)
@@ -225,11 +227,11 @@ def _batches_of(images):
     return iter([images] if hasattr(images, 'ndim') else images)
 
 def pack_arrays(
-    images, # uint8 (n, bands, size, size) or (n, size, size); or an iterable of such arrays
+    images, # uint8 or uint16 (n, bands, size, size) or (n, size, size); or an iterable of such arrays
     out, # The folder that is written; it must be new or empty
     table:pd.DataFrame=None, # A row for each image, in order; `object_id` holds the ids, which are 0, 1, ... without it
     shard_rows:int=8192, # Images in a shard
-    **description, # `bands`, `grey`, `framing`, `radii`, `stretch` where they differ from a linear 8-bit survey; other keywords are kept in survey.json
+    **description, # `bands`, `grey`, `framing`, `radii`, `stretch`, `band_names` where they differ from a linear 8-bit survey; other keywords are kept in survey.json
 ) -> Survey:
     "Write arrays as a packed survey, completely or not at all."
     out,shard_rows = as_path(out, 'the folder of the survey'),whole_number(shard_rows, 'shard_rows', 1)
@@ -238,11 +240,11 @@ def pack_arrays(
     table = None if table is None else read_table(table)
     first = _as_batch(next(batches, np.empty(0)))
     shape = first.shape[1:]
-    packing = arrays_packing(shape, description)
+    packing = arrays_packing(shape, description, 8*first.itemsize)
     with writing(out), atomic_path(out, folder=True) as tmp:
         job = Packing(tmp)
         (tmp/'.packing').mkdir()
-        _write_shards(job, _array_records(chain([first], batches), packing), shape, shard_rows)
+        _write_shards(job, _array_records(batches, packing, first), shape, shard_rows)
         n = sum(shard['rows'] for shard in _finished_shards(job))
         ids,catalogue = _array_ids(table, n)
         _finish(job, ids, ['']*n, catalogue, {'packing': packing, 'source': 'arrays', **description})
@@ -254,10 +256,25 @@ def _packing_like(like):
     if isinstance(like, (str, Path)): like = Survey(like)
     return getattr(like, 'packing', like)
 
-def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None):
-    if like is not None: return Recipe.from_packing(_packing_like(like), crop)
+def _named(recipe, names):
+    "The recipe with these names of its bands, if there is one for each."
+    fits = names and (recipe.bands == 'grey' or len(names) == recipe.n_bands)
+    return replace(recipe, band_names=names if fits else None)
+
+# %% ../../nbs/data/13a_pack.ipynb #05bb78f1
+def _recipe_like(sources, like, crop, bits):
+    "The recipe of another survey, with the names of these images' bands."
+    recipe = Recipe.from_packing(_packing_like(like), crop)
+    recipe = replace(recipe, bits=bits or recipe.bits)
+    own,needed = band_names_of(sources, recipe.bands),recipe.band_names
+    require(same_bands(own, needed), f'the images have the bands {", ".join(own or [])} where the other survey has {", ".join(needed or [])}; give images of the same bands.')
+    return _named(recipe, own)
+
+def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None, bits=None):
+    if like is not None: return _recipe_like(sources, like, crop, bits)
     if bands is None: bands = natural_bands(sources) if grey == 'mean' else 'grey'
-    return measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii), stretch)
+    recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
+    return _named(recipe, band_names_of(sources, bands))
 
 # %% ../../nbs/data/13a_pack.ipynb #2ce500d9
 @contextmanager
@@ -434,25 +451,27 @@ def pack(
     crop:float=None, # Side of the centred square that is kept, in pixels, or as a fraction where it is 1 or less
     table=None, # A catalogue to join: a path or DataFrame
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
-    like=None, # A survey, its path, or its `packing`, from which everything but `crop` is copied
+    like=None, # A survey, its path, or its `packing`, from which everything but `crop` and `bits` is copied
     n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default
+    bits:int=None, # Of a packed pixel: 8, or 16 for surveys whose faint outskirts matter; 8 by default, or as in `like`
     match=None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'
     client=None, # A `distributed.Client`, whose workers frame the images in place of `n_workers`; they see `src` and `out` by the same absolute paths
     **where, # `images`, `axes`, `root`, `band_files`, `positions`, `width`: where in `src` the images are, see `find_images`
 ) -> Survey:
     "Pack images into a survey; the same call continues where it was interrupted."
     out = as_path(out, 'the folder of the survey')
-    size,crop,n_workers,radii = (as_plain(value) for value in (size, crop, n_workers, radii))
+    size,crop,n_workers,radii,bits = (as_plain(value) for value in (size, crop, n_workers, radii, bits))
     shard_rows = whole_number(shard_rows, 'shard_rows', 1)
     _check_cluster(client, n_workers)
     sources = find_images(src, id_column if table is None else None, out, **where)
     if client is not None: require_shared(sources)
     catalogue,joins = _catalogue_rows(sources, table, id_column, match)
     stretch = stretch or ('galaxy' if framing == 'canonical' else 'survey')
-    options = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like)
+    options = dict(size=size, framing=framing, bands=bands, grey=grey, stretch=stretch, crop=crop, like=like, bits=None if bits == 8 and like is None else bits)
     if radii or framing == 'canonical': options['radii'] = radii
+
     request = _request(sources, catalogue, **options, shard_rows=shard_rows)
     contents = _contents(sources)
     def same_job(): # or a refusal

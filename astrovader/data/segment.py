@@ -8,9 +8,10 @@ __all__ = ['blocks', 'reduced', 'level_sky', 'Found', 'find_sources', 'Segments'
 # %% ../../nbs/data/11a_segment.ipynb #ec684aa8
 from typing import NamedTuple
 import numpy as np,pandas as pd,sep
-from PIL import Image
-from scipy.ndimage import gaussian_filter,maximum
+
+from scipy.ndimage import maximum
 from ..core import require
+from .compiled import block_means,blurred,least_squares,robust_surface
 from .cutouts import to_grey
 from ..inputs import as_plain,checked,shown
 
@@ -18,7 +19,9 @@ from ..inputs import as_plain,checked,shown
 @checked(x=2, k=1)
 def blocks(x:np.ndarray, k:int):
     "Means of blocks of `k` by `k` pixels of an image (height, width); incomplete blocks at the edge average the pixels they have."
-    return x if k == 1 else np.asarray(Image.fromarray(np.ascontiguousarray(x, np.float32)).reduce(k))
+    if k == 1: return x
+    is_empty = x.dtype == bool and not x.any()
+    return np.zeros([-(-side//k) for side in x.shape], np.float32) if is_empty else block_means(x, k)
 
 @checked(x=2, to=1)
 def reduced(x:np.ndarray, to:int=64):
@@ -30,6 +33,13 @@ def _enlarged(labels, k, shape):
     "Labels of pixels from labels of blocks."
     v,u = (np.minimum(np.arange(n)//k, m-1) for n,m in zip(shape, labels.shape))
     return labels[v[:,None],u]
+
+# %% ../../nbs/data/11a_segment.ipynb #9df8c138
+def _smoothed(grey, smooth=.03):
+    "The reduced image, smoothed as a fraction of the cutout, and before that; and `k`."
+    small,k = reduced(grey)
+    sigma = smooth*min(small.shape)/2.355
+    return blurred(np.asarray(small, np.float32)[None], sigma, int(4*sigma+.5))[0], small, k
 
 # %% ../../nbs/data/11a_segment.ipynb #642dc21e
 def _edge_tiles(y, n=8):
@@ -47,11 +57,17 @@ def _is_seen(lost):
     "Tiles along the edge of which most was seen."
     return True if lost is None else _edge_tiles(lost)[0].mean(1) < .25
 
+def _low_and_median(tiles):
+    "The 16th percentile and the median of each tile."
+    ranks = [int(.16*tiles.shape[1]), tiles.shape[1]//2]
+    return np.partition(tiles, ranks, axis=1)[:,ranks].astype(float).T
+
 def _uneven(tiles):
     "The typical difference of opposite tiles in units of the noise within a tile."
-    low,median = np.partition(tiles, (k := [int(.16*tiles.shape[1]), tiles.shape[1]//2]), axis=1)[:,k].T
+    low,median = _low_and_median(tiles)
     return float(np.median(np.abs(median-median[::-1]))/max(float(np.median(median-low)), 1e-30))
 
+# %% ../../nbs/data/11a_segment.ipynb #fedff5c6
 def _sky(y, levels, lost=None):
     "Level and noise of the sky background, the positions of the tiles that were used, and the unevenness."
     tiles,centres = _edge_tiles(y)
@@ -74,26 +90,6 @@ def _terms(x, y, order):
     x,y = np.broadcast_arrays(x, y)
     return np.stack([np.ones_like(x), x, y] + [x**3, y**3, x*x*y, x*y*y]*(order > 2) + [x*x, y*y, x*y]*(order > 1), -1)
 
-def _least_squares(terms, values, weight):
-    weighted = terms*weight[:,None]
-    return np.linalg.solve(terms.T@weighted + 1e-9*np.eye(terms.shape[1]), weighted.T@values)
-
-def _fit_surface(terms, values):
-    "Coefficients that ignore tiles with sources, and the tiles that were used."
-    weight = used = np.ones(len(values))
-    for _ in range(12):
-        off = np.abs(values - terms@_least_squares(terms, values, weight))
-        weight = 1/np.maximum(off, .3*np.median(off)+1e-30)
-        weight /= weight.max()
-    coefficients = _least_squares(terms, values, weight)
-    for _ in range(5):
-        off = values - terms@coefficients
-        scatter = 1.48*np.median(np.abs(off[used > 0]))
-        used = ((off < 2.5*scatter) & (off > -4*scatter)).astype(float)
-        if used.sum() < len(terms[0])+4: return coefficients, used*0
-        coefficients = _least_squares(terms, values, used)
-    return coefficients, used
-
 # %% ../../nbs/data/11a_segment.ipynb #040f7c10
 def _sides(terms, c, may_be_bowl):
     "The range of the part of a surface that no galaxy in the middle has, and that of the rest."
@@ -103,8 +99,9 @@ def _sides(terms, c, may_be_bowl):
 
 def _slope_scatter(terms, values, noise, certainty):
     "The scatter of the tiles about the surface on which they lie, and these tiles; infinite if they lie on none, or if it may be a galaxy."
-    c,used = _fit_surface(terms, values)
-    is_better = np.abs(values-terms@c).sum() < .4*np.abs(values-np.percentile(values, 10)).sum()
+    c,used = robust_surface(terms, values)
+    darkest = np.sort(values)[len(values)//10]
+    is_better = np.abs(values-terms@c).sum() < .4*np.abs(values-darkest).sum()
     if used.mean() < .75 or not (is_better or used.mean() > .9 and len(c) == 3): return np.inf, used
     scatter = np.sqrt(((values-terms@c)**2*used).sum()/(used.sum()-len(c)))
     is_clear = used.mean() > .9
@@ -117,7 +114,7 @@ def _slope(y, lost, certainty):
     tiles,at = _edge_tiles(y)
     seen = (np.ptp(tiles, 1) > 0) & _is_seen(lost)
     if seen.sum() < 14: return 0, seen
-    low,values = np.percentile(tiles[seen], [16, 50], axis=1)
+    low,values = _low_and_median(tiles[seen])
     x,y = at[:,seen]/np.array(y.shape)[::-1,None]
     scatter,used = zip(*(_slope_scatter(_terms(x, y, order), values, np.median(values-low), certainty) for order in ((1, 2, 3) if certainty == 1 else (1, 2))))
     best = min(range(len(scatter)), key=lambda i: scatter[i]*1.6**i)
@@ -130,18 +127,18 @@ def level_sky(
     x, # (bands, height, width), finite
     lost=None, # (height, width) bool, pixels that were not seen
     stretched:bool=False, # Is it an 8- or 16-bit picture?
-    smooth:float=.03, # As for `find_sources`
+    smoothed=None, # As `_smoothed` gives it for the mean of the bands
 ): # (bands, height, width) float32
     "The image on a level sky."
     x = np.asarray(x, np.float32)
     h,w = x.shape[1:]
     if min(h, w) < 16: return x
-    small,k = reduced(to_grey(x)[0])
-    order,used = _slope(gaussian_filter(small, smooth*min(small.shape)/2.355), None if lost is None else blocks(lost, k) > 0, 1+stretched)
+    smooth,small,k = smoothed or _smoothed(to_grey(x)[0])
+    order,used = _slope(smooth, None if lost is None else blocks(lost, k) > 0, 1+stretched)
     if not order: return x
     bands = [_edge_tiles(blocks(band, k)) for band in x]
     terms = _terms(*(bands[0][1][:,used]/np.array(small.shape)[::-1,None]), order)
-    coefficients = np.stack([_least_squares(terms, np.median(tiles[used], 1), np.ones(used.sum())) for tiles,_ in bands])
+    coefficients = np.stack([least_squares(terms, np.median(tiles[used], 1).astype(float), np.ones(used.sum())) for tiles,_ in bands])
     coefficients[:,0] = 0
     u,v = ((np.arange(side)-(side-1)/2)/side for side in (w, h))
     return x - np.moveaxis(_terms(u, v[:,None], order)@coefficients.T, -1, 0).astype(np.float32)
@@ -149,7 +146,7 @@ def level_sky(
 # %% ../../nbs/data/11a_segment.ipynb #5c2b4741
 def _extract(y, level, min_area, contrast):
     "SExtractor's labels; all 0 if it fails."
-    sep.set_extract_pixstack(max(300_000, y.size))
+    sep.set_extract_pixstack(y.size+1000) # SExtractor clears all of it each time
     settings = dict(minarea=max(3, int(min_area*y.size)), filter_kernel=None, deblend_nthresh=16, deblend_cont=contrast)
     try: return sep.extract(y, level, segmentation_map=True, **settings)[1]
     except Exception: return np.zeros(y.shape, np.int32)
@@ -175,6 +172,7 @@ def _saddles(y, labels):
 # %% ../../nbs/data/11a_segment.ipynb #563bc37d
 def _merge(y, labels, central, rise, dip):
     "Labels after sources that are not prominent have been merged."
+    if not labels.any(): return labels
     saddles = _saddles(y, labels)
     merged = np.arange(labels.max()+1)
     peak = np.asarray(maximum(y, labels, merged))
@@ -254,12 +252,12 @@ def find_sources(
     min_area:float=.002, # Least area of a source, as a fraction of the cutout
     levels=255, # The noise is at least the range divided by this; give `np.inf` for fluxes, which have no grey levels
     lost=None, # (height, width) bool, pixels in which no sky background is measured
+    smoothed=None, # As `_smoothed` gives it
 ) -> Found:
     "The source of each pixel."
     _require_settings(levels, dip=dip, contrast=contrast, smooth=smooth, min_area=min_area)
     if not np.isfinite(x).all() or not np.ptp(x) > 0 or min(x.shape) < 4: return Found(np.zeros(x.shape, np.int32), np.float32(0), 0., np.zeros((2, 0)))
-    small,k = reduced(x)
-    smoothed = gaussian_filter(small, smooth*min(small.shape)/2.355)
+    smoothed,small,k = smoothed or _smoothed(x, smooth)
     level,noise,at,uneven = _sky(smoothed, levels, None if lost is None else blocks(lost, k) > 0)
     y = (smoothed-level)/np.float32(noise or 1) # in units of the noise, so that any unit of flux is handled
     labels = _extract(y, threshold, min_area, contrast)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_by_id', 'Source', 'file_state', 'source_kind',
            'suffix_of', 'natural_order', 'sorted_images', 'files_below', 'Files', 'FitsObjects', 'read_fits_object',
-           'FitsFile', 'Folder', 'Zip', 'Listed', 'find_images']
+           'Folder', 'FitsFile', 'Zip', 'Listed', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import os,re,zipfile
@@ -17,7 +17,7 @@ import pandas as pd
 from ..core import BadImage,BadInput,require
 from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes
-from .fits import object_names,read_fits
+from .fits import holds_images,object_names,read_fits
 from ..inputs import as_path,checked
 from ..tables import id_column_of,read_table,table_format
 
@@ -218,21 +218,6 @@ def _with_objects(files:Files):
     source.places = [(file, name or None) for file,name in places]
     return source
 
-# %% ../../nbs/data/12a_sources.ipynb #b6aef141
-@source_kind
-class FitsFile(FitsObjects):
-    "One FITS file of several objects."
-    kind = 'a FITS file of images'
-    @staticmethod
-    def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and _objects_in(src) is not None
-    @classmethod
-    def find(cls, src):
-        names = _objects_in(src)
-        require(len(names) > 1, f'{src} is a single image; give the folder of all images, or the positions of its objects with --positions and --width.')
-        source = cls(str(src.parent), [f'{src.name}[{name}]' for name in names], names)
-        source.places = [(src.name, name) for name in names]
-        return source
-
 # %% ../../nbs/data/12a_sources.ipynb #c211b661
 @source_kind
 class Folder(Files):
@@ -243,6 +228,19 @@ class Folder(Files):
     def recognises(src): return src.is_dir()
     @classmethod
     def find(cls, src, skip): return _with_objects(cls(str(src), sorted_images(files_below(src, skip))))
+
+# %% ../../nbs/data/12a_sources.ipynb #3e757763
+@source_kind
+class FitsFile(Files):
+    "A FITS file of one image, or of many."
+    kind = 'a FITS file of images'
+    @staticmethod
+    def recognises(src): return src.is_file() and bool(_is_fits(src.name)) and holds_images(src)
+    @classmethod
+    def find(cls, src):
+        source = _with_objects(cls(str(src.parent), [src.name]))
+        if len(source) > 1: source.ids = [name for _,name in source.places]
+        return source
 
 # %% ../../nbs/data/12a_sources.ipynb #366a9bc2
 def _members(path):
@@ -346,7 +344,7 @@ def _existing(src):
     require(src.is_dir() or src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, or a file that holds images.')
     return src
 
-# %% ../../nbs/data/12a_sources.ipynb #7bd67399
+# %% ../../nbs/data/12a_sources.ipynb #12147761
 def _require_together(given):
     "Refuse some of the options that a kind of source needs without the others."
     for kind in source_kinds:

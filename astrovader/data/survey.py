@@ -10,6 +10,7 @@ import hashlib,io
 import numpy as np,pandas as pd,pyarrow as pa,pyarrow.parquet as pq
 from fastcore.basics import patch
 from ..core import BadSurvey,atomic_path,progress,provenance,read_json,require,sha256_of
+from .bands import pixel_facts,same_bands
 from .canonical import columns as measured_columns
 from .framing import Recipe
 from ..inputs import as_path,as_plain,checked,is_whole,shown,whole_number
@@ -18,20 +19,21 @@ from ..tables import renamed_columns
 
 # %% ../../nbs/data/13_survey.ipynb #fbd254ec
 def npy_header(
-    shape, # Of a uint8 array
+    shape, # Of the array
+    dtype=np.uint8, # Or uint16
 ) -> bytes:
     "How a `.npy` file of that shape begins."
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, dict(descr='|u1', fortran_order=False, shape=tuple(shape)))
+    np.lib.format.write_array_header_1_0(buffer, dict(descr=np.dtype(dtype).newbyteorder('<').str, fortran_order=False, shape=tuple(shape)))
     return buffer.getvalue()
 
 def shard_name(i): return f'shard-{i:05d}.npy'
 
 # %% ../../nbs/data/13_survey.ipynb #37a3401c
-def _require_shard(path, shape):
+def _require_shard(path, shape, dtype=np.uint8):
     require(path.is_file(), f'{path} is missing; copy it again, or pack the survey again.', BadSurvey)
-    header = npy_header(shape)
-    expected = len(header) + int(np.prod(shape))
+    header = npy_header(shape, dtype)
+    expected = len(header) + np.dtype(dtype).itemsize*int(np.prod(shape))
     found = path.stat().st_size
     require(found == expected, f'{path} has {found} bytes where {expected} were written; copy it again, or pack the survey again.', BadSurvey)
     with path.open('rb') as file: is_same = file.read(len(header)) == header
@@ -150,8 +152,9 @@ class Survey:
         self.meta = _read_meta(self.path)
         self.packing = self.meta['packing']
         self.shape = self.packing['n_bands'],self.packing['size'],self.packing['size']
+        self.dtype = np.dtype(f'uint{self.packing.get("bits", 8)}')
         self._ends = np.cumsum([shard['rows'] for shard in self.meta['shards']])
-        for shard in self.meta['shards']: _require_shard(self.path/shard['file'], (shard['rows'], *self.shape))
+        for shard in self.meta['shards']: _require_shard(self.path/shard['file'], (shard['rows'], *self.shape), self.dtype)
         _require_unchanged(self.index_path, self.meta['index_sha256'])
         try: n = pq.read_metadata(self.index_path).num_rows
         except Exception as e: raise BadSurvey(f'{self.index_path} cannot be read ({e}); pack the survey again.') from None
@@ -206,13 +209,13 @@ def _rows(self:Survey, rows):
 def images(self:Survey,
     rows, # A slice, or an array of row numbers in any order
     out:np.ndarray=None, # An array for the result, of its shape and type; a new array if None
-) -> np.ndarray: # (n, bands, size, size), uint8
+) -> np.ndarray: # (n, bands, size, size), uint8, or uint16 where the packing has 16 bits
     "Read some images."
     rows = self._rows(rows)
     shape = len(rows), *self.shape
-    if out is None: out = np.empty(shape, np.uint8)
-    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8
-    require(fits, f'out is {shown(out)} that cannot hold the images; give an array of bytes of shape {shape}.')
+    if out is None: out = np.empty(shape, self.dtype)
+    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == self.dtype
+    require(fits, f'out is {shown(out)} that cannot hold the images; give an array of {self.dtype} of shape {shape}.')
     order = np.argsort(rows, kind='stable')
     ascending = rows[order]
     starts = np.array([0, *self._ends])
@@ -225,17 +228,22 @@ def images(self:Survey,
 # %% ../../nbs/data/13_survey.ipynb #211c1976
 own_columns = ['object_id', 'file', 'shard', 'row', 'flags', 'n_nan']
 
+def _own_names(names):
+    "The names of an index up to where the user's catalogue begins; facts about the pixels stand before the measurements."
+    own = []
+    for name in names:
+        is_late = name in pixel_facts and any(measured in own for measured in measured_columns)
+        if name not in (*own_columns, *pixel_facts, *measured_columns) or name in own or is_late: break
+        own.append(name)
+    return own
+
 @patch
 def _stored_names(self:Survey) -> dict:
     "The name in the file of each column of the index, by its current name."
     if self._stored is None:
         stored = pq.read_schema(self.index_path).names
         former = renamed_columns if self.packing['framing'] == 'canonical' else {}
-        known = {*own_columns, *measured_columns, *former.values()}
-        current = []
-        for name in (former.get(name, name) for name in stored):
-            if name not in known or name in current: break # here begins the user's catalogue
-            current.append(name)
+        current = _own_names([former.get(name, name) for name in stored])
         joined = [f'{name}_table' if name in current else name for name in stored[len(current):]]
         self._stored = dict(zip(current+joined, stored))
     return self._stored
@@ -251,6 +259,12 @@ def _stored_columns(self:Survey, names):
     lost = [name for name in names if found[name] is None]
     require(not lost, f'the index of {self.path} has no column {", ".join(sorted(lost))}; pack the survey with a table that has it.')
     return found
+
+# %% ../../nbs/data/13_survey.ipynb #65719345
+@patch
+def own_names(self:Survey) -> list:
+    "The columns of the index that packing made: ids, places, flags, facts about the pixels, and measurements."
+    return _own_names(list(self._stored_names()))
 
 # %% ../../nbs/data/13_survey.ipynb #ceb674d0
 @patch
@@ -306,8 +320,11 @@ def require_like(self:Survey,
     "Raise `BadSurvey` where this survey is packed differently."
     packing = getattr(packing, 'packing', packing)
     require(isinstance(packing, dict), f'the packing is {shown(packing)}; give that of a model, or a survey.')
+    own,needed = self.packing.get('band_names'),packing.get('band_names')
+    require(same_bands(own, needed), f'{self.path} has the bands {", ".join(own or [])} where the model needs {", ".join(needed or [])}; '
+        'choose and order them with --bands, or use a model of these bands.', BadSurvey)
     for key in {**self.packing, **packing}:
-        if key == 'grey' and self.packing['bands'] != 'grey': continue
+        if key in ('band_names', 'bits') or key == 'grey' and self.packing['bands'] != 'grey': continue
         own,needed = self.packing.get(key),packing.get(key)
         require(own == needed, f'{self.path} is packed with {key} {own} where the model needs {needed}; pack it again with --like and the survey of the model.', BadSurvey)
 

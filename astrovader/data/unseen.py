@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['unseen', 'Filled', 'fill_unseen']
 
-# %% ../../nbs/data/11aa_unseen.ipynb #5a154a77
+# %% ../../nbs/data/11aa_unseen.ipynb #58aeccaf
 from typing import NamedTuple
 import numpy as np
-from scipy.ndimage import binary_dilation,binary_opening,binary_propagation,distance_transform_edt,find_objects,label
+from scipy.ndimage import binary_dilation,binary_propagation,distance_transform_edt,find_objects,label
 from scipy.spatial import cKDTree
 from ..core import BadImage,require
+from .compiled import squares,zeros_at_edge
 from ..inputs import checked
 
-# %% ../../nbs/data/11aa_unseen.ipynb #f32e96d0
+# %% ../../nbs/data/11aa_unseen.ipynb #21c23630
 _most = .75 # of a band that may be unseen by its values; a band with more of them has a background of this value
 
 def _placeholder(band, good):
@@ -26,9 +27,7 @@ def _placeholder(band, good):
     is_far = spread > 0 and rest.min()-lowest > 20*spread
     return found if is_far else np.zeros(band.shape, bool)
 
-# %% ../../nbs/data/11aa_unseen.ipynb #db8df1cd
-def _edge_of(mask): return np.concatenate([mask[0], mask[-1], mask[1:-1,0], mask[1:-1,-1]])
-
+# %% ../../nbs/data/11aa_unseen.ipynb #d0ac75e4
 def _border(shape):
     border = np.ones(shape, bool)
     border[1:-1,1:-1] = False
@@ -36,11 +35,14 @@ def _border(shape):
 
 def _strip(band, good):
     "The pixels of strips of zeros along the edges."
-    zero = good & (band == 0)
     none = np.zeros(band.shape, bool)
-    if _edge_of(zero).sum() < max(3, min(band.shape)//10) or zero.mean() > .5: return none
-    strip = binary_propagation(_border(zero.shape) & (core := binary_opening(zero, np.ones((max(3, min(band.shape)//16),)*2))), mask=core)
-    rest = good & ~strip
+    if zeros_at_edge(band) < max(3, min(band.shape)//10): return none
+    zero = good & (band == 0)
+    if not .01*zero.size <= np.count_nonzero(zero) <= .5*zero.size: return none
+    core = squares(zero, max(3, min(band.shape)//16))
+    if not core.any(): return none
+    strip = binary_propagation(_border(zero.shape) & core, mask=core)
+    rest = ~strip & good
     if strip.mean() < .01 or not rest.any() or not np.ptp(band[rest]) > 0 or (zero & rest).sum() > .05*rest.sum(): return none
     beside = rest & binary_dilation(strip, iterations=12) & ~binary_dilation(strip, iterations=2)
     is_signed = band[rest].min() < 0
@@ -48,22 +50,21 @@ def _strip(band, good):
     dark = np.percentile(band[rest], 16)
     return binary_propagation(strip, mask=zero | good & (band < dark/2) & binary_dilation(strip, iterations=8)) if dark > 0 else binary_dilation(strip) & zero
 
-# %% ../../nbs/data/11aa_unseen.ipynb #a7fc9254
+# %% ../../nbs/data/11aa_unseen.ipynb #fda50c2b
 @checked(x=3)
 def unseen(
     x:np.ndarray, # (bands, height, width), of any type of number
 ) -> np.ndarray: # (bands, height, width) bool; raises `BadImage` if there is no finite pixel
     "The pixels in which nothing was observed."
-    finite = np.isfinite(x)
-    require(finite.any(), 'has no finite pixel', BadImage)
-    lost = ~finite
+    lost = ~np.isfinite(x) if x.dtype.kind == 'f' else np.zeros(x.shape, bool)
+    require(not lost.all(), 'has no finite pixel', BadImage)
     for band,missing in zip(x, lost):
         if missing.all(): continue
         if x.dtype.kind == 'f': missing |= _placeholder(band, ~missing)
-        missing |= _strip(band, ~missing)
+        if zeros_at_edge(band): missing |= _strip(band, ~missing)
     return lost
 
-# %% ../../nbs/data/11aa_unseen.ipynb #e043b4aa
+# %% ../../nbs/data/11aa_unseen.ipynb #1d76b426
 def _ring(hole): return binary_dilation(hole, np.ones((3, 3))) & ~hole
 
 def _least(band, hole, lost, sky, noise):
@@ -82,13 +83,13 @@ def _fill_hole(band, hole, lost):
     distance,nearest = cKDTree(ring).query(np.argwhere(hole), k=np.arange(1, min(32, len(ring))+1))
     return (values[nearest]/distance**2).sum(1)/(1/distance**2).sum(1)
 
-# %% ../../nbs/data/11aa_unseen.ipynb #e5663be5
+# %% ../../nbs/data/11aa_unseen.ipynb #10b3c7f3
 def _is_narrow(hole, depth, border, shape):
     "Is the hole surrounded by pixels near enough to each of its own?"
     deepest = depth[hole].max()
     return deepest <= max(1, min(shape)/10) and (border & hole).sum()*deepest < hole.sum()/2
 
-# %% ../../nbs/data/11aa_unseen.ipynb #b6a4a02b
+# %% ../../nbs/data/11aa_unseen.ipynb #c1dd3111
 def _fill_band(band, lost, narrow):
     "One band with the median in wide holes and the surroundings in narrow ones, which are recorded in `narrow`."
     if not lost.any(): return band
@@ -106,7 +107,7 @@ def _fill_band(band, lost, narrow):
         narrow[at] |= hole
     return filled
 
-# %% ../../nbs/data/11aa_unseen.ipynb #6d98291f
+# %% ../../nbs/data/11aa_unseen.ipynb #caa873d0
 class Filled(NamedTuple):
     "An image without unseen pixels."
     image:np.ndarray # (bands, height, width), of the type of the original

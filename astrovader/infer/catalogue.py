@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from ..core import BadModel,require,provenance
 from ..jobs import processes
 from ..data import canonical
+from ..data.on_sky import known_facts,sky_columns
 from ..model import inference as running
 from ..model.inference import Inference,RunOptions,latents
 from ..model.mixture import extremes,require_scaling,responsibilities
@@ -50,11 +51,19 @@ def shape_columns(self:CatalogueInference) -> list:
     "Columns of the index that canonical framing measured."
     return [*canonical.columns, 'flags'] if self.survey.packing.get('framing') == 'canonical' else []
 
+# %% ../../nbs/infer/50_catalogue.ipynb #2d8f94a3
+@patch
+def fact_columns(self:CatalogueInference) -> list:
+    "Columns of the index that say what is known of the pixels."
+    return known_facts(self.survey.own_names()) if self.shape_columns() else []
+
 @patch
 def _index_columns(self:CatalogueInference, start, stop):
-    "The ids and shapes of some rows; flags as signed integers, which every format supports."
-    index = self.survey.block(start, stop, ['object_id', *self.shape_columns()])
-    return {name: index[name].cast(pa.int32()) if name == 'flags' else index[name] for name in index.column_names}
+    "The ids and shapes of some rows, and measurements on the sky; flags as signed integers, which every format supports."
+    names,facts = self.shape_columns(),self.fact_columns()
+    index = self.survey.block(start, stop, ['object_id', *names, *facts])
+    columns = {name: index[name].cast(pa.int32()) if name == 'flags' else index[name] for name in ('object_id', *names)}
+    return columns | sky_columns({name: index[name].to_numpy() for name in (*names, *facts)})
 
 # %% ../../nbs/infer/50_catalogue.ipynb #b4cc237d
 def _require_finite(results):
@@ -125,7 +134,7 @@ def catalogue(
     device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
     batch:int = None, # Images at a time, which sets the memory needed; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
-) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error, and the shapes of a canonical survey; in the survey's order
+) -> pd.DataFrame: # object_id, component, p_max, p_0 ..., z_0 ..., recon_error, and the shapes of a canonical survey, on the sky too where its files say how; in the survey's order
     "The component, responsibilities, latents and reconstruction error of every object."
     if out is not None: require_writable(out)
     inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(device, batch, bf16))

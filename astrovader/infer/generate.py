@@ -152,7 +152,7 @@ def _own_columns(job, start, stop, flat, packing):
     "The columns of an index that a survey of this packing has before its catalogue."
     row = np.arange(start, stop)
     shapes = {name: np.float32(value) for name,value in unmeasured(packing).items()}
-    flags = (Flag.FLAT*np.isin(row, flat)).astype('uint16' if shapes else 'uint8')
+    flags = (Flag.FLAT*np.isin(row, flat)).astype('uint16')
     n_nan = np.zeros(len(row), np.int32)
     return dict(file='', shard=np.int32(row//job.rows), row=np.int32(row % job.rows), flags=flags, n_nan=n_nan, **shapes)
 
@@ -170,7 +170,7 @@ def _seal(model, job, shape):
     "Write the tables of a synthetic survey, and complete it."
     shards = [read_json(job.record_path(i)) for i in range(len(job))]
     flat = [i*job.rows + row for i,shard in enumerate(shards) for row in shard['flat']]
-    like = {name: value for name,value in (model.packing or {}).items() if name not in ('size', 'n_bands')}
+    like = {name: value for name,value in (model.packing or {}).items() if name not in ('size', 'n_bands', 'bits')}
     packing = arrays_packing(shape, like)
     origin = job.request | dict(model=getattr(model, 'meta', None))
     write_tables(_tables(model, job, flat, packing), job.folder/'index.parquet', {}, job.n, 0)

@@ -10,6 +10,7 @@ import hashlib,json,numpy as np,pyarrow as pa,pyarrow.compute as pc,pyarrow.parq
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from ..core import BadInput,require,progress,atomic_path,json_form,read_json,sha256_of,sweep,write_json,writing
+from ..data.matching import column_named,dec_names,ra_names
 from ..data.survey import as_survey
 from ..inputs import is_path
 from ..jobs import Job
@@ -30,9 +31,10 @@ def sky_columns(
     "The columns with positions on the sky; `BadInput` where there are none."
     survey = as_survey(survey)
     schema = pq.read_schema(survey.index_path)
-    numeric = {field.name.lower(): field.name for field in reversed(list(schema)) if _is_number(field)}
-    require({'ra', 'dec'} <= set(numeric), f'{survey.path} has no columns of numbers called ra and dec; pack it with --table and a table that has them.')
-    return numeric['ra'], numeric['dec']
+    numeric = [field.name for field in schema if _is_number(field)]
+    found = column_named(numeric, *ra_names),column_named(numeric, *dec_names)
+    require(None not in found, f'{survey.path} has no columns of numbers called ra and dec; pack it with --table and a table that has them.')
+    return found
 
 # %% ../../nbs/infer/50a_hats.ipynb #ecde3e8b
 def _is_on_sky(lon, lat): return (np.abs(lat) <= 90).all() and ((-180 <= lon) & (lon <= 360)).all()

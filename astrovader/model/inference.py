@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from ..core import BadModel,require,require_seed,progress,rng
 from ..hardware import has_bf16,require_device
 from ..jobs import processes
-from ..data.loaders import Prefetcher,prefetch,to_float
+from ..data.loaders import Prefetcher,pixel_type,prefetch,to_float
 from ..data.survey import Survey,as_survey
 from ..tables import read_table
 from .device import at_precision,set_precision
@@ -78,12 +78,13 @@ def precision_of(
 
 # %% ../../nbs/model/38_inference.ipynb #8503d3bd
 def to_model(
-    x:np.ndarray, # uint8 (n, bands, size, size)
+    x:np.ndarray, # uint8 or uint16 (n, bands, size, size)
     model, # A `VaDE`
 ) -> torch.Tensor: # float32 in [0, 1] on the model's device
-    "Convert bytes to the input of a model."
+    "Convert pixels of a survey to the input of a model."
+    if getattr(x, 'dtype', None) == np.uint16: x = torch.tensor(x)
     x = as_tensor(x, 'images', ('n', 'bands', 'height', 'width'))
-    require(x.dtype == torch.uint8, f'to_model takes the bytes of a survey, not {x.dtype}, which may be divided by 255 already; give uint8.')
+    require(x.dtype in (torch.uint8, torch.uint16), f'to_model takes the pixels of a survey, not {x.dtype}, which may be divided by 255 already; give uint8 or uint16.')
     return to_float(x, as_model(model).device)
 
 # %% ../../nbs/model/38_inference.ipynb #3deab52b
@@ -122,7 +123,7 @@ class _Spans:
     survey:Survey
     def batch(self, span, pin=False):
         _, start, stop = span
-        x = torch.empty(stop-start, *self.survey.shape, dtype=torch.uint8, pin_memory=pin)
+        x = torch.empty(stop-start, *self.survey.shape, dtype=pixel_type(self.survey), pin_memory=pin)
         self.survey.images(slice(start, stop), out=x.numpy())
         return x,
 

@@ -128,7 +128,7 @@ _format = 1
 def _about(model, found):
     "The contents of `export.json`."
     arch = model.arch
-    images = f'float32 (n, {arch.bands}, {arch.size}, {arch.size}) in [0, 1]: the bytes of a survey with this packing, divided by 255'
+    images = f'float32 (n, {arch.bands}, {arch.size}, {arch.size}) in [0, 1]: the pixels of a survey with this packing, divided by {2**(model.packing or {}).get("bits", 8)-1}'
     mixture = dict(zip(('weights', 'means', 'variances'), model.mixture.moments()))
     origin = provenance(runtimes={name: metadata.version(name) for name in ('onnx', 'onnxscript', 'onnxruntime')})
     return dict(format=_format, images=images, packing=model.packing, latents=[f'z_{j}' for j in range(arch.n_latent)],

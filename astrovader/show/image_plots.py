@@ -65,8 +65,9 @@ def as_floats(images):
     x = as_numbers(images, 'images')
     require(x.ndim == 4, f'images must have the shape (n, bands, height, width), not {x.shape}.')
     top = x.max(initial=0)
-    require(x.dtype == np.uint8 or not top > 16, f'images of {x.dtype} must lie between 0 and 1, but these reach {top:.0f}; pass uint8, or divide first.')
-    x = x/np.float32(255) if x.dtype == np.uint8 else x.clip(0, 1)
+    white = dict(uint8=255, uint16=65535).get(x.dtype.name)
+    require(white or not top > 16, f'images of {x.dtype} must lie between 0 and 1, but these reach {top:.0f}; pass uint8 or uint16, or divide first.')
+    x = x/np.float32(white) if white else x.clip(0, 1)
     return x if x.shape[1] in (1, 3) else x.mean(1, keepdims=True)
 
 class DisplayStretch(NamedTuple):

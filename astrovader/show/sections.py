@@ -19,6 +19,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from ..core import AstrovaderError,progress,rng
 from ..data.cutouts import Flag
 from ..model.diagnostics import diagnostic_names
+from ..data.loaders import to_float
 from ..model.inference import to_model
 from ..infer.generate import draw,to_bytes
 from ..analysis.components import members
@@ -128,7 +129,7 @@ def images_and_reconstructions(model, survey, rows, batch=50):
     "Images and reconstructions in [0, 1]; the latter are clipped."
     images = survey.images(rows)
     recon = [model.decode(model.encode(to_model(images[i:i+batch], model))[0]).cpu().numpy() for i in range(0, len(images), batch)]
-    return images/255, np.concatenate(recon).clip(0, 1)
+    return to_float(images).numpy(), np.concatenate(recon).clip(0, 1)
 
 def draw_reconstructions(summary, _):
     error = summary.catalogue.recon_error.to_numpy()
