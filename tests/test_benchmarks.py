@@ -40,6 +40,13 @@ def test_loading_from_end_to_end(run, tmp_path):
     assert all(0 < o['slowest'] <= o['images_per_s'] <= o['fastest'] for o in rows.values())
     assert all(o['percent_of_step'] == pytest.approx(100*o['step_images_per_s']/o['images_per_s']) for o in rows.values())
 
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='this system does not tell the memory of a process')
+def test_sources_from_end_to_end(run, tmp_path):
+    text = run('sources.py', '--n', 20, '--size', 24, '--rows', 300, '--repeats', 1, '--json', tmp_path/'o.json')
+    out = json.loads((tmp_path/'o.json').read_text(encoding='utf-8'))
+    assert len(out['sources']) == 9 and all(name in text and found['images_per_s'] > 0 for name,found in out['sources'].items())
+    assert out['sources']['JPEG files']['times_jpeg_files'] == 1 and out['parquet']['rows'] == 300
+
 def test_framing_from_end_to_end(run, tmp_path):
     text = run('framing.py', '--n', 12, '--image', 48, '--size', 24, '--rounds', 2, '--json', tmp_path/'o.json')
     out = json.loads((tmp_path/'o.json').read_text(encoding='utf-8'))

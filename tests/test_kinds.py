@@ -191,3 +191,14 @@ def test_grey_among_colour_is_counted(tmp_path, images, capsys):
     survey = one(tmp_path/'src', tmp_path/'s')
     assert survey.packing['n_bands'] == 3 and list(survey.ids()[(survey.index()['flags'].to_numpy() & int(Flag.GREY)) > 0]) == ['G03']
     assert '1 galaxy grey among colour images' in capsys.readouterr().out
+
+def test_hats_catalogues_with_images(images, reference, tmp_path):
+    lsdb = pytest.importorskip('lsdb', reason='lsdb is not installed; pip install astrovader[lsdb]')
+    ra = np.linspace(10, 200, n)
+    table = pd.DataFrame(dict(object_id=ids, ra=ra, dec=np.linspace(-40, 40, n), image=list(map(png, images))))
+    table['image'] = table.image.astype(pd.ArrowDtype(pa.binary()))
+    lsdb.from_dataframe(table, ra_column='ra', dec_column='dec', lowest_order=1, highest_order=3, partition_rows=20).to_hats(tmp_path/'sky', catalog_name='sky')
+    survey = pack(tmp_path/'sky', tmp_path/'survey', size=32, n_workers=0)
+    order = [ids.index(id) for id in survey.ids()]
+    assert sorted(order) == list(range(n)) and np.array_equal(survey.images(slice(None)), reference.images(order))
+    assert np.allclose(survey.index().ra, ra[order])
