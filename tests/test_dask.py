@@ -167,9 +167,9 @@ def kinds(sky_folder, tmp_path_factory):
     fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(image[0].astype('f4')) for image in galaxies)]).writeto(folder/'sky.fits')
     return folder
 
-@pytest.mark.parametrize('name', ['sky.zip', 'sky.npy', 'sky.txt', 'sky.fits'])
-def test_every_kind_of_source_is_packed_on_a_cluster(kinds, client, small_pieces, tmp_path, name):
-    one,two = (pack(kinds/name, tmp_path/f'{i}', size=24, shard_rows=11, **workers) for i,workers in enumerate((dict(n_workers=0), dict(client=client))))
+@pytest.mark.parametrize('name,bits', [('sky.zip', 8), ('sky.npy', 16), ('sky.txt', 8), ('sky.fits', 16)])
+def test_every_kind_of_source_is_packed_on_a_cluster(kinds, client, small_pieces, tmp_path, name, bits):
+    one,two = (pack(kinds/name, tmp_path/f'{i}', size=24, shard_rows=11, bits=bits, **workers) for i,workers in enumerate((dict(n_workers=0), dict(client=client))))
     assert 27 <= len(one) == len(two) <= 30
     assert all(one.meta[key] == two.meta[key] for key in ('shards', 'index_sha256', 'rejected_sha256', 'packing'))
 

@@ -6,17 +6,14 @@
 __all__ = ['unmeasured', 'arrays_packing', 'pack_arrays', 'pack']
 
 # %% ../../nbs/data/13a_pack.ipynb #4e2705ac
-import hashlib,os,shutil,signal,sys
+import hashlib,os,shutil
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain,islice
-from multiprocessing import get_context
 from pathlib import Path
-from threading import current_thread,main_thread
 import numpy as np,pandas as pd,pyarrow as pa
 from fastcore.basics import noop
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,sha256_of,write_json,writing
@@ -25,7 +22,7 @@ from .cutouts import Flag,Stretch
 from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
-from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,start_worker,with_picture
+from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,with_picture,worker_pool
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
 from .sources import as_ids,find_images,rows_by_id
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
@@ -279,27 +276,6 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None
     recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
     return _named(recipe, band_names_of(sources, bands))
 
-# %% ../../nbs/data/13a_pack.ipynb #2ce500d9
-@contextmanager
-def _ignore_interrupts():
-    can_set = current_thread() is main_thread()
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)} if can_set else {}
-    try: yield
-    finally:
-        for number,handler in former.items(): signal.signal(number, handler or signal.SIG_DFL)
-
-# %% ../../nbs/data/13a_pack.ipynb #f73c59d9
-@contextmanager
-def _worker_pool(n):
-    main = vars(sys.modules['__main__'])
-    hidden = {name: main.pop(name) for name in ('__file__', '__spec__') if name in main} # so that workers do not import the script
-    main['__spec__'] = None
-    pool = ProcessPoolExecutor(n, get_context('spawn'), start_worker)
-    try: yield pool
-    finally:
-        with _ignore_interrupts(): pool.shutdown(cancel_futures=True)
-        main.update(hidden)
-
 # %% ../../nbs/data/13a_pack.ipynb #058c7823
 def _prepared(sources, start, recipe, n_workers, chunk=32):
     "The results of `prepare` for all images from `start` on, in order."
@@ -309,7 +285,7 @@ def _prepared(sources, start, recipe, n_workers, chunk=32):
     if n_workers < 2:
         yield from (image for files in chunks for image in prepare(files, recipe))
         return
-    with _worker_pool(n_workers) as pool:
+    with worker_pool(n_workers) as pool:
         pending = deque(pool.submit(prepare, files, recipe) for files in islice(chunks, 4*n_workers))
         while pending:
             yield from pending.popleft().result()

@@ -26,7 +26,7 @@ def write_piece(
     "Write framed images, completely or not at all."
     pixels = [image for image,*_ in framed if image is not None]
     records = json.dumps([json_form(record) for _,*record in framed])
-    with atomic_path(path) as tmp: np.savez(tmp, pixels=np.array(pixels, np.uint8), records=np.frombuffer(records.encode(), np.uint8))
+    with atomic_path(path) as tmp: np.savez(tmp, pixels=np.array(pixels), records=np.frombuffer(records.encode(), np.uint8))
 
 # %% ../../nbs/data/12i_pieces.ipynb #b448113c
 patience = 60. # seconds
@@ -80,7 +80,7 @@ class Pieces:
         recipe, # A `Recipe`
     ):
         self.folder,self.sources,self.recipe = Path(folder).absolute(),sources,recipe
-        self.rows = max(1, min(most_files, most_bytes//(recipe.n_bands*recipe.size**2)))
+        self.rows = max(1, min(most_files, 8*most_bytes//(recipe.bits*recipe.n_bands*recipe.size**2)))
 
     def __len__(self): return -(-len(self.sources)//self.rows)
     def path(self, i): return self.folder/f'piece-{i:09d}.npz'
