@@ -3,7 +3,7 @@ import os,shutil
 from pathlib import Path
 import numpy as np,pandas as pd,pytest,torch
 from astrovader.core import AstrovaderError,BadInput,BadModel,write_json
-from astrovader.data.pack import pack_arrays
+from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.survey import Survey
 from astrovader.infer import generate as generating
 from astrovader.infer.catalogue import catalogue,write_catalogue
@@ -185,3 +185,10 @@ def test_a_damaged_plan_is_one_sentence(model, sky, tmp_path, name, plan, why):
     shutil.copytree(sky/'parts.parquet', out)
     write_json(out/'_plan.json', plan)
     with pytest.raises(BadInput, match=why): write_catalogue(model, sky/'survey', out)
+
+def test_a_packing_that_fails_leaves_no_folder(tmp_path):
+    (tmp_path/'src').mkdir()
+    (tmp_path/'src/a.png').write_text('no picture')
+    for options,text in (({}, 'none of the 1 images'), (dict(n_workers='two'), 'n_workers is .two.; give a whole number')):
+        with pytest.raises(BadInput, match=text): pack(tmp_path/'src', tmp_path/'deep/er/out', **options)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ['src']

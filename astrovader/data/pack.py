@@ -9,7 +9,7 @@ __all__ = ['unmeasured', 'arrays_packing', 'pack_arrays', 'pack']
 import hashlib,os,shutil
 from collections import deque
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager,suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain,islice
@@ -414,9 +414,14 @@ def _check_cluster(client, n_workers):
 @contextmanager
 def _alone_in(out):
     "Create the folder where it is missing, and refuse other processes within the block."
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        with Packing(out).alone(): yield
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with Packing(out).alone(): yield
+    finally:
+        for folder in made:
+            with suppress(OSError): folder.rmdir() # those that are empty
 
 # %% ../../nbs/data/13a_pack.ipynb #1429bd83
 def pack(
@@ -443,6 +448,7 @@ def pack(
     out = as_path(out, 'the folder of the survey')
     size,crop,n_workers,radii,bits = (as_plain(value) for value in (size, crop, n_workers, radii, bits))
     shard_rows = whole_number(shard_rows, 'shard_rows', 1)
+    if n_workers is not None: n_workers = whole_number(n_workers, 'n_workers', 0)
     _check_cluster(client, n_workers)
     sources = find_images(src, id_column if table is None else None, out, **where)
     if client is not None: require_shared(sources)
