@@ -172,6 +172,11 @@ def test_each_service_is_asked_in_its_way(server, tmp_path, options, query):
     scale = {'arcmin': 60/64, 'petro': 36/64}
     assert found.arcsec_per_px[3] == pytest.approx(next((s for k,s in scale.items() if k in str(options.get('width'))), 1. if options else .64))
 
+def test_pictures_know_their_scale_and_where_north_is(server, tmp_path):
+    fetch(catalogue(3), tmp_path/'out', 'legacy', width='32 arcsec', **quick, url=server.url)
+    index = pack(tmp_path/'out/catalogue.parquet', tmp_path/'survey', 16, n_workers=0).index()
+    assert index.pixel_scale.to_list() == [.5]*3 and index.north.to_list() == [180]*3 and index.mirrored.to_list() == [1]*3
+
 def test_fits_without_coverage_and_cut_short(server, tmp_path):
     server.script = {0: ['blank'], 1: ['unannounced half', 'image'], 2: ['empty'], 4: ['page']}
     found = fetch(catalogue(5), tmp_path/'out', 'legacy', format='fits', **quick, url=server.url)

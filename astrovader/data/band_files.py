@@ -50,7 +50,7 @@ def guessed_pattern(
     files, # Names of images
 ): # None where nothing is guessed
     "The pattern of band files."
-    suffix = Counter(re.search(r'(\.\w+(\.gz|\.fz)?)?$', file)[0] for file in files).most_common(1)
+    suffix = Counter(re.search(r'(\.\w+(\.gz|\.fz|\.bz2)?)?$', file)[0] for file in files).most_common(1)
     return next((guess+suffix[0][0] for guess in _guesses if suffix and _fits_well(files, guess+suffix[0][0])), None)
 
 # %% ../../nbs/data/12e_band_files.ipynb #61163f6a

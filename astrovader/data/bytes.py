@@ -7,7 +7,7 @@ __all__ = ['how_mosaic', 'max_bytes', 'require_bytes', 'require_pixels', 'read_a
            'read_bytes']
 
 # %% ../../nbs/data/10b_bytes.ipynb #983eb06f
-import gzip,io,os,re,zipfile,numpy as np
+import bz2,gzip,io,os,re,zipfile,numpy as np
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
@@ -39,7 +39,10 @@ def read_all(stream, at_most=np.inf):
     require_bytes(len(content), limit, 'decompressed')
     return content
 
-def inflated(content): return read_all(gzip.GzipFile(fileobj=io.BytesIO(content))) if content[:2] == b'\x1f\x8b' else content
+def inflated(content):
+    "Bytes that gzip or bzip2 may have compressed."
+    if content[:2] == b'\x1f\x8b': return read_all(gzip.GzipFile(fileobj=io.BytesIO(content)))
+    return read_all(bz2.BZ2File(io.BytesIO(content))) if content[:3] == b'BZh' else content
 
 # %% ../../nbs/data/10b_bytes.ipynb #f3403d2a
 @lru_cache(4)

@@ -275,6 +275,7 @@ def _plan(catalogue, cutouts, width, id_column, url):
     alike = objects.object_id.str.normalize('NFC').str.casefold().duplicated(keep=False)
     names = [file_of(i, name, cutouts.format, len(objects), alike[i]) for i,name in enumerate(objects.object_id)]
     objects = objects.assign(path=names, arcsec_per_px=widths/cutouts.size)
+    if cutouts.format == 'jpg': objects = objects.assign(north=180., mirrored=1.) # north is up, which is against the order of rows, and east to the left
     urls = ['' if _unusable(row) else cutouts.url_of(row.ra, row.dec, row.arcsec_per_px, url) for row in objects.itertuples()]
     return objects,urls,dict(**vars(cutouts), width=text, catalogue=_digest(objects, widths))
 

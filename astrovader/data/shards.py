@@ -279,7 +279,7 @@ def _objects_of(path):
         if os.path.basename(name).startswith('.'): continue
         key,suffix = _key_and_suffix(name)
         groups.setdefault(key, []).append((suffix, name, offset, size))
-    pattern = re.compile(rf'({"|".join(image_suffixes())})(\.gz|\.fz)?$')
+    pattern = re.compile(rf'({"|".join(image_suffixes())})(\.gz|\.fz|\.bz2)?$')
     for key,members in groups.items():
         images = [member for member in members if pattern.search(member[0])]
         others = [(suffix, offset, size) for suffix,_,offset,size in members if not pattern.search(suffix)]

@@ -10,20 +10,20 @@ __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import os,re,zipfile
 from collections import Counter
-from dataclasses import dataclass
-from functools import lru_cache,partial
+from dataclasses import dataclass,replace
+from functools import cached_property,lru_cache,partial
 from pathlib import Path,PurePosixPath
-import pandas as pd
+import numpy as np,pandas as pd
 from ..core import BadImage,BadInput,require
 from .bytes import inflated,read_bytes
-from .cutouts import image_suffixes
+from .cutouts import image_suffixes,read_cutout
 from .fits import holds_images,object_names,read_fits
 from ..inputs import as_path,checked
 from ..tables import id_column_of,read_table,table_format
 
 # %% ../../nbs/data/12a_sources.ipynb #a77551f3
 @lru_cache
-def _suffix_pattern(suffixes): return re.compile(rf'\.({"|".join(map(re.escape, suffixes))})(\.gz|\.fz)?$', re.I)
+def _suffix_pattern(suffixes): return re.compile(rf'\.({"|".join(map(re.escape, suffixes))})(\.gz|\.fz|\.bz2)?$', re.I)
 
 def _image_suffix(): return _suffix_pattern(image_suffixes())
 
@@ -95,6 +95,20 @@ def rows_by_id(
     counts = dict(id_column=column, matched=int(found.sum()), unmatched=int((~found).sum()), duplicates=int(table_ids.duplicated().sum()))
     return (rows if found.all() else nullable(rows)).reindex(pd.Index(ids)).reset_index(drop=True), counts
 
+# %% ../../nbs/data/12a_sources.ipynb #d78e013c
+_fact_columns = dict(pixel_scale=('pixel_scale', 'arcsec_per_px', 'pxscale', 'pixscale'), north=('north',), mirrored=('mirrored',)) # By the field of a `Cutout`
+
+def _facts_in(table):
+    "The columns of a table that are facts about pixels."
+    found = {field: next((name for name in names if name in table), None) for field,names in _fact_columns.items()}
+    return {field: pd.to_numeric(table[name], errors='coerce').to_numpy(float, na_value=np.nan) for field,name in found.items() if name}
+
+def _completed(src, facts):
+    cutout = read_cutout(src)
+    return replace(cutout, **{field: value for field,value in facts.items() if np.isnan(getattr(cutout, field))})
+
+def _with_facts(src, facts, i): return partial(_completed, src, {field: float(values[i]) for field,values in facts.items()}) if facts else src
+
 # %% ../../nbs/data/12a_sources.ipynb #08b0078e
 @dataclass
 class Source:
@@ -111,7 +125,10 @@ class Source:
     def states(self): return [file_state(self.root)] # Changes when an image has changed
     def close(self): pass # Files that are open
     def __len__(self): return len(self.files)
-    def __getitem__(self, s): return [self.image(i) for i in range(len(self))[s]]
+    def __getitem__(self, s): return [_with_facts(self.image(i), self.facts, i) for i in range(len(self))[s]]
+
+    @cached_property
+    def facts(self): return {} if self.table is None else _facts_in(self.table)
 
 # %% ../../nbs/data/12a_sources.ipynb #710ff206
 def file_state(
@@ -200,7 +217,7 @@ def read_fits_object(
     return read_fits(_fits_bytes(path, file_state(path)), name)
 
 # %% ../../nbs/data/12a_sources.ipynb #58eacf67
-_is_fits = re.compile(r'\.(fit|fits|fts)(\.gz|\.fz)?$', re.I).search
+_is_fits = re.compile(r'\.(fit|fits|fts)(\.gz|\.fz|\.bz2)?$', re.I).search
 
 def _objects_in(path):
     try: return object_names(inflated(read_bytes(path)))
