@@ -17,7 +17,7 @@ from ..inputs import checked,shown
 from .bytes import max_bytes
 from .compiled import bilinear,blurred
 from .cutouts import Flag,centre_crop,resize
-from .shape import Cutout,Ellipse,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape,moments
+from .shape import Ellipse,Scene,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape,moments
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Shape:
 columns = list(Shape.__dataclass_fields__)
 
 # %% ../../nbs/data/11b_canonical.ipynb #e57870be
-def _companions(cutout):
+def _companions(scene):
     "Flux of all companions, and the position of the brightest."
-    n = cutout.labels.max()
+    n = scene.labels.max()
     if n < 2: return dict(companion_flux=0.)
-    flux = np.bincount(cutout.labels.ravel(), cutout.flux.ravel(), n+1)[2:].sum()
-    brightest = np.where(cutout.labels == 2, cutout.flux, 0).clip(0)
-    total,x,y,_ = moments(brightest, *centred_grid(cutout.shape))
+    flux = np.bincount(scene.labels.ravel(), scene.flux.ravel(), n+1)[2:].sum()
+    brightest = np.where(scene.labels == 2, scene.flux, 0).clip(0)
+    total,x,y,_ = moments(brightest, *centred_grid(scene.shape))
     position = dict(companion_x=x, companion_y=y) if total else {}
     return dict(companion_flux=float(flux), **position)
 
@@ -63,13 +63,13 @@ def _is_plausible(fit, shape):
 
 @checked
 def measure_shape(
-    cutout:Cutout,
+    scene:Scene,
 ) -> Shape: # None without a plausible galaxy in the middle
     "The measurements of a cutout."
-    fit = fit_shape(cutout)
-    if fit is None or not _is_plausible(fit, cutout.shape) or cutout.uneven > 8: return None
+    fit = fit_shape(scene)
+    if fit is None or not _is_plausible(fit, scene.shape) or scene.uneven > 8: return None
     return Shape(**asdict(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
-        concentration=float(fit.concentration), **_companions(cutout))
+        concentration=float(fit.concentration), **_companions(scene))
 
 # %% ../../nbs/data/11b_canonical.ipynb #d00e0f6f
 def _tiles(x, n=8):
@@ -108,25 +108,25 @@ def sky_source(
 @dataclass(frozen=True)
 class Frame:
     "The canonical frame of one measured galaxy."
-    cutout:Cutout
+    scene:Scene
     shape:Shape
     size:int # Pixels a side
     radii:float # Width in half-light radii
 
     @cached_property
-    def radius(self): return self.shape.ellipse.radius(*centred_grid(self.cutout.shape))
+    def radius(self): return self.shape.ellipse.radius(*centred_grid(self.scene.shape))
     @property
-    def hidden(self): return self.cutout.hidden
+    def hidden(self): return self.scene.hidden
     @cached_property
-    def edge(self): return max(4*self.shape.half_light_radius, float(self.radius[self.cutout.labels == 1].max()))
+    def edge(self): return max(4*self.shape.half_light_radius, float(self.radius[self.scene.labels == 1].max()))
     @cached_property
     def free(self):
         "Pixels of pure sky; if there are hardly any, the outermost ones."
-        free = (self.cutout.labels == 0) & ~self.hidden & (self.radius > 2.5*self.shape.half_light_radius)
+        free = (self.scene.labels == 0) & ~self.hidden & (self.radius > 2.5*self.shape.half_light_radius)
         return free if free.mean() >= .02 else self.radius >= np.percentile(self.radius, 97)
     @cached_property
     def sky(self):
-        pixels = self.cutout.pixels
+        pixels = self.scene.pixels
         return pixels.reshape(len(pixels), -1).compress(self.free.ravel(), 1).mean(1)
     @cached_property
     def sky_source(self): return sky_source(self.free)
@@ -138,7 +138,7 @@ class Frame:
 @patch(as_prop=True)
 def profiles(self:Frame):
     "The radial profile of each band, faded to zero at the edge."
-    flux = self.cutout.pixels - self.sky[:,None,None]
+    flux = self.scene.pixels - self.sky[:,None,None]
     measured = [ellipse_profile(band, self.hidden, self.shape.ellipse) for band in flux]
     return [p._replace(mean=p.mean*np.clip(4*(1-p.middles/self.edge), 0, 1)) for p in measured]
 
@@ -147,12 +147,12 @@ def isolated(
     self:Frame,
 ) -> np.ndarray: # (bands, height, width)
     "The cutout without companions."
-    pixels = self.cutout.pixels
+    pixels = self.scene.pixels
     hidden = self.hidden
     if not hidden.any(): return pixels
     own = pixels
     pixels,left = fill_by_symmetry(pixels, hidden & (self.radius < self.edge), self.shape.ellipse)
-    left = left & (self.cutout.unknown | ~self.cutout.unseen)
+    left = left & (self.scene.unknown | ~self.scene.unseen)
     outside = hidden & (self.radius >= self.edge)
     if outside.any() or left.any(): sky = self.sky_of(own)
     pixels[:,outside] = sky[:,outside] if outside.any() else 0
@@ -177,7 +177,7 @@ def scale(self:Frame):
 @patch
 def coordinates(self:Frame):
     "Columns and rows of the cutout for each pixel of the frame, and the elliptical radius there."
-    h,w = self.cutout.shape
+    h,w = self.scene.shape
     ellipse = self.shape.ellipse
     a = ((np.arange(self.size)-(self.size-1)/2)*self.scale).astype(np.float32)
     cos,sin = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
@@ -193,7 +193,7 @@ def resample(
 ) -> np.ndarray: # (bands, size, size)
     "The frame's pixels, before its axes are mirrored."
     if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
-    h,w = self.cutout.shape
+    h,w = self.scene.shape
     def is_beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
     u,v,radius = self.coordinates()
     beyond = is_beyond(u, v)
@@ -227,9 +227,9 @@ def flags(self:Frame):
     r_h = shape.half_light_radius
     near = self.radius < 2*r_h
     inside = near.sum()/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
-    crowded = near.any() and (self.cutout.labels[near] > 1).mean() > .01
+    crowded = near.any() and (self.scene.labels[near] > 1).mean() > .01
     return (Flag.OVERFLOW*bool(inside < .97 and r_h > 3) | Flag.CROWDED*bool(crowded) | Flag.ROUND*bool(shape.axis_ratio > .9)
-        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.cutout.n_nan > 0)
+        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.scene.n_nan > 0)
         | Flag.OUTSHONE*bool(shape.companion_flux > shape.flux))
 
 # %% ../../nbs/data/11b_canonical.ipynb #ae700818
@@ -247,23 +247,23 @@ def render(self:Frame) -> Canonical:
     "The galaxy without companions in its frame."
     image,mirrored = self.mirror(self.resample(self.isolated()))
     image = np.ascontiguousarray(image, np.float32)
-    return Canonical(image, self.sky, self.shape.brightness, self.shape, int(self.flags | mirrored), self.cutout.n_nan)
+    return Canonical(image, self.sky, self.shape.brightness, self.shape, int(self.flags | mirrored), self.scene.n_nan)
 
 # %% ../../nbs/data/11b_canonical.ipynb #5fc78ece
-def _fallback(cutout, size, crop):
+def _fallback(scene, size, crop):
     "The centred square, with the median outside all sources as the sky background."
-    pixels = cutout.pixels
-    outside = cutout.labels == 0
+    pixels = scene.pixels
+    outside = scene.labels == 0
     sky = np.median(pixels[:,outside] if outside.any() else pixels.reshape(len(pixels), -1), 1)
     square = centre_crop(pixels, crop)
-    h,w = cutout.shape
-    flags = Flag.FALLBACK | Flag.CUT*(h != w) | Flag.ENLARGED*(square.shape[1] < size) | Flag.FILLED*(cutout.n_nan > 0)
+    h,w = scene.shape
+    flags = Flag.FALLBACK | Flag.CUT*(h != w) | Flag.ENLARGED*(square.shape[1] < size) | Flag.FILLED*(scene.n_nan > 0)
     image = resize(square, size)
     flux = image.mean(0) - sky.mean()
     third = size//3
     middle = float(flux[third:size-third,third:size-third].mean()) if size > 2 else 0.
     peak = float(flux.max())
-    return Canonical(image, sky, max(middle, peak/10) if peak > 0 else 1., Shape(), int(flags), cutout.n_nan)
+    return Canonical(image, sky, max(middle, peak/10) if peak > 0 else 1., Shape(), int(flags), scene.n_nan)
 
 # %% ../../nbs/data/11b_canonical.ipynb #f3a97ba6
 def _require_cutout(x, size, radii, crop):
@@ -284,6 +284,6 @@ def canonical(
     "The galaxy in the middle of a cutout: isolated, horizontal, and of standard size."
     x = np.asarray(x)
     _require_cutout(x, size, radii, crop)
-    cutout = Cutout.from_pixels(x, stretched, unseen)
-    shape = measure_shape(cutout)
-    return _fallback(cutout, size, crop) if shape is None else Frame(cutout, shape, size, radii).render()
+    scene = Scene.from_pixels(x, stretched, unseen)
+    shape = measure_shape(scene)
+    return _fallback(scene, size, crop) if shape is None else Frame(scene, shape, size, radii).render()
