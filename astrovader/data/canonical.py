@@ -15,9 +15,9 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import bilinear,blurred
+from .compiled import bilinear,blurred,moments
 from .cutouts import Flag,centre_crop,resize
-from .shape import Ellipse,Scene,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape,moments
+from .shape import Ellipse,Scene,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ def _companions(scene):
     n = scene.labels.max()
     if n < 2: return dict(companion_flux=0.)
     flux = np.bincount(scene.labels.ravel(), scene.flux.ravel(), n+1)[2:].sum()
-    brightest = np.where(scene.labels == 2, scene.flux, 0).clip(0)
-    total,x,y,_ = moments(brightest, *centred_grid(scene.shape))
+    _,total,x,y,_ = moments(scene.flux, scene.labels == 2)
     position = dict(companion_x=x, companion_y=y) if total else {}
     return dict(companion_flux=float(flux), **position)
 

@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['centred_grid', 'Ellipse', 'Scene', 'fill_by_symmetry', 'Profile', 'radial_profiles', 'ellipse_profile',
-           'radius_containing', 'half_light', 'add_hidden_flux', 'moments', 'Fit', 'fit_shape']
+           'radius_containing', 'half_light', 'add_hidden_flux', 'Fit', 'fit_shape']
 
 # %% ../../nbs/data/11ab_shape.ipynb #b74e3183
-from dataclasses import dataclass,replace
+from dataclasses import dataclass
 from functools import cached_property,lru_cache
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from scipy.ndimage import binary_dilation
+
 from scipy.special import gamma,gammaincc,gammaincinv
 from ..inputs import as_numbers,checked,instance_of,kinds
-from .compiled import containing,half_light_of,ring_sums,symmetric,weighted_moments,window_mean
+from .compiled import containing,ellipse_of,fitted,grown,half_light_of,moments,ring_profile,symmetric
 from .cutouts import to_grey
 from .segment import _smoothed,blocks,find_sources,level_sky,reduced
 from .unseen import fill_unseen
@@ -56,10 +56,6 @@ class Ellipse:
         return np.sqrt(a*a + (b/np.float32(self.axis_ratio))**2)
 
 # %% ../../nbs/data/11ab_shape.ipynb #527ad21b
-def _grow(mask, within, n):
-    "The mask and the pixels up to `n` steps from it."
-    return binary_dilation(mask, iterations=n, mask=within) if n and mask.any() else mask
-
 @dataclass(frozen=True)
 class Scene:
     "A cutout and the sources in it."
@@ -84,7 +80,7 @@ class Scene:
     @cached_property
     def hidden(self):
         "Pixels of other sources, those next to them, and pixels that were not seen."
-        return _grow(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
+        return grown(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
 
 # %% ../../nbs/data/11ab_shape.ipynb #a41cf8ca
 kinds[Scene] = instance_of(Scene)
@@ -126,6 +122,7 @@ def fill_by_symmetry(
 # %% ../../nbs/data/11ab_shape.ipynb #b6cab638
 _edges = np.unique(np.round(4*np.concatenate([np.arange(0, 6, .75), 6*1.06**np.arange(121)])))/4
 _ring_of_quarter = np.repeat(np.arange(len(_edges)), np.append(4*np.diff(_edges), 1).astype(int)) # the ring of every quarter of a pixel
+_rings = _edges,_ring_of_quarter
 
 class Profile(NamedTuple):
     "Surface brightness in elliptical rings."
@@ -173,7 +170,7 @@ def ellipse_profile(
     ellipse:Ellipse,
 ) -> Profile:
     "Radial profile of one image about an ellipse."
-    return _profile(*ring_sums(x, left, ellipse.numbers, _ring_of_quarter), ellipse.axis_ratio)
+    return Profile(*ring_profile(x, left, ellipse.numbers, *_rings), ellipse.axis_ratio)
 
 # %% ../../nbs/data/11ab_shape.ipynb #13fb41c1
 _n_radii = 4. # the total flux is that within so many half-light radii
@@ -212,8 +209,9 @@ def _best_sersic(mean, model, weight):
 # %% ../../nbs/data/11ab_shape.ipynb #557a9b28
 def _outskirts(profile, r_h, edge, noise, sky_radii):
     "The galaxy's own flux in a sky pixel, and its flux outside the elliptical radius `edge`."
+    if not len(sky_radii): return 0., 0.
     use = (profile.middles > .8*r_h) & (profile.middles < edge) & (profile.pixels > 0)
-    if use.sum() < 4 or not len(sky_radii): return 0., 0.
+    if use.sum() < 4: return 0., 0.
     mean = profile.mean[use]
     n_pixels = profile.pixels[use]
     weight = n_pixels/(noise**2 + n_pixels*(.05*mean)**2 + 1e-30)
@@ -245,74 +243,22 @@ def add_hidden_flux(
 _plateau = .8 # half-light radii at which the flux is clipped
 _window = 3.5 # width of the weight in half-light radii
 
-def _ellipticity(ellipse): return (1-ellipse.axis_ratio**2)/(1+ellipse.axis_ratio**2)*np.exp(2j*np.radians(ellipse.orientation))
-
-def _ellipse(x, y, ellipticity):
-    "The ellipse with this centre and complex ellipticity."
-    size = min(abs(ellipticity), .995)
-    orientation = float(np.degrees(np.angle(ellipticity))/2 % 180)
-    return Ellipse(float(x), float(y), orientation, float(np.sqrt((1-size)/(1+size))))
-
-def moments(flux, u, v):
-    "Sum, mean x and y, and complex ellipticity of the second moments; zeros if the sum is not positive."
-    total = float(flux.sum())
-    if not total > 0: return 0, 0, 0, 0
-    columns,rows = flux.sum(0),flux.sum(1)
-    x = float(columns@u[0])/total
-    y = float(rows@v[:,0])/total
-    xx = float(columns@u[0]**2)/total - x*x
-    yy = float(rows@v[:,0]**2)/total - y*y
-    xy = float(v[:,0]@flux@u[0])/total - x*y
-    return total, x, y, (xx-yy+2j*xy)/max(xx+yy, 1e-9)
-
-# %% ../../nbs/data/11ab_shape.ipynb #a45aafec
-def _reach(ellipse, u, v):
-    "The semi-major axis at which the ellipse touches the edge of the cutout."
-    c,s = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
-    wide,high = np.hypot(c, ellipse.axis_ratio*s),np.hypot(s, ellipse.axis_ratio*c)
-    return float(max(1., min((u[0,-1]+.5-abs(ellipse.x))/wide, (v[-1,0]+.5-abs(ellipse.y))/high)))
-
-def _recentred(flux, ellipse, r_h):
-    "The centre of the brightest part, at most 3 pixels from the present one."
-    width = max(.7*r_h*np.sqrt(ellipse.axis_ratio), 1.5)
-    x,y = window_mean(flux, float(ellipse.x), float(ellipse.y), float(width))
-    return ellipse.x+np.clip(1.4*(x-ellipse.x), -3, 3), ellipse.y+np.clip(1.4*(y-ellipse.y), -3, 3)
-
-def _refine(flux, ceiling, ellipse, r_h, fixed):
-    "One iteration: a new ellipse, and the change of its ellipticity."
-    step = weighted_moments(flux, float(ceiling), ellipse.numbers, float(_window*r_h)) - _ellipticity(ellipse)
-    centre = (ellipse.x, ellipse.y) if fixed else _recentred(flux, ellipse, r_h)
-    return _ellipse(*centre, _ellipticity(ellipse)+1.4*step), abs(step)
+def _ellipse(x, y, c, s, axis_ratio):
+    "The ellipse with this centre, cosine and sine of the orientation, and axis ratio."
+    return Ellipse(float(x), float(y), float(np.degrees(np.arctan2(s, c)) % 180), float(axis_ratio))
 
 # %% ../../nbs/data/11ab_shape.ipynb #7950ae86
-def _first_guess(flux, galaxy, u, v):
+def _first_guess(flux, galaxy):
     "Ellipse and radius of a source's own pixels; None if its flux is not positive."
-    total,x,y,ellipticity = moments(np.where(galaxy, flux, 0).clip(0), u, v)
+    n,total,x,y,ellipticity = moments(flux, galaxy)
     if not total: return None
-    ellipse = _ellipse(x, y, ellipticity)
-    return ellipse, float(np.sqrt(galaxy.sum()/np.pi/ellipse.axis_ratio))/2
+    ellipse = ellipse_of(x, y, ellipticity)
+    return ellipse, float(np.sqrt(n/np.pi/ellipse[4]))/2
 
-def _filled_profile(flux, hidden, unknown, ellipse):
-    "The image filled by point symmetry, the places that remain unknown, and the radial profile."
+def _last_profile(flux, hidden, unknown, ellipse):
+    "The radial profile of the image filled by point symmetry, without the places that remain unknown."
     filled,left = fill_by_symmetry(flux, hidden, ellipse)
-    left = left & unknown
-    return filled, left, ellipse_profile(filled, left, ellipse)
-
-def _iterate(flux, hidden, unknown, ellipse, r_h, fixed=False, rounds=4):
-    "The ellipse and the radius that are consistent with each other; None without a radius."
-    u,v = centred_grid(flux.shape)
-    for i in range(rounds):
-        filled,left,profile = _filled_profile(flux, hidden, unknown, ellipse)
-        r_h = half_light(profile, r_h)[0]
-        if not np.isfinite(r_h): return None
-        filled = np.where(left, 0, filled)
-        near = min(r_h, .8*_reach(ellipse, u, v)/_window)
-        ceiling = profile.at(_plateau*near)
-        for j in range(3):
-            ellipse,change = _refine(filled, ceiling, ellipse, near, fixed)
-            if change < .003: break
-        if i and not j: break
-    return ellipse, r_h
+    return ellipse_profile(filled, left & unknown, ellipse)
 
 # %% ../../nbs/data/11ab_shape.ipynb #884710f2
 class Fit(NamedTuple):
@@ -325,16 +271,14 @@ class Fit(NamedTuple):
 
 def _fit_ellipse(flux, galaxy, hidden, unknown, fixed):
     "The ellipse and a first half-light radius, measured on an image averaged in blocks."
-    guess = _first_guess(flux, galaxy, *centred_grid(flux.shape))
+    guess = _first_guess(flux, galaxy)
     if guess is None: return None
-    ellipse,r_h = guess
+    (x,y,*angles),r_h = guess
     small,k = reduced(flux, max(64, int(6*min(flux.shape)/max(r_h, 1))))
     dx,dy = ((k*a-b)/2 for a,b in zip(small.shape[::-1], flux.shape[::-1]))
-    start = replace(ellipse, x=(ellipse.x-dx)/k, y=(ellipse.y-dy)/k)
-    result = _iterate(small, blocks(hidden, k) > 0, blocks(unknown, k) > 0, start, r_h/k, fixed)
-    if result is None: return None
-    ellipse,r_h = result
-    return replace(ellipse, x=ellipse.x*k+dx, y=ellipse.y*k+dy), r_h*k
+    masks = (hidden, unknown) if k == 1 else (blocks(hidden, k) > 0, blocks(unknown, k) > 0)
+    (x,y,*angles),r_h = fitted(small, *masks, ((x-dx)/k, (y-dy)/k, *angles), r_h/k, fixed, _rings, (_plateau, _window, _n_radii))
+    return (_ellipse(x*k+dx, y*k+dy, *angles), r_h*k) if np.isfinite(r_h) else None
 
 # %% ../../nbs/data/11ab_shape.ipynb #9a4c2c93
 @checked
@@ -347,7 +291,7 @@ def fit_shape(
     result = _fit_ellipse(scene.flux, scene.galaxy, scene.hidden, unknown, scene.united)
     if result is None: return None
     ellipse,r_h = result
-    profile = _filled_profile(scene.flux, scene.hidden, unknown, ellipse)[2]
+    profile = _last_profile(scene.flux, scene.hidden, unknown, ellipse)
     r_h,_,concentration = half_light(profile, r_h)
     if not np.isfinite(r_h): return None
     profile,r_h,total = add_hidden_flux(profile, r_h, scene.noise, ellipse.radius(*np.float32(scene.sky_at)))
