@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['compiled', 'symmetric', 'ring_sums', 'weighted_moments', 'window_mean', 'moments', 'containing', 'half_light_of',
-           'ring_profile', 'ellipse_of', 'fitted', 'least_squares', 'robust_surface', 'bilinear', 'blurred',
-           'block_means', 'squares', 'grown', 'zeros_at_edge']
+           'ring_profile', 'ellipse_of', 'fitted', 'least_squares', 'robust_surface', 'edge_tiles', 'sky_of',
+           'unevenness', 'surface_terms', 'slope_of', 'central_label', 'saddles_of', 'merged', 'numbered', 'bilinear',
+           'blurred', 'block_means', 'squares', 'grown', 'zeros_at_edge']
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
 import numpy as np
@@ -258,6 +259,154 @@ def robust_surface(terms, values): # Coefficients, and 1 for each value that was
         if used.sum() < p+4: return c, np.zeros(n)
         c = least_squares(terms, values, used)
     return c, used
+
+# %% ../../nbs/data/10d_compiled.ipynb #468b61f5
+@compiled
+def edge_tiles(
+    y, # (height, width)
+    n:int, # Tiles along a side
+): # (tiles, pixels) float32 in rising order, and (2, tiles) x and y of the centres from the middle
+    "The tiles along the edge of an image."
+    h,w = y.shape
+    tall,wide = max(1, h//n),max(1, w//n)
+    down,across = h//tall,w//wide
+    tiles = np.empty((down*across - max(0, down-2)*max(0, across-2), tall*wide), np.float32)
+    centres,k = np.empty((2, len(tiles))),0
+    for i in range(down):
+        for j in range(across):
+            if 0 < i < down-1 and 0 < j < across-1: continue
+            for p in range(tall):
+                for q in range(wide): tiles[k,p*wide+q] = y[i*tall+p,j*wide+q]
+            tiles[k].sort()
+            centres[0,k],centres[1,k] = (j+.5)*wide-w/2,(i+.5)*tall-h/2
+            k += 1
+    return tiles, centres
+
+@compiled
+def sky_of(tiles, highest:float, levels:float): # Level, noise, and which tiles were used
+    "Level and noise of the sky in the darkest tiles, of which the pixels are in rising order."
+    n,m = tiles.shape
+    low,median,high = tiles[:,int(.16*m)].copy(),tiles[:,m//2].copy(),tiles[:,int(.84*m)].copy()
+    darkest = np.sort(median)[n//10]
+    used = median <= np.float32(darkest + np.float32(1.5*np.median((median-low)[median <= darkest])))
+    level = median[used].mean()
+    flat = tiles[used].ravel()
+    rank = int(.16*len(flat))
+    noise = max(level-np.partition(flat, rank)[rank], np.median((high-median)[used]))
+    return level, max(noise, (highest-level)/min(levels, 1e6)), used
+
+@compiled
+def unevenness(tiles): # 0 or more
+    "The typical difference of opposite tiles in units of the noise within a tile; their pixels are in rising order."
+    low,median = tiles[:,int(.16*tiles.shape[1])].astype(np.float64),tiles[:,tiles.shape[1]//2].astype(np.float64)
+    return np.median(np.abs(median-median[::-1]))/max(np.median(median-low), 1e-30)
+
+# %% ../../nbs/data/10d_compiled.ipynb #48cf0808
+@compiled
+def surface_terms(x, y, order:int): # (positions, terms)
+    "The terms of a surface: a constant, the odd ones, and for order 2 and 3 the even ones."
+    n_odd = 7 if order > 2 else 3
+    terms = np.ones((len(x), n_odd if order == 1 else n_odd+3))
+    terms[:,1],terms[:,2] = x,y
+    if order > 2: terms[:,3],terms[:,4],terms[:,5],terms[:,6] = x**3,y**3,x*x*y,x*y*y
+    if order > 1: terms[:,n_odd],terms[:,n_odd+1],terms[:,n_odd+2] = x*x,y*y,x*y
+    return terms
+
+@compiled
+def _scatter(terms, values, noise, certainty):
+    "The scatter of the tiles about the surface on which they lie, and these tiles; infinite if they lie on none, or if it may be a galaxy."
+    c,used = robust_surface(terms, values)
+    p,share = len(c),used.mean()
+    parts,darkest = terms*c,np.sort(values)[len(values)//10]
+    off = values-parts.sum(1)
+    is_better = np.abs(off).sum() < .4*np.abs(values-darkest).sum()
+    if share < .75 or not (is_better or share > .9 and p == 3): return np.inf, used
+    scatter,n_odd = np.sqrt((off**2*used).sum()/(used.sum()-p)),max(3, p-3)
+    one_sided,even = np.ptp(parts[:,1:n_odd].sum(1)),np.ptp(parts[:,n_odd:].sum(1))
+    if share > .9 and certainty == 1 and p == 6 and c[3] > 0 and c[4] > 0 and 4*c[3]*c[4] > c[5]**2: one_sided,even = one_sided+even,0. # a bowl
+    least = certainty*(np.inf if p > 6 and share <= .9 else 10. if p > 3 else 4. if share > .9 else 6.)
+    return scatter if scatter < .6*noise and one_sided > max(least*scatter, noise, 1.5*even) else np.inf, used
+
+@compiled
+def slope_of(
+    x, y, # Positions of the tiles in units of the cutout
+    low, values, # Their 16th percentiles and medians
+    certainty:int, # 2 in pictures, 1 otherwise: cubic surfaces are not tried in pictures, and others need twice the range
+): # 0 for a flat sky, otherwise 1 to 3; and 1 for each tile that was used, otherwise 0
+    "The order of the surface on which tiles lie."
+    order,least,used = 0,np.inf,np.ones(len(values))
+    for k in range(1, 4 if certainty == 1 else 3):
+        scatter,on = _scatter(surface_terms(x, y, k), values, np.median(values-low), certainty)
+        if scatter*1.6**k < least: order,least,used = k,scatter*1.6**k,on
+    return order, used
+
+# %% ../../nbs/data/10d_compiled.ipynb #d7893e9d
+@compiled
+def central_label(labels, radius:float): # 0 if there is none
+    "The label with most pixels within a fraction of the cutout from its middle."
+    h,w = labels.shape
+    n,reach = np.zeros(labels.max()+1, np.int64),max(1., radius*min(h, w))
+    for i in range(h):
+        if abs(i-(h-1)/2) >= reach: continue
+        for j in range(w):
+            if labels[i,j] > 0 and np.hypot(i-(h-1)/2, j-(w-1)/2) < reach: n[labels[i,j]] += 1
+    return np.argmax(n)
+
+@compiled
+def saddles_of(y, labels): # Saddles between labels, and the highest point of each label
+    "The highest point of the border between each pair of sources, 0 if they do not touch; and of each source."
+    h,w = y.shape
+    n = labels.max()+1
+    saddles,peak = np.zeros((n, n)),np.full(n, -np.inf)
+    for i in range(h):
+        for j in range(w):
+            a = labels[i,j]
+            peak[a] = max(peak[a], y[i,j])
+            for k,l in (i-1, j),(i, j-1):
+                if k < 0 or l < 0 or a == 0: continue
+                b = labels[k,l]
+                if b > 0 and a != b: saddles[a,b] = saddles[b,a] = max(saddles[a,b], min(y[i,j], y[k,l]))
+    return saddles, peak
+
+@compiled
+def merged(y, labels, central:int, rise:float, dip:float): # (height, width)
+    "Labels after sources that are not prominent have been merged, the faintest first, across their highest saddle."
+    saddles,peak = saddles_of(y, labels)
+    into = np.arange(len(peak))
+    for i in np.argsort(peak):
+        j = saddles[i].argmax()
+        is_prominent = peak[i]-saddles[i,j] >= rise and saddles[i,j] <= (1-dip)*peak[i]
+        if i == 0 or i == central or is_prominent: continue
+        into[into == i] = j
+        peak[j] = max(peak[i], peak[j])
+        for k in range(len(peak)): saddles[j,k] = saddles[k,j] = max(saddles[j,k], saddles[i,k])
+        saddles[i] = 0
+        saddles[:,i] = 0
+        saddles[j,j] = 0
+    found = np.empty(labels.shape, np.int32)
+    for k in range(labels.size): found.flat[k] = into[labels.flat[k]]
+    return found
+
+# %% ../../nbs/data/10d_compiled.ipynb #19a254c3
+@compiled
+def numbered(flux, labels, central:int, k:int, h:int, w:int): # (h, w) int32; all 0 without a central source
+    "Labels of blocks of `k` by `k` pixels, renumbered and on each pixel: 1 for the central source, then by decreasing flux."
+    n = labels.max()+1
+    pixels,total,number = np.zeros(n, np.int64),np.zeros(n),np.zeros(n, np.int32)
+    found = np.zeros((h, w), np.int32)
+    if central == 0: return found
+    down,across = labels.shape
+    for i in range(down):
+        for j in range(across):
+            pixels[labels[i,j]] += 1
+            total[labels[i,j]] += flux[i,j]
+    total[central],last = np.inf,0
+    for a in np.argsort(-total):
+        if a and pixels[a]: last += 1
+        if a and pixels[a]: number[a] = last
+    for i in range(h):
+        for j in range(w): found[i,j] = number[labels[min(i//k, down-1),min(j//k, across-1)]]
+    return found
 
 # %% ../../nbs/data/10d_compiled.ipynb #bc97c073
 @compiled
