@@ -7,7 +7,7 @@ __all__ = ['columns', 'Shape', 'measure_shape', 'sky_source', 'Frame', 'Canonica
 
 # %% ../../nbs/data/11b_canonical.ipynb #069b3e03
 from dataclasses import asdict,dataclass
-from functools import cached_property
+from functools import cached_property,lru_cache
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
@@ -15,9 +15,9 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import bilinear,blurred,moments
+from .compiled import blurred,elliptical_radii,means_within,moments,moved,resampled,tile_shares,with_outskirts
 from .cutouts import Flag,centre_crop,resize
-from .shape import Ellipse,Scene,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape
+from .shape import Ellipse,Scene,ellipse_profile,fill_by_symmetry,fit_shape
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -70,38 +70,34 @@ def measure_shape(
     return Shape(**asdict(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
         concentration=float(fit.concentration), **_companions(scene))
 
-# %% ../../nbs/data/11b_canonical.ipynb #d00e0f6f
-def _tiles(x, n=8):
-    "Tiles of an image, (tiles down, tiles across, height, width) without incomplete ones."
-    tall,wide = (max(1, side//n) for side in x.shape)
-    down,across = x.shape[0]//tall,x.shape[1]//wide
-    return x[:down*tall,:across*wide].reshape(down, tall, across, wide).swapaxes(1, 2)
-
-def _shuffled(x, take, rotated):
-    "The image composed of other tiles, some rotated by 180 degrees, at the original size."
-    tiles = _tiles(x)
-    tiles = tiles.reshape(-1, *tiles.shape[2:])[take]
-    tiles = np.where(rotated[:,:,None,None], tiles[...,::-1,::-1], tiles).swapaxes(1, 2)
-    image = tiles.reshape(tiles.shape[0]*tiles.shape[1], -1)
-    missing = [(0, a-b) for a,b in zip(x.shape, image.shape)]
-    return np.pad(image, missing, 'symmetric') if any(n for _,n in missing) else image
-
 # %% ../../nbs/data/11b_canonical.ipynb #cfa37826
+_n_tiles = 8 # along a side
+
+@lru_cache(256)
+def _drawn(n_best, shape):
+    "A tile among the best for each tile, whether it is turned by 180 degrees, and the state of the random numbers after that."
+    r = np.random.default_rng(0)
+    return r.integers(0, n_best, shape), r.random(shape) < .5, r.bit_generator.state
+
+def _sky_source(free):
+    shares = tile_shares(free, _n_tiles)
+    best = np.flatnonzero(shares >= min(shares.max(), .9))
+    chosen,turned,state = _drawn(len(best), shares.shape)
+    source = moved(free, best[chosen], turned, _n_tiles)
+    left = source < 0
+    if not left.any(): return source
+    r = np.random.default_rng(0)
+    r.bit_generator.state = state
+    source[left] = r.choice(np.flatnonzero(free), int(left.sum()))
+    return source
+
 @checked(free=2)
 def sky_source(
     free:np.ndarray, # (height, width) bool, pixels of pure sky
 ): # (height, width) indices into the flat image; a pixel of pure sky has its own index
     "The pixel of pure sky that replaces each pixel."
     require(free.dtype == bool and free.any(), 'no pixel is pure sky; give True for some.')
-    r = np.random.default_rng(0)
-    fraction = _tiles(free).mean((2, 3))
-    best = np.flatnonzero(fraction >= min(fraction.max(), .9))
-    own = np.arange(free.size).reshape(free.shape)
-    take = best[r.integers(0, len(best), fraction.shape)]
-    source = np.where(free, own, _shuffled(own, take, r.random(fraction.shape) < .5))
-    left = ~free.ravel()[source]
-    source[left] = r.choice(own[free], int(left.sum()))
-    return source
+    return _sky_source(free)
 
 # %% ../../nbs/data/11b_canonical.ipynb #28af2bd9
 @dataclass(frozen=True)
@@ -113,7 +109,9 @@ class Frame:
     radii:float # Width in half-light radii
 
     @cached_property
-    def radius(self): return self.shape.ellipse.radius(*centred_grid(self.scene.shape))
+    def ellipse(self): return self.shape.ellipse.numbers
+    @cached_property
+    def radius(self): return elliptical_radii(*self.scene.shape, self.ellipse)
     @property
     def hidden(self): return self.scene.hidden
     @cached_property
@@ -124,11 +122,9 @@ class Frame:
         free = (self.scene.labels == 0) & ~self.hidden & (self.radius > 2.5*self.shape.half_light_radius)
         return free if free.mean() >= .02 else self.radius >= np.percentile(self.radius, 97)
     @cached_property
-    def sky(self):
-        pixels = self.scene.pixels
-        return pixels.reshape(len(pixels), -1).compress(self.free.ravel(), 1).mean(1)
+    def sky(self): return means_within(self.scene.pixels, self.free)
     @cached_property
-    def sky_source(self): return sky_source(self.free)
+    def sky_source(self): return _sky_source(self.free)
     def sky_of(self, pixels):
         "An image that consists of the sky of `pixels` only."
         return pixels.reshape(len(pixels), -1).take(self.sky_source, 1)
@@ -158,31 +154,11 @@ def isolated(
     if left.any(): pixels[:,left] = sky[:,left] + np.stack([p.at(self.radius[left]) for p in self.profiles])
     return pixels
 
-# %% ../../nbs/data/11b_canonical.ipynb #c58a66ab
-def _interpolate(pixels, v, u):
-    "The bands at rows `v` and columns `u`; outside the image, the nearest pixel."
-    return bilinear(pixels, v.ravel().astype(float), u.ravel().astype(float)).reshape(len(pixels), *v.shape)
-
-def _reflected(x, n):
-    "Coordinates reflected into 0 to n-1."
-    return np.abs((x+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*x
-
 # %% ../../nbs/data/11b_canonical.ipynb #f41e697e
 @patch(as_prop=True)
 def scale(self:Frame):
     "Pixels of the cutout per pixel of the frame."
     return self.radii*self.shape.half_light_radius/self.size
-
-@patch
-def coordinates(self:Frame):
-    "Columns and rows of the cutout for each pixel of the frame, and the elliptical radius there."
-    h,w = self.scene.shape
-    ellipse = self.shape.ellipse
-    a = ((np.arange(self.size)-(self.size-1)/2)*self.scale).astype(np.float32)
-    cos,sin = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
-    u = cos*a[None]-sin*a[:,None]+ellipse.x+(w-1)/2
-    v = sin*a[None]+cos*a[:,None]+ellipse.y+(h-1)/2
-    return u, v, np.hypot(a[None], a[:,None]/ellipse.axis_ratio)
 
 # %% ../../nbs/data/11b_canonical.ipynb #54bfaaf8
 @patch
@@ -192,20 +168,10 @@ def resample(
 ) -> np.ndarray: # (bands, size, size)
     "The frame's pixels, before its axes are mirrored."
     if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
-    h,w = self.scene.shape
-    def is_beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
-    u,v,radius = self.coordinates()
-    beyond = is_beyond(u, v)
-    if not beyond.any(): return _interpolate(pixels, v, u)
-    opposite_u,opposite_v = 2*self.shape.x+w-1-u,2*self.shape.y+h-1-v
-    symmetric = beyond & ~is_beyond(opposite_u, opposite_v) & (radius < self.edge)
-    u,v = np.where(symmetric, opposite_u, u),np.where(symmetric, opposite_v, v)
-    image = _interpolate(pixels, v, u)
-    lost = beyond & ~symmetric
-    if lost.any():
-        sky = _interpolate(self.sky_of(pixels), _reflected(v[lost], h), _reflected(u[lost], w))
-        image[:,lost] = sky + np.stack([p.at(radius[lost]) for p in self.profiles])
-    return image
+    image,lost = resampled(pixels, self.size, self.scale, self.ellipse, self.edge)
+    if not lost.any(): return image
+    profiles = self.profiles
+    return with_outskirts(image, lost, self.sky_of(pixels), self.scale, self.ellipse, profiles[0].middles, np.stack([p.mean for p in profiles]))
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
 @patch

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['compiled', 'symmetric', 'ring_sums', 'weighted_moments', 'window_mean', 'moments', 'containing', 'half_light_of',
            'ring_profile', 'ellipse_of', 'fitted', 'least_squares', 'robust_surface', 'edge_tiles', 'sky_of',
-           'unevenness', 'surface_terms', 'slope_of', 'central_label', 'saddles_of', 'merged', 'numbered', 'bilinear',
-           'blurred', 'block_means', 'squares', 'grown', 'zeros_at_edge']
+           'unevenness', 'surface_terms', 'slope_of', 'central_label', 'saddles_of', 'merged', 'numbered', 'resampled',
+           'with_outskirts', 'elliptical_radii', 'means_within', 'tile_shares', 'moved', 'blurred', 'block_means',
+           'squares', 'grown', 'zeros_at_edge']
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
 import numpy as np
@@ -410,17 +411,124 @@ def numbered(flux, labels, central:int, k:int, h:int, w:int): # (h, w) int32; al
 
 # %% ../../nbs/data/10d_compiled.ipynb #bc97c073
 @compiled
-def bilinear(x, v, u): # (bands, positions) float32, for (bands, height, width) and flat arrays of rows and columns
-    "The bands between their pixels."
+def _between(x, v, u):
+    "One band at a row and a column; outside the image, the nearest pixel."
+    h,w = x.shape
+    y,z = min(max(v, 0.), h-1.),min(max(u, 0.), w-1.)
+    i,j = min(int(y), max(h-2, 0)),min(int(z), max(w-2, 0))
+    below,right,p,q = min(i+1, h-1),min(j+1, w-1),y-i,z-j
+    return (1-p)*((1-q)*x[i,j]+q*x[i,right]) + p*((1-q)*x[below,j]+q*x[below,right])
+
+@compiled
+def _turned(i, j, size, scale, ellipse):
+    "Coordinates of a pixel of the frame along the major and the minor axis, and x and y from the middle of the cutout."
+    x_0,y_0,c,s,_ = ellipse
+    a,b = np.float32((j-(size-1)/2)*scale),np.float32((i-(size-1)/2)*scale)
+    return a, b, c*a-s*b+x_0, s*a+c*b+y_0
+
+@compiled
+def resampled(
+    x, # (bands, height, width)
+    size:int, # Of the frame
+    scale:float, # Pixels of the cutout per pixel of the frame
+    ellipse, # Its centre and orientation are those of the frame
+    edge:float, # Elliptical radius within which a pixel beyond the cutout is that on the other side
+): # (bands, size, size) float32, and (size, size) bool, the pixels that are nowhere in the cutout, which stay 0
+    "The pixels of a frame, read from the cutout by linear interpolation."
     n,h,w = x.shape
-    out = np.empty((n, len(u)), np.float32)
-    for k in range(len(u)):
-        y,z = min(max(v[k], 0.), h-1.),min(max(u[k], 0.), w-1.)
-        i,j = min(int(y), max(h-2, 0)),min(int(z), max(w-2, 0))
-        below,right = min(i+1, h-1),min(j+1, w-1)
-        p,q = y-i,z-j
-        for b in range(n): out[b,k] = (1-p)*((1-q)*x[b,i,j]+q*x[b,i,right]) + p*((1-q)*x[b,below,j]+q*x[b,below,right])
-    return out
+    x_0,y_0,q,mid_x,mid_y = ellipse[0],ellipse[1],ellipse[4],(w-1)/2,(h-1)/2
+    image,lost = np.zeros((n, size, size), np.float32),np.zeros((size, size), np.bool_)
+    for i in range(size):
+        for j in range(size):
+            a,b,u,v = _turned(i, j, size, scale, ellipse)
+            if abs(u) > mid_x or abs(v) > mid_y:
+                u,v = 2*x_0-u,2*y_0-v
+                lost[i,j] = abs(u) > mid_x or abs(v) > mid_y or np.sqrt(a*a + b*b/q**2) >= edge
+                if lost[i,j]: continue
+            for k in range(n): image[k,i,j] = _between(x[k], v+mid_y, u+mid_x)
+    return image, lost
+
+# %% ../../nbs/data/10d_compiled.ipynb #33a8e519
+@compiled
+def _mirrored(x, n): return np.abs((x+n-1)%(2*n-2) - (n-1)) if n > 1 else 0.
+
+@compiled
+def with_outskirts(
+    image, lost, # As `resampled` returns them
+    sky, # (bands, height, width)
+    scale:float, ellipse, # As `resampled` takes them
+    middles, # Elliptical radii
+    means, # (bands, radii) the profile of each band
+): # (bands, size, size)
+    "The frame with sky and profiles in the pixels that are nowhere in the cutout."
+    n,h,w = sky.shape
+    size,q = len(lost),ellipse[4]
+    for i in range(size):
+        for j in range(size):
+            if not lost[i,j]: continue
+            a,b,u,v = _turned(i, j, size, scale, ellipse)
+            u,v,r = _mirrored(u+(w-1)/2, w),_mirrored(v+(h-1)/2, h),np.sqrt(a*a + b*b/q**2)
+            for k in range(n): image[k,i,j] = _between(sky[k], v, u) + _at(r, middles, means[k])
+    return image
+
+# %% ../../nbs/data/10d_compiled.ipynb #53424030
+@compiled
+def elliptical_radii(h:int, w:int, ellipse): # (h, w) float32
+    "The elliptical radius of each pixel."
+    x,y,c,s,q = ellipse
+    r = np.empty((h, w), np.float32)
+    for i in range(h):
+        v = i-(h-1)/2-y
+        for j in range(w):
+            u = j-(w-1)/2-x
+            r[i,j] = np.sqrt((c*u+s*v)**2 + (c*v-s*u)**2/q**2)
+    return r
+
+@compiled
+def means_within(x, mask): # (bands,) float32
+    "The mean of each band within a mask."
+    n,h,w = x.shape
+    total,pixels = np.zeros(n),0
+    for i in range(h):
+        for j in range(w):
+            if not mask[i,j]: continue
+            pixels += 1
+            for k in range(n): total[k] += x[k,i,j]
+    return (total/pixels).astype(np.float32)
+
+# %% ../../nbs/data/10d_compiled.ipynb #e62c5630
+@compiled
+def tile_shares(mask, n:int): # (tiles down, tiles across)
+    "The fraction of each tile of an image that lies within a mask, for `n` tiles a side; incomplete tiles are left out."
+    h,w = mask.shape
+    tall,wide = max(1, h//n),max(1, w//n)
+    shares = np.zeros((h//tall, w//wide))
+    for i in range(h//tall*tall):
+        for j in range(w//wide*wide): shares[i//tall,j//wide] += mask[i,j]
+    return shares/(tall*wide)
+
+@compiled
+def moved(
+    free, # (height, width) bool, pixels that stay
+    take, # (tiles down, tiles across), the tile from which each is taken
+    turned, # (tiles down, tiles across) bool
+    n:int, # Tiles along a side
+): # (height, width); -1 where the other pixel is outside the mask too
+    "The pixel that replaces each pixel."
+    h,w = free.shape
+    tall,wide = max(1, h//n),max(1, w//n)
+    down,across = take.shape
+    source = np.empty((h, w), np.int64)
+    for i in range(h):
+        for j in range(w):
+            source[i,j] = i*w+j
+            if free[i,j]: continue
+            k,l = min(i, 2*down*tall-1-i),min(j, 2*across*wide-1-j) # incomplete tiles repeat the pixels beside them
+            tile,p,q = take[k//tall,l//wide],k%tall,l%wide
+            if turned[k//tall,l//wide]: p,q = tall-1-p,wide-1-q
+            k,l = tile//across*tall+p,tile%across*wide+q
+            source[i,j] = k*w+l if free[k,l] else -1
+    return source
 
 # %% ../../nbs/data/10d_compiled.ipynb #d6a64da4
 @compiled
