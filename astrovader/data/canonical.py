@@ -15,9 +15,9 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import blurred,elliptical_radii,means_within,moments,moved,resampled,tile_shares,with_outskirts
+from .compiled import blurred,means_within,moments,moved,resampled,tile_shares,with_outskirts
 from .cutouts import Flag,centre_crop,resize
-from .shape import Ellipse,Scene,ellipse_profile,fill_by_symmetry,fit_shape
+from .shape import Ellipse,Scene,ellipse_profile,fill_by_symmetry,fit_shape,radii_of
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Frame:
     @cached_property
     def ellipse(self): return self.shape.ellipse.numbers
     @cached_property
-    def radius(self): return elliptical_radii(*self.scene.shape, self.ellipse)
+    def radius(self): return radii_of(self.scene.shape, self.shape.ellipse)
     @property
     def hidden(self): return self.scene.hidden
     @cached_property
