@@ -6,7 +6,7 @@
 __all__ = ['columns', 'Shape', 'measure_shape', 'sky_source', 'Frame', 'Canonical', 'canonical']
 
 # %% ../../nbs/data/11b_canonical.ipynb #069b3e03
-from dataclasses import asdict,dataclass
+from dataclasses import dataclass
 from functools import cached_property,lru_cache
 from typing import NamedTuple
 import numpy as np
@@ -15,9 +15,9 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import blurred,means_within,moments,moved,resampled,tile_shares,with_outskirts
+from .compiled import blurred,halves,means_within,moments,moved,placed,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
-from .shape import Ellipse,Scene,ellipse_profile,fill_by_symmetry,fit_shape,radii_of
+from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def measure_shape(
     "The measurements of a cutout."
     fit = fit_shape(scene)
     if fit is None or not _is_plausible(fit, scene.shape) or scene.uneven > 8: return None
-    return Shape(**asdict(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
+    return Shape(**vars(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
         concentration=float(fit.concentration), **_companions(scene))
 
 # %% ../../nbs/data/11b_canonical.ipynb #cfa37826
@@ -84,12 +84,12 @@ def _sky_source(free):
     best = np.flatnonzero(shares >= min(shares.max(), .9))
     chosen,turned,state = _drawn(len(best), shares.shape)
     source = moved(free, best[chosen], turned, _n_tiles)
-    left = source < 0
-    if not left.any(): return source
+    left = int(np.count_nonzero(source < 0))
+    if not left: return source
     r = np.random.default_rng(0)
     r.bit_generator.state = state
-    source[left] = r.choice(np.flatnonzero(free), int(left.sum()))
-    return source
+    own = np.flatnonzero(free)
+    return placed(source, own[r.integers(0, len(own), left)])
 
 @checked(free=2)
 def sky_source(
@@ -145,13 +145,10 @@ def isolated(
     pixels = self.scene.pixels
     hidden = self.hidden
     if not hidden.any(): return pixels
-    own = pixels
-    pixels,left = fill_by_symmetry(pixels, hidden & (self.radius < self.edge), self.shape.ellipse)
-    left = left & (self.scene.unknown | ~self.scene.unseen)
-    outside = hidden & (self.radius >= self.edge)
-    if outside.any() or left.any(): sky = self.sky_of(own)
-    pixels[:,outside] = sky[:,outside] if outside.any() else 0
-    if left.any(): pixels[:,left] = sky[:,left] + np.stack([p.at(self.radius[left]) for p in self.profiles])
+    scene,(x,y,*_) = self.scene,self.ellipse
+    kept = scene.unseen & ~scene.unknown
+    pixels,dark = without_sources(pixels, hidden, self.radius, self.edge, x, y, kept, self.sky_source)
+    if dark.any(): pixels[:,dark] += np.stack([p.at(self.radius[dark]) for p in self.profiles])
     return pixels
 
 # %% ../../nbs/data/11b_canonical.ipynb #f41e697e
@@ -177,10 +174,7 @@ def resample(
 @patch
 def mirror(self:Frame, image):
     "The image with its brighter halves on the right and below, and the flags of the mirrored axes."
-    a = (np.arange(self.size)-(self.size-1)/2)*self.radii/self.size
-    galaxy = a[None]**2 + (a[:,None]/self.shape.axis_ratio)**2 < 4
-    flux = (image.mean(0) - self.sky.mean())*galaxy
-    left_right,upside_down = (float(flux.sum(axis)@np.sign(a)) < 0 for axis in (0, 1))
+    left_right,upside_down = (side < 0 for side in halves(image, float(self.sky.mean()), self.radii/self.size, float(self.shape.axis_ratio)))
     mirrored = image[:,::-1 if upside_down else 1,::-1 if left_right else 1]
     return mirrored, Flag.LEFT_RIGHT*left_right | Flag.UPSIDE_DOWN*upside_down
 

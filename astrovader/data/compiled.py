@@ -6,8 +6,8 @@
 __all__ = ['compiled', 'symmetric', 'elliptical_radii', 'ring_sums', 'weighted_moments', 'window_mean', 'moments', 'containing',
            'half_light_of', 'ring_profile', 'ellipse_of', 'fitted', 'least_squares', 'robust_surface', 'edge_tiles',
            'sky_of', 'unevenness', 'surface_terms', 'slope_of', 'central_label', 'saddles_of', 'merged', 'numbered',
-           'resampled', 'with_outskirts', 'means_within', 'tile_shares', 'moved', 'blurred', 'block_means', 'squares',
-           'grown', 'zeros_at_edge']
+           'resampled', 'with_outskirts', 'means_within', 'tile_shares', 'moved', 'placed', 'without_sources', 'halves',
+           'blurred', 'block_means', 'squares', 'touching_edge', 'grown', 'zeros_at_edge']
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
 import cv2,numpy as np
@@ -421,7 +421,9 @@ def numbered(flux, labels, central:int, k:int, h:int, w:int): # (h, w) int32; al
         if a and pixels[a]: last += 1
         if a and pixels[a]: number[a] = last
     for i in range(down):
-        for j in range(across): found[i*k:i*k+k,j*k:j*k+k] = number[labels[i,j]]
+        for p in range(i*k, min(i*k+k, h)):
+            for j in range(across):
+                for q in range(j*k, min(j*k+k, w)): found[p,q] = number[labels[i,j]]
     return found
 
 # %% ../../nbs/data/10d_compiled.ipynb #bc97c073
@@ -539,6 +541,60 @@ def moved(
             source[i,j] = k*w+l if free[k,l] else -1
     return source
 
+@compiled
+def placed(source, values): # (height, width)
+    "Indices in which the negative ones are replaced by values in order."
+    n = 0
+    for i in range(source.shape[0]):
+        for j in range(source.shape[1]):
+            if source[i,j] >= 0: continue
+            source[i,j] = values[n]
+            n += 1
+    return source
+
+# %% ../../nbs/data/10d_compiled.ipynb #ca09f1f4
+@compiled
+def without_sources(
+    x, # (bands, height, width)
+    hidden, # (height, width) bool
+    radii, edge:float, # Elliptical radius of each pixel, and that of the galaxy's edge
+    x_0:float, y_0:float, # The centre
+    kept, # (height, width) bool, pixels that stay where the opposite one is hidden too
+    source, # (height, width) the pixel of sky for each pixel, as an index
+): # The image, and (height, width) bool, where its sky lacks the galaxy's light
+    "The image in which hidden pixels are replaced."
+    n,h,w = x.shape
+    out,dark = x.copy(),np.zeros((h, w), np.bool_)
+    for i in range(h):
+        for j in range(w):
+            if not hidden[i,j]: continue
+            if radii[i,j] < edge:
+                k,l = int(np.rint(2*y_0+h-1-i)),int(np.rint(2*x_0+w-1-j))
+                if 0 <= k < h and 0 <= l < w and not (hidden[k,l] and radii[k,l] < edge):
+                    for b in range(n): out[b,i,j] = x[b,k,l]
+                    continue
+                if kept[i,j]: continue
+                dark[i,j] = True
+            for b in range(n): out[b,i,j] = x[b,source[i,j]//w,source[i,j]%w]
+    return out, dark
+
+@compiled
+def halves(image, level:float, scale:float, axis_ratio:float): # Two numbers
+    "Right minus left and lower minus upper flux above `level`, within the ellipse of two half-light radii; a pixel is `scale` half-light radii wide."
+    n,size,_ = image.shape
+    right = below = 0.
+    for i in range(size):
+        b = (i-(size-1)/2)*scale
+        for j in range(size):
+            a = (j-(size-1)/2)*scale
+            if a*a + (b/axis_ratio)**2 >= 4: continue
+            f = 0.
+            for k in range(n): f += image[k,i,j]
+            f = f/n-level
+            right += f*np.sign(a)
+            below += f*np.sign(b)
+    return right, below
+
 # %% ../../nbs/data/10d_compiled.ipynb #d6a64da4
 def blurred(x, sigma:float, reach:int): # (bands, height, width) float32
     "The bands smoothed by a Gaussian."
@@ -578,6 +634,26 @@ def squares(mask, k:int): # (height, width) bool
             corner,above[j+1] = above[j+1],left
             if left >= k: covered[i-k+1:i+1,j-k+1:j+1] = True
     return covered
+
+# %% ../../nbs/data/10d_compiled.ipynb #ca11e056
+@compiled
+def touching_edge(mask): # (height, width) bool
+    "The connected parts of a mask that touch the edge of the image."
+    h,w = mask.shape
+    found,stack,n = np.zeros((h, w), np.bool_),np.empty(h*w, np.int64),0
+    for i in range(h):
+        for j in range(w):
+            if 0 < i < h-1 and 0 < j < w-1 or not mask[i,j] or found[i,j]: continue
+            stack[0],found[i,j],n = i*w+j,True,1
+            while n:
+                n -= 1
+                k,l = stack[n]//w,stack[n]%w
+                for a,b in (k-1, l),(k+1, l),(k, l-1),(k, l+1):
+                    if not (0 <= a < h and 0 <= b < w) or not mask[a,b] or found[a,b]: continue
+                    found[a,b] = True
+                    stack[n] = a*w+b
+                    n += 1
+    return found
 
 # %% ../../nbs/data/10d_compiled.ipynb #1316937a
 @compiled

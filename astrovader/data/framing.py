@@ -9,7 +9,7 @@ __all__ = ['framings', 'band_choices', 'default_radii', 'frame', 'Recipe', 'n_ba
 # %% ../../nbs/data/12_framing.ipynb #22c597d7
 import os,signal
 from collections import Counter
-from dataclasses import asdict,dataclass,replace
+from dataclasses import dataclass,replace
 from multiprocessing import parent_process
 from threading import Thread
 import numpy as np
@@ -178,7 +178,7 @@ def flux(
         return image, n_nan, int(flags | told), _facts(cutout)
     c = canonical(cutout.pixels, self.size, self.radii, self.crop, is_stretched, lost)
     image = (c.image-c.sky[:,None,None])/np.float32(c.brightness) if self.stretch.kind == 'galaxy' else c.image
-    return image, c.n_nan, int(c.flags | told), _facts(cutout) | asdict(c.shape)
+    return image, c.n_nan, int(c.flags | told), _facts(cutout) | vars(c.shape)
 
 # %% ../../nbs/data/12_framing.ipynb #a66a89cb
 @patch
