@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import blurred,halves,means_within,moments,moved,placed,resampled,tile_shares,with_outskirts,without_sources
+from .compiled import blurred,crowding,halves,means_within,moments,moved,placed,pure_sky,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
 from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
 
@@ -46,9 +46,8 @@ columns = list(Shape.__dataclass_fields__)
 # %% ../../nbs/data/11b_canonical.ipynb #e57870be
 def _companions(scene):
     "Flux of all companions, and the position of the brightest."
-    n = scene.labels.max()
-    if n < 2: return dict(companion_flux=0.)
-    flux = np.bincount(scene.labels.ravel(), scene.flux.ravel(), n+1)[2:].sum()
+    if scene.labels.max() < 2: return dict(companion_flux=0.)
+    flux = scene.flux[scene.labels > 1].sum(dtype=float)
     _,total,x,y,_ = moments(scene.flux, scene.labels == 2)
     position = dict(companion_x=x, companion_y=y) if total else {}
     return dict(companion_flux=float(flux), **position)
@@ -115,12 +114,14 @@ class Frame:
     @property
     def hidden(self): return self.scene.hidden
     @cached_property
-    def edge(self): return max(4*self.shape.half_light_radius, float(self.radius[self.scene.labels == 1].max()))
+    def _surroundings(self): return pure_sky(self.scene.labels, self.hidden, self.radius, 2.5*float(self.shape.half_light_radius))
+    @cached_property
+    def edge(self): return max(4*self.shape.half_light_radius, self._surroundings[2])
     @cached_property
     def free(self):
         "Pixels of pure sky; if there are hardly any, the outermost ones."
-        free = (self.scene.labels == 0) & ~self.hidden & (self.radius > 2.5*self.shape.half_light_radius)
-        return free if free.mean() >= .02 else self.radius >= np.percentile(self.radius, 97)
+        free,n,_ = self._surroundings
+        return free if n >= .02*free.size else self.radius >= np.percentile(self.radius, 97)
     @cached_property
     def sky(self): return means_within(self.scene.pixels, self.free)
     @cached_property
@@ -184,9 +185,9 @@ def flags(self:Frame):
     "Peculiarities of the galaxy."
     shape = self.shape
     r_h = shape.half_light_radius
-    near = self.radius < 2*r_h
-    inside = near.sum()/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
-    crowded = near.any() and (self.scene.labels[near] > 1).mean() > .01
+    near,others = crowding(self.scene.labels, self.radius, 2*float(r_h))
+    inside = near/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
+    crowded = others > .01*near
     return (Flag.OVERFLOW*bool(inside < .97 and r_h > 3) | Flag.CROWDED*bool(crowded) | Flag.ROUND*bool(shape.axis_ratio > .9)
         | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.scene.n_nan > 0)
         | Flag.OUTSHONE*bool(shape.companion_flux > shape.flux))

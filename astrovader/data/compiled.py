@@ -6,8 +6,8 @@
 __all__ = ['compiled', 'symmetric', 'elliptical_radii', 'ring_sums', 'weighted_moments', 'window_mean', 'moments', 'containing',
            'half_light_of', 'ring_profile', 'ellipse_of', 'fitted', 'least_squares', 'robust_surface', 'edge_tiles',
            'sky_of', 'unevenness', 'surface_terms', 'slope_of', 'central_label', 'saddles_of', 'merged', 'numbered',
-           'resampled', 'with_outskirts', 'means_within', 'tile_shares', 'moved', 'placed', 'without_sources', 'halves',
-           'blurred', 'block_means', 'squares', 'touching_edge', 'grown', 'zeros_at_edge']
+           'resampled', 'with_outskirts', 'means_within', 'pure_sky', 'crowding', 'tile_shares', 'moved', 'placed',
+           'without_sources', 'halves', 'blurred', 'block_means', 'squares', 'touching_edge', 'grown', 'zeros_at_edge']
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
 import cv2,numpy as np
@@ -258,18 +258,25 @@ def least_squares(terms, values, weight): # One coefficient for each term
     return b
 
 @compiled
+def _residuals(terms, values, c):
+    off = values.copy()
+    for i in range(len(off)):
+        for j in range(len(c)): off[i] -= terms[i,j]*c[j]
+    return off
+
+@compiled
 def robust_surface(terms, values): # Coefficients, and 1 for each value that was used, otherwise 0
     "Least absolute deviations, then least squares of the values that are not clipped."
     n,p = terms.shape
     weight = np.ones(n)
     used = np.ones(n)
     for _ in range(12):
-        off = np.abs(values - (terms*least_squares(terms, values, weight)).sum(1))
+        off = np.abs(_residuals(terms, values, least_squares(terms, values, weight)))
         weight = 1/np.maximum(off, .3*np.median(off)+1e-30)
         weight /= weight.max()
     c = least_squares(terms, values, weight)
     for _ in range(5):
-        off = values - (terms*c).sum(1)
+        off = _residuals(terms, values, c)
         scatter = 1.48*np.median(np.abs(off[used > 0]))
         used = ((off < 2.5*scatter) & (off > -4*scatter)).astype(np.float64)
         if used.sum() < p+4: return c, np.zeros(n)
@@ -503,6 +510,29 @@ def means_within(x, mask): # (bands,) float32
             for k in range(n): total[k] += x[k,i,j]
     return (total/pixels).astype(np.float32)
 
+@compiled
+def pure_sky(labels, hidden, radii, inner:float): # (height, width) bool, how many they are, and the outermost radius of the galaxy
+    "The pixels of sky beyond an elliptical radius."
+    h,w = labels.shape
+    free,n,outermost = np.zeros((h, w), np.bool_),0,0.
+    for i in range(h):
+        for j in range(w):
+            if labels[i,j] == 1: outermost = max(outermost, radii[i,j])
+            free[i,j] = labels[i,j] == 0 and not hidden[i,j] and radii[i,j] > inner
+            n += free[i,j]
+    return free, n, outermost
+
+@compiled
+def crowding(labels, radii, outer:float): # Two numbers
+    "The number of pixels within an elliptical radius, and how many of them belong to other sources."
+    n = others = 0
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            if not radii[i,j] < outer: continue
+            n += 1
+            others += labels[i,j] > 1
+    return n, others
+
 # %% ../../nbs/data/10d_compiled.ipynb #e62c5630
 @compiled
 def tile_shares(mask, n:int): # (tiles down, tiles across)
@@ -511,7 +541,8 @@ def tile_shares(mask, n:int): # (tiles down, tiles across)
     tall,wide = max(1, h//n),max(1, w//n)
     shares = np.zeros((h//tall, w//wide))
     for i in range(h//tall*tall):
-        for j in range(w//wide*wide): shares[i//tall,j//wide] += mask[i,j]
+        for k in range(w//wide):
+            for j in range(k*wide, k*wide+wide): shares[i//tall,k] += mask[i,j]
     return shares/(tall*wide)
 
 @compiled

@@ -29,24 +29,25 @@ def reduced(x:np.ndarray, to:int=64):
     return blocks(x, k), k
 
 # %% ../../nbs/data/11a_segment.ipynb #9df8c138
-def _smoothed(grey, smooth=.03):
-    "The reduced image, smoothed as a fraction of the cutout, and before that; and `k`."
-    small,k = reduced(grey)
-    sigma = smooth*min(small.shape)/2.355
-    return blurred(np.asarray(small, np.float32)[None], sigma, int(4*sigma+.5))[0], small, k
-
-# %% ../../nbs/data/11a_segment.ipynb #68c22647
 _n_tiles = 8 # along a side
 
+def _smoothed(grey, smooth=.03):
+    "The reduced image, smoothed as a fraction of the cutout, and before that; `k`; and the tiles along the edge of the first, as `edge_tiles` gives them."
+    small,k = reduced(grey)
+    sigma = smooth*min(small.shape)/2.355
+    smoothed = blurred(np.asarray(small, np.float32)[None], sigma, int(4*sigma+.5))[0]
+    return smoothed, small, k, edge_tiles(smoothed, _n_tiles)
+
+# %% ../../nbs/data/11a_segment.ipynb #68c22647
 def _seen(tiles, lost):
     "Tiles that are not constant, and of which most was seen."
     varies = tiles[:,-1] > tiles[:,0]
     return varies if lost is None else varies & (edge_tiles(lost, _n_tiles)[0].mean(1) < .25)
 
 # %% ../../nbs/data/11a_segment.ipynb #fedff5c6
-def _sky(y, levels, lost=None):
+def _sky(y, levels, lost=None, tiles=None):
     "Level and noise of the sky background, the positions of the tiles that were used, and the unevenness."
-    tiles,centres = edge_tiles(y, _n_tiles)
+    tiles,centres = tiles or edge_tiles(y, _n_tiles)
     uneven = unevenness(tiles)
     exposed = _seen(tiles, lost)
     if exposed.any() and not exposed.all(): tiles,centres = tiles[exposed],centres[:,exposed]
@@ -54,12 +55,11 @@ def _sky(y, levels, lost=None):
     return np.float32(level), noise, centres[:,used], uneven
 
 # %% ../../nbs/data/11a_segment.ipynb #040f7c10
-def _slope(y, lost, certainty):
-    "The order of the surface on which the tiles along the edge of a smoothed image lie, and the tiles; order 0 for a flat sky."
-    tiles,at = edge_tiles(y, _n_tiles)
+def _slope(tiles, at, shape, lost, certainty):
+    "The order of the surface on which the tiles along the edge of a smoothed image of this shape lie, and the tiles; order 0 for a flat sky."
     seen = _seen(tiles, lost)
     if seen.sum() < 14: return 0, seen
-    x,y = at[:,seen]/np.array(y.shape)[::-1,None]
+    x,y = at[:,seen]/np.array(shape)[::-1,None]
     low,values = (tiles[seen,rank].astype(float) for rank in (int(.16*tiles.shape[1]), tiles.shape[1]//2))
     order,used = slope_of(x, y, low, values, certainty)
     if order: seen[seen] = used > 0
@@ -76,8 +76,8 @@ def level_sky(
     x = np.asarray(x, np.float32)
     h,w = x.shape[1:]
     if min(h, w) < 16: return x
-    smooth,small,k = smoothed or _smoothed(to_grey(x)[0])
-    order,used = _slope(smooth, None if lost is None else blocks(lost, k) > 0, 1+stretched)
+    _,small,k,tiles = smoothed or _smoothed(to_grey(x)[0])
+    order,used = _slope(*tiles, small.shape, None if lost is None else blocks(lost, k) > 0, 1+stretched)
     if not order: return x
     bands = [edge_tiles(blocks(band, k), _n_tiles) for band in x]
     terms = surface_terms(*(bands[0][1][:,used]/np.array(small.shape)[::-1,None]), order)
@@ -154,8 +154,8 @@ def find_sources(
     "The source of each pixel."
     _require_settings(levels, dip=dip, contrast=contrast, smooth=smooth, min_area=min_area)
     if not np.isfinite(x).all() or not np.ptp(x) > 0 or min(x.shape) < 4: return Found(np.zeros(x.shape, np.int32), np.float32(0), 0., np.zeros((2, 0)))
-    smoothed,small,k = smoothed or _smoothed(x, smooth)
-    level,noise,at,uneven = _sky(smoothed, levels, None if lost is None else blocks(lost, k) > 0)
+    smoothed,small,k,tiles = smoothed or _smoothed(x, smooth)
+    level,noise,at,uneven = _sky(smoothed, levels, None if lost is None else blocks(lost, k) > 0, tiles)
     y = (smoothed-level)/np.float32(noise or 1) # in units of the noise, so that any unit of flux is handled
     labels = _extract(y, threshold, min_area, contrast)
     central = central_label(labels, .04)
