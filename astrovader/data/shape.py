@@ -55,6 +55,7 @@ class Ellipse:
         a,b = self.axes(u, v)
         return np.sqrt(a*a + (b/np.float32(self.axis_ratio))**2)
 
+# %% ../../nbs/data/11ab_shape.ipynb #f0021d1a
 @lru_cache(4)
 def _radii(h, w, numbers):
     found = elliptical_radii(h, w, numbers)
