@@ -631,7 +631,9 @@ def blurred(x, sigma:float, reach:int): # (bands, height, width) float32
     "The bands smoothed by a Gaussian."
     weight = np.exp(-.5*(np.arange(-reach, reach+1)/max(sigma, 1e-9))**2).astype(np.float32)
     weight /= weight.sum()
-    return np.stack([cv2.sepFilter2D(band, -1, weight, weight, borderType=cv2.BORDER_REFLECT) for band in x])
+    out = np.empty(x.shape, np.float32)
+    for band,smooth in zip(x, out): cv2.sepFilter2D(band, cv2.CV_32F, weight, weight, smooth, borderType=cv2.BORDER_REFLECT)
+    return out
 
 # %% ../../nbs/data/10d_compiled.ipynb #aed04f41
 @compiled
@@ -649,7 +651,7 @@ def _block_means(x, k):
 def block_means(x, k:int): # (blocks down, blocks across) float32
     "Means of blocks of `k` by `k` pixels."
     h,w = x.shape
-    if h%k or w%k: return _block_means(x, k)
+    if h%k or w%k: return _block_means(np.asarray(x), k)
     return cv2.resize(np.asarray(x, np.float32), (w//k, h//k), interpolation=cv2.INTER_AREA)
 
 # %% ../../nbs/data/10d_compiled.ipynb #ac1ada95
