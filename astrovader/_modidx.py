@@ -615,6 +615,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'astrovader/data/compiled.py'),
                                           'astrovader.data.compiled._ellipticity': ( 'data/compiled.html#_ellipticity',
                                                                                      'astrovader/data/compiled.py'),
+                                          'astrovader.data.compiled._gaussian': ( 'data/compiled.html#_gaussian',
+                                                                                  'astrovader/data/compiled.py'),
                                           'astrovader.data.compiled._mirrored': ( 'data/compiled.html#_mirrored',
                                                                                   'astrovader/data/compiled.py'),
                                           'astrovader.data.compiled._reach': ('data/compiled.html#_reach', 'astrovader/data/compiled.py'),

@@ -11,6 +11,7 @@ __all__ = ['compiled', 'symmetric', 'elliptical_radii', 'ring_sums', 'weighted_m
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
 import cv2,numpy as np
+from functools import lru_cache
 from numba import njit
 
 # %% ../../nbs/data/10d_compiled.ipynb #f965e7f5
@@ -627,10 +628,14 @@ def halves(image, level:float, scale:float, axis_ratio:float): # Two numbers
     return right, below
 
 # %% ../../nbs/data/10d_compiled.ipynb #d6a64da4
+@lru_cache(64)
+def _gaussian(sigma, reach):
+    weight = np.exp(-.5*(np.arange(-reach, reach+1)/max(sigma, 1e-9))**2).astype(np.float32)
+    return weight/weight.sum()
+
 def blurred(x, sigma:float, reach:int): # (bands, height, width) float32
     "The bands smoothed by a Gaussian."
-    weight = np.exp(-.5*(np.arange(-reach, reach+1)/max(sigma, 1e-9))**2).astype(np.float32)
-    weight /= weight.sum()
+    weight = _gaussian(sigma, reach)
     out = np.empty(x.shape, np.float32)
     for band,smooth in zip(x, out): cv2.sepFilter2D(band, cv2.CV_32F, weight, weight, smooth, borderType=cv2.BORDER_REFLECT)
     return out

@@ -36,7 +36,6 @@ def _border(shape):
 def _strip(band, good):
     "The pixels of strips of zeros along the edges."
     none = np.zeros((), bool)
-    if zeros_at_edge(band) < max(3, min(band.shape)//10): return none
     zero = good & (band == 0)
     if not .01*zero.size <= np.count_nonzero(zero) <= .5*zero.size: return none
     core = squares(zero, max(3, min(band.shape)//16))
@@ -59,9 +58,9 @@ def unseen(
     lost = ~np.isfinite(x) if x.dtype.kind == 'f' else np.zeros(x.shape, bool)
     require(not lost.all(), 'has no finite pixel', BadImage)
     for band,missing in zip(x, lost):
-        if missing.all(): continue
+        if x.dtype.kind == 'f' and missing.all(): continue
         if x.dtype.kind == 'f': missing |= _placeholder(band, ~missing)
-        if zeros_at_edge(band): missing |= _strip(band, ~missing)
+        if zeros_at_edge(band) >= max(3, min(band.shape)//10): missing |= _strip(band, ~missing)
     return lost
 
 # %% ../../nbs/data/11aa_unseen.ipynb #1d76b426
