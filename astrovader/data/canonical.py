@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import blurred,crowding,halves,means_within,moments,moved,placed,pure_sky,resampled,tile_shares,with_outskirts,without_sources
+from .compiled import blurred,moments
+from .compiled_frames import crowding,halves,means_within,moved,placed,pure_sky,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
 from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
 

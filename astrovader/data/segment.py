@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np,pandas as pd,sep
 
 from ..core import require
-from .compiled import block_means,blurred,central_label,edge_tiles,least_squares,merged,numbered,sky_of,slope_of,surface_terms,unevenness
+from .compiled import block_means,blurred
+from .compiled_sources import central_label,edge_tiles,least_squares,merged,numbered,sky_of,slope_of,surface_terms,unevenness
 from .cutouts import to_grey
 from ..inputs import as_plain,checked,shown
 
