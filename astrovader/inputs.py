@@ -41,9 +41,9 @@ def shown(value) -> str:
 
 # %% ../nbs/00a_inputs.ipynb #17bf1f44
 def _number(value, what, least, is_kind, kind):
+    if is_kind(value) and (least is None or value >= least): return value
     wanted = kind if least is None else f'{kind} of at least {least}'
-    require(is_kind(value) and (least is None or value >= least), f'{what} is {shown(value)}; give {wanted}.')
-    return value
+    require(False, f'{what} is {shown(value)}; give {wanted}.')
 
 def whole_number(
     value, # The argument; 1e6 counts as one
@@ -95,6 +95,7 @@ def as_numbers(
     ndim:int = None, # The number of its dimensions; any if None
 ) -> np.ndarray: # `BadInput` where it is none
     "An argument as an array of numbers."
+    if type(values) is np.ndarray and values.dtype.kind in 'biuf' and ndim in (None, values.ndim): return values
     try: found = np.asarray(values.detach().cpu() if hasattr(values, 'detach') else values)
     except (TypeError, ValueError, RuntimeError): found = np.asarray(None)
     require(found.dtype.kind in 'biuf', f'{what} is a {type(values).__name__} that is no array of numbers; give an array, a tensor, or lists of equal length.')

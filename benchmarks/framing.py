@@ -9,7 +9,7 @@ from common import finish,parser
 from astrovader.data.cutouts import Flag,Stretch,decode,to_grey
 from astrovader.data.framing import Recipe
 from astrovader.data.segment import find_sources
-from astrovader.data.shape import Cutout,fit_shape
+from astrovader.data.shape import Scene,fit_shape
 from astrovader.data.synth import sky
 
 def jpegs(src, n, size):
@@ -25,7 +25,7 @@ def jpegs(src, n, size):
 
 def shapes(xs):
     "The part of canonical framing that finds the galaxy and measures it, without making its frame."
-    for x in xs: fit_shape(Cutout.from_pixels(x, stretched=True))
+    for x in xs: fit_shape(Scene.from_pixels(x, stretched=True))
 
 def stages(files, size):
     "Name to function, each over all the images."

@@ -222,10 +222,10 @@ def test_a_frame_takes_few_calls():
     for x in xs: canonical(x, 64, stretched=True)
     p = cProfile.Profile()
     p.runcall(lambda: [canonical(x, 64, stretched=True) for x in xs])
-    assert pstats.Stats(p).total_calls/len(xs) < 2100
+    assert pstats.Stats(p).total_calls/len(xs) < 1000
 
 def test_compiled_loops_are_loaded_rather_than_compiled_by_other_processes(tmp_path):
     import os,subprocess,sys
-    code = "import time,numpy as np; from astrovader.data import compiled as c; c.blurred(np.ones((1, 9, 9), np.float32), 1., 2); print(sum(c.blurred.stats.cache_hits.values()))"
+    code = "import time,numpy as np; from astrovader.data import compiled as c; c.window_mean(np.ones((9, 9), np.float32), 0., 0., 2.); print(sum(c.window_mean.stats.cache_hits.values()))"
     def hits(): return int(subprocess.check_output([sys.executable, '-c', code], env={**os.environ, 'NUMBA_CACHE_DIR': str(tmp_path)}, text=True))
     assert (hits(), hits()) == (0, 1)

@@ -122,10 +122,10 @@ Stretch.fit([]) | the pixels are none
 Stretch.fit('a') | the pixels is a str
 Stretch()(None) | the pixels is a NoneType
 Stretch()('a') | the pixels is a str
-shape.Cutout.from_pixels(None) | the cutout is a NoneType
-shape.Cutout.from_pixels(image[0]) | give an array of 3 dimensions
-shape.fit_shape(image) | give a Cutout
-canonical.measure_shape(None) | give a Cutout
+shape.Scene.from_pixels(None) | the cutout is a NoneType
+shape.Scene.from_pixels(image[0]) | give an array of 3 dimensions
+shape.fit_shape(image) | give a Scene
+canonical.measure_shape(None) | give a Scene
 canonical.sky_source(None) | free is a NoneType
 canonical.sky_source(np.zeros((8, 8), bool)) | pure sky
 canonical.canonical(image, '64') | size is '64'

@@ -6,8 +6,8 @@
 __all__ = ['columns', 'Shape', 'measure_shape', 'sky_source', 'Frame', 'Canonical', 'canonical']
 
 # %% ../../nbs/data/11b_canonical.ipynb #069b3e03
-from dataclasses import asdict,dataclass
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property,lru_cache
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
@@ -15,9 +15,10 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
-from .compiled import bilinear,blurred
+from .compiled import blurred,moments
+from .compiled_frames import crowding,halves,means_within,moved,placed,pure_sky,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
-from .shape import Cutout,Ellipse,centred_grid,ellipse_profile,fill_by_symmetry,fit_shape,moments
+from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -44,13 +45,11 @@ class Shape:
 columns = list(Shape.__dataclass_fields__)
 
 # %% ../../nbs/data/11b_canonical.ipynb #e57870be
-def _companions(cutout):
+def _companions(scene):
     "Flux of all companions, and the position of the brightest."
-    n = cutout.labels.max()
-    if n < 2: return dict(companion_flux=0.)
-    flux = np.bincount(cutout.labels.ravel(), cutout.flux.ravel(), n+1)[2:].sum()
-    brightest = np.where(cutout.labels == 2, cutout.flux, 0).clip(0)
-    total,x,y,_ = moments(brightest, *centred_grid(cutout.shape))
+    if scene.labels.max() < 2: return dict(companion_flux=0.)
+    flux = scene.flux[scene.labels > 1].sum(dtype=float)
+    _,total,x,y,_ = moments(scene.flux, scene.labels == 2)
     position = dict(companion_x=x, companion_y=y) if total else {}
     return dict(companion_flux=float(flux), **position)
 
@@ -63,73 +62,71 @@ def _is_plausible(fit, shape):
 
 @checked
 def measure_shape(
-    cutout:Cutout,
+    scene:Scene,
 ) -> Shape: # None without a plausible galaxy in the middle
     "The measurements of a cutout."
-    fit = fit_shape(cutout)
-    if fit is None or not _is_plausible(fit, cutout.shape) or cutout.uneven > 8: return None
-    return Shape(**asdict(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
-        concentration=float(fit.concentration), **_companions(cutout))
-
-# %% ../../nbs/data/11b_canonical.ipynb #d00e0f6f
-def _tiles(x, n=8):
-    "Tiles of an image, (tiles down, tiles across, height, width) without incomplete ones."
-    tall,wide = (max(1, side//n) for side in x.shape)
-    down,across = x.shape[0]//tall,x.shape[1]//wide
-    return x[:down*tall,:across*wide].reshape(down, tall, across, wide).swapaxes(1, 2)
-
-def _shuffled(x, take, rotated):
-    "The image composed of other tiles, some rotated by 180 degrees, at the original size."
-    tiles = _tiles(x)
-    tiles = tiles.reshape(-1, *tiles.shape[2:])[take]
-    tiles = np.where(rotated[:,:,None,None], tiles[...,::-1,::-1], tiles).swapaxes(1, 2)
-    image = tiles.reshape(tiles.shape[0]*tiles.shape[1], -1)
-    missing = [(0, a-b) for a,b in zip(x.shape, image.shape)]
-    return np.pad(image, missing, 'symmetric') if any(n for _,n in missing) else image
+    fit = fit_shape(scene)
+    if fit is None or not _is_plausible(fit, scene.shape) or scene.uneven > 8: return None
+    return Shape(**vars(fit.ellipse), half_light_radius=fit.half_light_radius, flux=float(fit.flux),
+        concentration=float(fit.concentration), **_companions(scene))
 
 # %% ../../nbs/data/11b_canonical.ipynb #cfa37826
+_n_tiles = 8 # along a side
+
+@lru_cache(256)
+def _drawn(n_best, shape):
+    "A tile among the best for each tile, whether it is turned by 180 degrees, and the state of the random numbers after that."
+    r = np.random.default_rng(0)
+    return r.integers(0, n_best, shape), r.random(shape) < .5, r.bit_generator.state
+
+def _sky_source(free):
+    shares = tile_shares(free, _n_tiles)
+    best = np.flatnonzero(shares >= min(shares.max(), .9))
+    chosen,turned,state = _drawn(len(best), shares.shape)
+    source = moved(free, best[chosen], turned, _n_tiles)
+    left = int(np.count_nonzero(source < 0))
+    if not left: return source
+    r = np.random.default_rng(0)
+    r.bit_generator.state = state
+    own = np.flatnonzero(free)
+    return placed(source, own[r.integers(0, len(own), left)])
+
 @checked(free=2)
 def sky_source(
     free:np.ndarray, # (height, width) bool, pixels of pure sky
 ): # (height, width) indices into the flat image; a pixel of pure sky has its own index
     "The pixel of pure sky that replaces each pixel."
     require(free.dtype == bool and free.any(), 'no pixel is pure sky; give True for some.')
-    r = np.random.default_rng(0)
-    fraction = _tiles(free).mean((2, 3))
-    best = np.flatnonzero(fraction >= min(fraction.max(), .9))
-    own = np.arange(free.size).reshape(free.shape)
-    take = best[r.integers(0, len(best), fraction.shape)]
-    source = np.where(free, own, _shuffled(own, take, r.random(fraction.shape) < .5))
-    left = ~free.ravel()[source]
-    source[left] = r.choice(own[free], int(left.sum()))
-    return source
+    return _sky_source(free)
 
 # %% ../../nbs/data/11b_canonical.ipynb #28af2bd9
 @dataclass(frozen=True)
 class Frame:
     "The canonical frame of one measured galaxy."
-    cutout:Cutout
+    scene:Scene
     shape:Shape
     size:int # Pixels a side
     radii:float # Width in half-light radii
 
     @cached_property
-    def radius(self): return self.shape.ellipse.radius(*centred_grid(self.cutout.shape))
-    @property
-    def hidden(self): return self.cutout.hidden
+    def ellipse(self): return self.shape.ellipse.numbers
     @cached_property
-    def edge(self): return max(4*self.shape.half_light_radius, float(self.radius[self.cutout.labels == 1].max()))
+    def radius(self): return radii_of(self.scene.shape, self.shape.ellipse)
+    @property
+    def hidden(self): return self.scene.hidden
+    @cached_property
+    def _surroundings(self): return pure_sky(self.scene.labels, self.hidden, self.radius, 2.5*float(self.shape.half_light_radius))
+    @cached_property
+    def edge(self): return max(4*self.shape.half_light_radius, self._surroundings[2])
     @cached_property
     def free(self):
         "Pixels of pure sky; if there are hardly any, the outermost ones."
-        free = (self.cutout.labels == 0) & ~self.hidden & (self.radius > 2.5*self.shape.half_light_radius)
-        return free if free.mean() >= .02 else self.radius >= np.percentile(self.radius, 97)
+        free,n,_ = self._surroundings
+        return free if n >= .02*free.size else self.radius >= np.percentile(self.radius, 97)
     @cached_property
-    def sky(self):
-        pixels = self.cutout.pixels
-        return pixels.reshape(len(pixels), -1).compress(self.free.ravel(), 1).mean(1)
+    def sky(self): return means_within(self.scene.pixels, self.free)
     @cached_property
-    def sky_source(self): return sky_source(self.free)
+    def sky_source(self): return _sky_source(self.free)
     def sky_of(self, pixels):
         "An image that consists of the sky of `pixels` only."
         return pixels.reshape(len(pixels), -1).take(self.sky_source, 1)
@@ -138,7 +135,7 @@ class Frame:
 @patch(as_prop=True)
 def profiles(self:Frame):
     "The radial profile of each band, faded to zero at the edge."
-    flux = self.cutout.pixels - self.sky[:,None,None]
+    flux = self.scene.pixels - self.sky[:,None,None]
     measured = [ellipse_profile(band, self.hidden, self.shape.ellipse) for band in flux]
     return [p._replace(mean=p.mean*np.clip(4*(1-p.middles/self.edge), 0, 1)) for p in measured]
 
@@ -147,43 +144,20 @@ def isolated(
     self:Frame,
 ) -> np.ndarray: # (bands, height, width)
     "The cutout without companions."
-    pixels = self.cutout.pixels
+    pixels = self.scene.pixels
     hidden = self.hidden
     if not hidden.any(): return pixels
-    own = pixels
-    pixels,left = fill_by_symmetry(pixels, hidden & (self.radius < self.edge), self.shape.ellipse)
-    left = left & (self.cutout.unknown | ~self.cutout.unseen)
-    outside = hidden & (self.radius >= self.edge)
-    if outside.any() or left.any(): sky = self.sky_of(own)
-    pixels[:,outside] = sky[:,outside] if outside.any() else 0
-    if left.any(): pixels[:,left] = sky[:,left] + np.stack([p.at(self.radius[left]) for p in self.profiles])
+    scene,(x,y,*_) = self.scene,self.ellipse
+    kept = scene.unseen & ~scene.unknown
+    pixels,dark = without_sources(pixels, hidden, self.radius, self.edge, x, y, kept, self.sky_source)
+    if dark.any(): pixels[:,dark] += np.stack([p.at(self.radius[dark]) for p in self.profiles])
     return pixels
-
-# %% ../../nbs/data/11b_canonical.ipynb #c58a66ab
-def _interpolate(pixels, v, u):
-    "The bands at rows `v` and columns `u`; outside the image, the nearest pixel."
-    return bilinear(pixels, v.ravel().astype(float), u.ravel().astype(float)).reshape(len(pixels), *v.shape)
-
-def _reflected(x, n):
-    "Coordinates reflected into 0 to n-1."
-    return np.abs((x+n-1)%(2*n-2) - (n-1)) if n > 1 else 0*x
 
 # %% ../../nbs/data/11b_canonical.ipynb #f41e697e
 @patch(as_prop=True)
 def scale(self:Frame):
     "Pixels of the cutout per pixel of the frame."
     return self.radii*self.shape.half_light_radius/self.size
-
-@patch
-def coordinates(self:Frame):
-    "Columns and rows of the cutout for each pixel of the frame, and the elliptical radius there."
-    h,w = self.cutout.shape
-    ellipse = self.shape.ellipse
-    a = ((np.arange(self.size)-(self.size-1)/2)*self.scale).astype(np.float32)
-    cos,sin = np.cos(np.radians(ellipse.orientation)),np.sin(np.radians(ellipse.orientation))
-    u = cos*a[None]-sin*a[:,None]+ellipse.x+(w-1)/2
-    v = sin*a[None]+cos*a[:,None]+ellipse.y+(h-1)/2
-    return u, v, np.hypot(a[None], a[:,None]/ellipse.axis_ratio)
 
 # %% ../../nbs/data/11b_canonical.ipynb #54bfaaf8
 @patch
@@ -193,29 +167,16 @@ def resample(
 ) -> np.ndarray: # (bands, size, size)
     "The frame's pixels, before its axes are mirrored."
     if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
-    h,w = self.cutout.shape
-    def is_beyond(u, v): return (u < 0) | (u > w-1) | (v < 0) | (v > h-1)
-    u,v,radius = self.coordinates()
-    beyond = is_beyond(u, v)
-    if not beyond.any(): return _interpolate(pixels, v, u)
-    opposite_u,opposite_v = 2*self.shape.x+w-1-u,2*self.shape.y+h-1-v
-    symmetric = beyond & ~is_beyond(opposite_u, opposite_v) & (radius < self.edge)
-    u,v = np.where(symmetric, opposite_u, u),np.where(symmetric, opposite_v, v)
-    image = _interpolate(pixels, v, u)
-    lost = beyond & ~symmetric
-    if lost.any():
-        sky = _interpolate(self.sky_of(pixels), _reflected(v[lost], h), _reflected(u[lost], w))
-        image[:,lost] = sky + np.stack([p.at(radius[lost]) for p in self.profiles])
-    return image
+    image,lost = resampled(pixels, self.size, self.scale, self.ellipse, self.edge)
+    if not lost.any(): return image
+    profiles = self.profiles
+    return with_outskirts(image, lost, self.sky_of(pixels), self.scale, self.ellipse, profiles[0].middles, np.stack([p.mean for p in profiles]))
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
 @patch
 def mirror(self:Frame, image):
     "The image with its brighter halves on the right and below, and the flags of the mirrored axes."
-    a = (np.arange(self.size)-(self.size-1)/2)*self.radii/self.size
-    galaxy = a[None]**2 + (a[:,None]/self.shape.axis_ratio)**2 < 4
-    flux = (image.mean(0) - self.sky.mean())*galaxy
-    left_right,upside_down = (float(flux.sum(axis)@np.sign(a)) < 0 for axis in (0, 1))
+    left_right,upside_down = (side < 0 for side in halves(image, float(self.sky.mean()), self.radii/self.size, float(self.shape.axis_ratio)))
     mirrored = image[:,::-1 if upside_down else 1,::-1 if left_right else 1]
     return mirrored, Flag.LEFT_RIGHT*left_right | Flag.UPSIDE_DOWN*upside_down
 
@@ -225,11 +186,11 @@ def flags(self:Frame):
     "Peculiarities of the galaxy."
     shape = self.shape
     r_h = shape.half_light_radius
-    near = self.radius < 2*r_h
-    inside = near.sum()/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
-    crowded = near.any() and (self.cutout.labels[near] > 1).mean() > .01
+    near,others = crowding(self.scene.labels, self.radius, 2*float(r_h))
+    inside = near/max(1., np.pi*shape.axis_ratio*(2*r_h)**2)
+    crowded = others > .01*near
     return (Flag.OVERFLOW*bool(inside < .97 and r_h > 3) | Flag.CROWDED*bool(crowded) | Flag.ROUND*bool(shape.axis_ratio > .9)
-        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.cutout.n_nan > 0)
+        | Flag.SMALL*bool(r_h < 3) | Flag.ENLARGED*bool(self.radii*r_h < self.size) | Flag.FILLED*(self.scene.n_nan > 0)
         | Flag.OUTSHONE*bool(shape.companion_flux > shape.flux))
 
 # %% ../../nbs/data/11b_canonical.ipynb #ae700818
@@ -247,23 +208,23 @@ def render(self:Frame) -> Canonical:
     "The galaxy without companions in its frame."
     image,mirrored = self.mirror(self.resample(self.isolated()))
     image = np.ascontiguousarray(image, np.float32)
-    return Canonical(image, self.sky, self.shape.brightness, self.shape, int(self.flags | mirrored), self.cutout.n_nan)
+    return Canonical(image, self.sky, self.shape.brightness, self.shape, int(self.flags | mirrored), self.scene.n_nan)
 
 # %% ../../nbs/data/11b_canonical.ipynb #5fc78ece
-def _fallback(cutout, size, crop):
+def _fallback(scene, size, crop):
     "The centred square, with the median outside all sources as the sky background."
-    pixels = cutout.pixels
-    outside = cutout.labels == 0
+    pixels = scene.pixels
+    outside = scene.labels == 0
     sky = np.median(pixels[:,outside] if outside.any() else pixels.reshape(len(pixels), -1), 1)
     square = centre_crop(pixels, crop)
-    h,w = cutout.shape
-    flags = Flag.FALLBACK | Flag.CUT*(h != w) | Flag.ENLARGED*(square.shape[1] < size) | Flag.FILLED*(cutout.n_nan > 0)
+    h,w = scene.shape
+    flags = Flag.FALLBACK | Flag.CUT*(h != w) | Flag.ENLARGED*(square.shape[1] < size) | Flag.FILLED*(scene.n_nan > 0)
     image = resize(square, size)
     flux = image.mean(0) - sky.mean()
     third = size//3
     middle = float(flux[third:size-third,third:size-third].mean()) if size > 2 else 0.
     peak = float(flux.max())
-    return Canonical(image, sky, max(middle, peak/10) if peak > 0 else 1., Shape(), int(flags), cutout.n_nan)
+    return Canonical(image, sky, max(middle, peak/10) if peak > 0 else 1., Shape(), int(flags), scene.n_nan)
 
 # %% ../../nbs/data/11b_canonical.ipynb #f3a97ba6
 def _require_cutout(x, size, radii, crop):
@@ -284,6 +245,6 @@ def canonical(
     "The galaxy in the middle of a cutout: isolated, horizontal, and of standard size."
     x = np.asarray(x)
     _require_cutout(x, size, radii, crop)
-    cutout = Cutout.from_pixels(x, stretched, unseen)
-    shape = measure_shape(cutout)
-    return _fallback(cutout, size, crop) if shape is None else Frame(cutout, shape, size, radii).render()
+    scene = Scene.from_pixels(x, stretched, unseen)
+    shape = measure_shape(scene)
+    return _fallback(scene, size, crop) if shape is None else Frame(scene, shape, size, radii).render()

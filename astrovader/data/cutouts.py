@@ -71,7 +71,8 @@ def _read_16_bit_colours(content):
 # %% ../../nbs/data/11_cutouts.ipynb #1a0f0b16
 def _read_picture(content):
     if _has_16_bit_colours(content): return _read_16_bit_colours(content)
-    im = ImageOps.exif_transpose(_open_picture(content))
+    im = _open_picture(content)
+    ImageOps.exif_transpose(im, in_place=True)
     transparent = im.mode == 'PA' or im.mode == 'P' and 'transparency' in im.info
     if im.mode in ('P', 'PA'): im = im.convert('RGBA' if transparent else 'RGB')
     if im.mode in ('1', 'CMYK', 'YCbCr', 'LAB', 'HSV'): im = im.convert('L' if im.mode == '1' else 'RGB')

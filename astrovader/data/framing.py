@@ -11,7 +11,7 @@ import os,signal,sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict,dataclass,replace
+from dataclasses import dataclass,replace
 from multiprocessing import get_context,parent_process
 from threading import Thread,current_thread,main_thread
 import numpy as np
@@ -218,7 +218,7 @@ def flux(
         return image, n_nan, int(flags | told), _facts(cutout)
     c = canonical(cutout.pixels, self.size, self.radii, self.crop, is_stretched, lost)
     image = (c.image-c.sky[:,None,None])/np.float32(c.brightness) if self.stretch.kind == 'galaxy' else c.image
-    return image, c.n_nan, int(c.flags | told), _facts(cutout) | asdict(c.shape)
+    return image, c.n_nan, int(c.flags | told), _facts(cutout) | vars(c.shape)
 
 # %% ../../nbs/data/12_framing.ipynb #a66a89cb
 def _remedy(recipe, x):

@@ -9,9 +9,9 @@ __all__ = ['blocks', 'reduced', 'level_sky', 'Found', 'find_sources', 'Segments'
 from typing import NamedTuple
 import numpy as np,pandas as pd,sep
 
-from scipy.ndimage import maximum
 from ..core import require
-from .compiled import block_means,blurred,least_squares,robust_surface
+from .compiled import block_means,blurred
+from .compiled_sources import central_label,edge_tiles,least_squares,merged,numbered,sky_of,slope_of,surface_terms,unevenness
 from .cutouts import to_grey
 from ..inputs import as_plain,checked,shown
 
@@ -29,98 +29,42 @@ def reduced(x:np.ndarray, to:int=64):
     k = max(1, min(x.shape)//to)
     return blocks(x, k), k
 
-def _enlarged(labels, k, shape):
-    "Labels of pixels from labels of blocks."
-    v,u = (np.minimum(np.arange(n)//k, m-1) for n,m in zip(shape, labels.shape))
-    return labels[v[:,None],u]
-
 # %% ../../nbs/data/11a_segment.ipynb #9df8c138
+_n_tiles = 8 # along a side
+
 def _smoothed(grey, smooth=.03):
-    "The reduced image, smoothed as a fraction of the cutout, and before that; and `k`."
+    "The reduced image, smoothed as a fraction of the cutout, and before that; `k`; and the tiles along the edge of the first, as `edge_tiles` gives them."
     small,k = reduced(grey)
     sigma = smooth*min(small.shape)/2.355
-    return blurred(np.asarray(small, np.float32)[None], sigma, int(4*sigma+.5))[0], small, k
-
-# %% ../../nbs/data/11a_segment.ipynb #642dc21e
-def _edge_tiles(y, n=8):
-    "Pixels of the tiles along the edge of an image, one row a tile, and the positions of their centres from its middle."
-    h,w = y.shape
-    tall,wide = max(1, h//n),max(1, w//n)
-    tiles = y[:h//tall*tall,:w//wide*wide].reshape(h//tall, tall, w//wide, wide).swapaxes(1, 2)
-    edge = np.ones(tiles.shape[:2], bool)
-    edge[1:-1,1:-1] = False
-    centres = [(i+.5)*step - side/2 for i,step,side in zip(np.nonzero(edge)[::-1], (wide, tall), (w, h))]
-    return tiles[edge].reshape(edge.sum(), -1), np.stack(centres)
+    smoothed = blurred(np.asarray(small, np.float32)[None], sigma, int(4*sigma+.5))[0]
+    return smoothed, small, k, edge_tiles(smoothed, _n_tiles)
 
 # %% ../../nbs/data/11a_segment.ipynb #68c22647
-def _is_seen(lost):
-    "Tiles along the edge of which most was seen."
-    return True if lost is None else _edge_tiles(lost)[0].mean(1) < .25
-
-def _low_and_median(tiles):
-    "The 16th percentile and the median of each tile."
-    ranks = [int(.16*tiles.shape[1]), tiles.shape[1]//2]
-    return np.partition(tiles, ranks, axis=1)[:,ranks].astype(float).T
-
-def _uneven(tiles):
-    "The typical difference of opposite tiles in units of the noise within a tile."
-    low,median = _low_and_median(tiles)
-    return float(np.median(np.abs(median-median[::-1]))/max(float(np.median(median-low)), 1e-30))
+def _seen(tiles, lost):
+    "Tiles that are not constant, and of which most was seen."
+    varies = tiles[:,-1] > tiles[:,0]
+    return varies if lost is None else varies & (edge_tiles(lost, _n_tiles)[0].mean(1) < .25)
 
 # %% ../../nbs/data/11a_segment.ipynb #fedff5c6
-def _sky(y, levels, lost=None):
+def _sky(y, levels, lost=None, tiles=None):
     "Level and noise of the sky background, the positions of the tiles that were used, and the unevenness."
-    tiles,centres = _edge_tiles(y)
-    uneven = _uneven(tiles)
-    exposed = (np.ptp(tiles, 1) > 0) & _is_seen(lost)
-    if exposed.any(): tiles,centres = tiles[exposed],centres[:,exposed]
-    tiles = np.sort(tiles, axis=1)
-    low,median,high = (tiles[:,int(part*tiles.shape[1])] for part in (.16, .5, .84))
-    darkest = np.sort(median)[len(median)//10]
-    used = median <= darkest + 1.5*np.median((median-low)[median <= darkest])
-    level = float(median[used].mean())
-    rank = int(.16*tiles[used].size)
-    below = level - float(np.partition(tiles[used], rank, axis=None)[rank])
-    noise = max(below, float(np.median((high-median)[used])))
-    return np.float32(level), max(noise, float(y.max()-level)/min(levels, 1e6)), centres[:,used], uneven
-
-# %% ../../nbs/data/11a_segment.ipynb #35012394
-def _terms(x, y, order):
-    "The terms of the surface at positions in units of the cutout, as the last axis: a constant, the odd ones, and for order 2 and 3 the even ones."
-    x,y = np.broadcast_arrays(x, y)
-    return np.stack([np.ones_like(x), x, y] + [x**3, y**3, x*x*y, x*y*y]*(order > 2) + [x*x, y*y, x*y]*(order > 1), -1)
+    tiles,centres = tiles or edge_tiles(y, _n_tiles)
+    uneven = unevenness(tiles)
+    exposed = _seen(tiles, lost)
+    if exposed.any() and not exposed.all(): tiles,centres = tiles[exposed],centres[:,exposed]
+    level,noise,used = sky_of(tiles, float(y.max()), float(levels))
+    return np.float32(level), noise, centres[:,used], uneven
 
 # %% ../../nbs/data/11a_segment.ipynb #040f7c10
-def _sides(terms, c, may_be_bowl):
-    "The range of the part of a surface that no galaxy in the middle has, and that of the rest."
-    one_sided,even = (np.ptp(terms[:,part]@c[part]) for part in (slice(1, max(3, len(c)-3)), slice(max(3, len(c)-3), None)))
-    is_bowl = may_be_bowl and len(c) == 6 and c[-3] > 0 and c[-2] > 0 and 4*c[-3]*c[-2] > c[-1]**2
-    return (one_sided+even, 0) if is_bowl else (one_sided, even)
-
-def _slope_scatter(terms, values, noise, certainty):
-    "The scatter of the tiles about the surface on which they lie, and these tiles; infinite if they lie on none, or if it may be a galaxy."
-    c,used = robust_surface(terms, values)
-    darkest = np.sort(values)[len(values)//10]
-    is_better = np.abs(values-terms@c).sum() < .4*np.abs(values-darkest).sum()
-    if used.mean() < .75 or not (is_better or used.mean() > .9 and len(c) == 3): return np.inf, used
-    scatter = np.sqrt(((values-terms@c)**2*used).sum()/(used.sum()-len(c)))
-    is_clear = used.mean() > .9
-    one_sided,even = _sides(terms, c, is_clear and certainty == 1)
-    least = certainty*(np.inf if len(c) > 6 and not is_clear else 10 if len(c) > 3 else 4 if is_clear else 6)
-    return (scatter if scatter < .6*noise and one_sided > max(least*scatter, noise, 1.5*even) else np.inf), used
-
-def _slope(y, lost, certainty):
-    "The order of the surface on which the tiles along the edge of a smoothed image lie, and the tiles; order 0 for a flat sky."
-    tiles,at = _edge_tiles(y)
-    seen = (np.ptp(tiles, 1) > 0) & _is_seen(lost)
+def _slope(tiles, at, shape, lost, certainty):
+    "The order of the surface on which the tiles along the edge of a smoothed image of this shape lie, and the tiles; order 0 for a flat sky."
+    seen = _seen(tiles, lost)
     if seen.sum() < 14: return 0, seen
-    low,values = _low_and_median(tiles[seen])
-    x,y = at[:,seen]/np.array(y.shape)[::-1,None]
-    scatter,used = zip(*(_slope_scatter(_terms(x, y, order), values, np.median(values-low), certainty) for order in ((1, 2, 3) if certainty == 1 else (1, 2))))
-    best = min(range(len(scatter)), key=lambda i: scatter[i]*1.6**i)
-    if scatter[best] == np.inf: return 0, seen
-    seen[seen] = used[best] > 0
-    return best+1, seen
+    x,y = at[:,seen]/np.array(shape)[::-1,None]
+    low,values = (tiles[seen,rank].astype(float) for rank in (int(.16*tiles.shape[1]), tiles.shape[1]//2))
+    order,used = slope_of(x, y, low, values, certainty)
+    if order: seen[seen] = used > 0
+    return order, seen
 
 # %% ../../nbs/data/11a_segment.ipynb #8a884bd9
 def level_sky(
@@ -133,15 +77,15 @@ def level_sky(
     x = np.asarray(x, np.float32)
     h,w = x.shape[1:]
     if min(h, w) < 16: return x
-    smooth,small,k = smoothed or _smoothed(to_grey(x)[0])
-    order,used = _slope(smooth, None if lost is None else blocks(lost, k) > 0, 1+stretched)
+    _,small,k,tiles = smoothed or _smoothed(to_grey(x)[0])
+    order,used = _slope(*tiles, small.shape, None if lost is None else blocks(lost, k) > 0, 1+stretched)
     if not order: return x
-    bands = [_edge_tiles(blocks(band, k)) for band in x]
-    terms = _terms(*(bands[0][1][:,used]/np.array(small.shape)[::-1,None]), order)
+    bands = [edge_tiles(blocks(band, k), _n_tiles) for band in x]
+    terms = surface_terms(*(bands[0][1][:,used]/np.array(small.shape)[::-1,None]), order)
     coefficients = np.stack([least_squares(terms, np.median(tiles[used], 1).astype(float), np.ones(used.sum())) for tiles,_ in bands])
     coefficients[:,0] = 0
-    u,v = ((np.arange(side)-(side-1)/2)/side for side in (w, h))
-    return x - np.moveaxis(_terms(u, v[:,None], order)@coefficients.T, -1, 0).astype(np.float32)
+    v,u = ((at-(side-1)/2)/side for at,side in zip(np.indices((h, w)).reshape(2, -1), (h, w)))
+    return x - (coefficients@surface_terms(u, v, order).T).reshape(x.shape).astype(np.float32)
 
 # %% ../../nbs/data/11a_segment.ipynb #5c2b4741
 def _extract(y, level, min_area, contrast):
@@ -150,41 +94,6 @@ def _extract(y, level, min_area, contrast):
     settings = dict(minarea=max(3, int(min_area*y.size)), filter_kernel=None, deblend_nthresh=16, deblend_cont=contrast)
     try: return sep.extract(y, level, segmentation_map=True, **settings)[1]
     except Exception: return np.zeros(y.shape, np.int32)
-
-# %% ../../nbs/data/11a_segment.ipynb #4cfa7962
-def _central(labels, radius=.04):
-    "The label of the source in the middle; 0 if there is none."
-    h,w = labels.shape
-    v,u = np.ogrid[:h,:w]
-    near = labels[np.hypot(v-(h-1)/2, u-(w-1)/2) < max(1, radius*min(h, w))]
-    return int(np.bincount(near[near > 0], minlength=1).argmax())
-
-# %% ../../nbs/data/11a_segment.ipynb #6070236d
-def _saddles(y, labels):
-    "The highest point of the border between each pair of sources; 0 if they do not touch."
-    saddles = np.zeros((labels.max()+1,)*2)
-    for here,there in (np.s_[1:], np.s_[:-1]),(np.s_[:,1:], np.s_[:,:-1]):
-        a,b = labels[here],labels[there]
-        border = (a != b) & (a > 0) & (b > 0)
-        np.maximum.at(saddles, (a[border], b[border]), np.minimum(y[here], y[there])[border])
-    return np.maximum(saddles, saddles.T)
-
-# %% ../../nbs/data/11a_segment.ipynb #563bc37d
-def _merge(y, labels, central, rise, dip):
-    "Labels after sources that are not prominent have been merged."
-    if not labels.any(): return labels
-    saddles = _saddles(y, labels)
-    merged = np.arange(labels.max()+1)
-    peak = np.asarray(maximum(y, labels, merged))
-    for i in peak.argsort():
-        j = saddles[i].argmax()
-        is_prominent = peak[i]-saddles[i,j] >= rise and saddles[i,j] <= (1-dip)*peak[i]
-        if i in (0, central) or is_prominent: continue
-        merged[merged == i] = j
-        peak[j] = max(peak[i], peak[j])
-        saddles[j] = saddles[:,j] = np.maximum(saddles[j], saddles[i])
-        saddles[i] = saddles[:,i] = saddles[j,j] = 0
-    return merged[labels]
 
 # %% ../../nbs/data/11a_segment.ipynb #acd5f344
 def _whole(flux, labels, inner):
@@ -214,17 +123,6 @@ def _united(flux, labels, central):
     if is_one or not _is_balanced(flux, labels, members): return labels, central
     first = int(members.argmax())
     return np.where(members[labels], first, labels), first
-
-# %% ../../nbs/data/11a_segment.ipynb #39a08355
-def _renumbered(flux, labels, central):
-    "Labels renumbered: 1 for the central source, then by decreasing flux; all 0 without a central source."
-    n_pixels = np.bincount(labels.ravel())
-    total = np.bincount(labels.ravel(), flux.ravel())
-    total[central] = np.inf
-    order = [i for i in (-total).argsort() if i and n_pixels[i]] if central else []
-    number = np.zeros(len(total), np.int32)
-    number[order] = np.arange(1, len(order)+1)
-    return number[labels]
 
 # %% ../../nbs/data/11a_segment.ipynb #f593c05e
 class Found(NamedTuple):
@@ -257,15 +155,15 @@ def find_sources(
     "The source of each pixel."
     _require_settings(levels, dip=dip, contrast=contrast, smooth=smooth, min_area=min_area)
     if not np.isfinite(x).all() or not np.ptp(x) > 0 or min(x.shape) < 4: return Found(np.zeros(x.shape, np.int32), np.float32(0), 0., np.zeros((2, 0)))
-    smoothed,small,k = smoothed or _smoothed(x, smooth)
-    level,noise,at,uneven = _sky(smoothed, levels, None if lost is None else blocks(lost, k) > 0)
+    smoothed,small,k,tiles = smoothed or _smoothed(x, smooth)
+    level,noise,at,uneven = _sky(smoothed, levels, None if lost is None else blocks(lost, k) > 0, tiles)
     y = (smoothed-level)/np.float32(noise or 1) # in units of the noise, so that any unit of flux is handled
     labels = _extract(y, threshold, min_area, contrast)
-    central = _central(labels)
-    merged = _merge(y, labels, central, rise, dip)
-    labels,central = _united(small-level, merged, central)
-    numbered = _renumbered(small-level, labels, central)
-    return Found(_enlarged(numbered, k, x.shape), level, noise, at*k, uneven, labels is not merged)
+    central = central_label(labels, .04)
+    sources = merged(y, labels, central, float(rise), float(dip))
+    flux = small-level
+    labels,central = _united(flux, sources, central)
+    return Found(numbered(flux, labels, central, k, *x.shape), level, noise, at*k, uneven, labels is not sources)
 
 # %% ../../nbs/data/11a_segment.ipynb #4fbe0571
 def _measure(flux, labels):

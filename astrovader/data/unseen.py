@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation,binary_propagation,distance_transform_edt,find_objects,label
 from scipy.spatial import cKDTree
 from ..core import BadImage,require
-from .compiled import squares,zeros_at_edge
+from .compiled import squares,touching_edge,zeros_at_edge
 from ..inputs import checked
 
 # %% ../../nbs/data/11aa_unseen.ipynb #21c23630
@@ -35,15 +35,14 @@ def _border(shape):
 
 def _strip(band, good):
     "The pixels of strips of zeros along the edges."
-    none = np.zeros(band.shape, bool)
-    if zeros_at_edge(band) < max(3, min(band.shape)//10): return none
+    none = np.zeros((), bool)
     zero = good & (band == 0)
     if not .01*zero.size <= np.count_nonzero(zero) <= .5*zero.size: return none
     core = squares(zero, max(3, min(band.shape)//16))
-    if not core.any(): return none
-    strip = binary_propagation(_border(zero.shape) & core, mask=core)
+    strip = touching_edge(core)
+    if np.count_nonzero(strip) < .01*strip.size: return none
     rest = ~strip & good
-    if strip.mean() < .01 or not rest.any() or not np.ptp(band[rest]) > 0 or (zero & rest).sum() > .05*rest.sum(): return none
+    if not rest.any() or not np.ptp(band[rest]) > 0 or (zero & rest).sum() > .05*rest.sum(): return none
     beside = rest & binary_dilation(strip, iterations=12) & ~binary_dilation(strip, iterations=2)
     is_signed = band[rest].min() < 0
     if not beside.any() or not is_signed and np.percentile(band[beside], 25) < .4*np.median(band[rest]): return none
@@ -59,9 +58,9 @@ def unseen(
     lost = ~np.isfinite(x) if x.dtype.kind == 'f' else np.zeros(x.shape, bool)
     require(not lost.all(), 'has no finite pixel', BadImage)
     for band,missing in zip(x, lost):
-        if missing.all(): continue
+        if x.dtype.kind == 'f' and missing.all(): continue
         if x.dtype.kind == 'f': missing |= _placeholder(band, ~missing)
-        if zeros_at_edge(band): missing |= _strip(band, ~missing)
+        if zeros_at_edge(band) >= max(3, min(band.shape)//10): missing |= _strip(band, ~missing)
     return lost
 
 # %% ../../nbs/data/11aa_unseen.ipynb #1d76b426
