@@ -104,7 +104,7 @@ def test_every_kind_makes_the_same_survey(kind, images, reference, tmp_path):
 
 def test_every_kind_is_tested():
     made = {kind.__name__ for kind in source_kinds}
-    assert made == {'Folder', 'Zip', 'Listed', 'Arrays', 'Groups', 'ParquetShards', 'HatsShards', 'TarShards', 'BandFiles', 'GuessedBandFiles', 'FitsFile', 'Mosaics'}
+    assert made == {'Folder', 'Zip', 'Listed', 'Arrays', 'Groups', 'ParquetShards', 'HatsShards', 'TarShards', 'BandFiles', 'GuessedBandFiles', 'FitsFile', 'Mosaics', 'Pattern'}
 
 @pytest.mark.parametrize('kind', ['hdf5', 'hugging_face', 'tar', 'sharded'])
 def test_workers_and_resuming_change_nothing(kind, images, reference, tmp_path):
@@ -202,3 +202,28 @@ def test_hats_catalogues_with_images(images, reference, tmp_path):
     order = [ids.index(id) for id in survey.ids()]
     assert sorted(order) == list(range(n)) and np.array_equal(survey.images(slice(None)), reference.images(order))
     assert np.allclose(survey.index().ra, ra[order])
+
+def test_a_pattern_of_images(images, reference, tmp_path):
+    write_folder(tmp_path/'src', images)
+    survey = pack(tmp_path/'src/G*.png', tmp_path/'survey', size=32, n_workers=0)
+    assert list(survey.ids()) == ids and np.array_equal(survey.images(slice(None)), reference.images(slice(None)))
+
+def test_a_missing_band_and_weights_beside_the_images(tmp_path, capsys):
+    (tmp_path/'src').mkdir()
+    r = np.random.default_rng(0)
+    for i in range(6):
+        for band in 'grz':
+            if (i, band) != (1, 'z'): fits.writeto(tmp_path/f'src/J{i}_{band}.fits', r.normal(10, 1, (32, 32)).astype(np.float32))
+            fits.writeto(tmp_path/f'src/J{i}_{band}_weight.fits', np.ones((32, 32), np.float32))
+    survey = one(tmp_path/'src', tmp_path/'s')
+    assert len(survey) == 6 and survey.packing['n_bands'] == 3 and list(survey.index()['flags'].to_numpy() & int(Flag.NO_BAND) > 0) == [i == 1 for i in range(6)]
+    assert 'are left out, such as J0_g_weight.fits' in capsys.readouterr().out
+
+@pytest.mark.parametrize('values', [[1e20], [999999], [-9999], [-999, -9999], [9.97e36]])
+def test_placeholders_on_either_side(values, tmp_path):
+    (tmp_path/'src').mkdir()
+    x = np.random.default_rng(0).normal(10, 2, (64, 64)).astype(np.float32)
+    for i,value in enumerate(values): x[:,6*i:6*i+6] = value
+    np.save(tmp_path/'src/a.npy', x)
+    survey = one(tmp_path/'src', tmp_path/'s')
+    assert survey.index().n_nan[0] == 64*6*len(values) and 100 < survey.images([0]).std()+100 and survey.images([0])[0,0,:,-20:].std() > 20

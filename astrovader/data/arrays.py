@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['array_stores', 'galaxy10_classes', 'axes_of', 'oriented', 'open_arrays', 'image_array', 'read_row', 'close_arrays',
-           'Arrays', 'Groups']
+           'Arrays', 'read_group', 'Groups']
 
 # %% ../../nbs/data/12b_arrays.ipynb #68911487
 import numpy as np,pandas as pd
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
-from ..core import BadInput,require
-from .bands import band_axis
+from ..core import BadImage,BadInput,require
+from .bands import Cutout,are_bands,band_axis,plane_kind,wavelength
 from .bytes import max_bytes
 from .labels import class_names,galaxy10_decals,galaxy10_sdss
 from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
@@ -29,7 +29,8 @@ def _readings(shape):
     if len(shape) != 3: return ['hw']
     single = _one_image(shape)
     many_bands = shape[single.index('b')] > 32
-    found = ['nhw'] if many_bands else ['nhw', single]
+    found = ['nhw', single.replace('b', 'n')] if many_bands else ['nhw', single]
+    found = list(dict.fromkeys(found))
     def is_square(axes): return shape[axes.index('h')] == shape[axes.index('w')]
     return [axes for axes in found if is_square(axes)] or found
 
@@ -148,7 +149,7 @@ def _as_column(array):
 def _columns(arrays, images, n):
     "The columns beside the images; None where there are none."
     group = images.rsplit('/', 1)[0]+'/' if '/' in images else ''
-    names = [name for name,array in arrays.items() if array.shape == (n,) and name.startswith(group)]
+    names = [name for name,array in arrays.items() if array.shape == (n,) and array.dtype.kind in 'biufSOUT' and name.startswith(group)]
     return pd.DataFrame({name.removeprefix(group): _as_column(arrays[name]) for name in names}) if names else None
 
 # %% ../../nbs/data/12b_arrays.ipynb #e5f204d9
@@ -212,22 +213,40 @@ class Arrays(Source):
     def recognises(src): return _store_of(src) is not None
 
 # %% ../../nbs/data/12b_arrays.ipynb #3a39a2f6
+def _light_names(names):
+    "The array that is an object's image, or those that are its bands."
+    light = [name for name in names if plane_kind(name) == 'light']
+    usual = [name for name in light if name.lower() in _usual_names]
+    return usual[:1] or (sorted(light, key=wavelength) if are_bands(light) else light if len(light) == 1 else [])
+
 def _by_object(arrays, images):
-    "The arrays of an HDF5 file with a group for each object: name of the group, name of the array; empty where it is not such a file."
-    found = {name: array for name,array in arrays.items() if array.dtype.kind in 'uif' and array.ndim in (2, 3)}
-    pairs = [name.rsplit('/', 1) for name in found]
-    kinds = {pair[-1] for pair in pairs}
-    wanted = images or next((name for name in _usual_names if name in kinds), next(iter(kinds), ''))
-    chosen = [pair for pair in pairs if len(pair) == 2 and pair[1] == wanted]
-    n_others = sum(_may_be_images(array) and '/' not in name for name,array in arrays.items())
-    return dict(chosen) if len(chosen) > 1 and not n_others else {}
+    "The names of the arrays in the groups of an HDF5 file with a group for each object; empty where it is not such a file."
+    groups = {}
+    for name,array in arrays.items():
+        group,_,own = name.rpartition('/')
+        if group and array.dtype.kind in 'uif' and array.ndim in (2, 3): groups.setdefault(group, []).append(own)
+    are_stacks = any(_may_be_images(array) and '/' not in name for name,array in arrays.items()) or {'images', 'cutouts', 'stamps'} & set(sum(groups.values(), []))
+    chosen = {group: [images] if images in names else [] if images else _light_names(names) for group,names in groups.items()}
+    return {group: names for group,names in chosen.items() if names} if len(groups) > 1 and not are_stacks else {}
+
+# %% ../../nbs/data/12b_arrays.ipynb #1e981290
+def read_group(
+    path, # A file of arrays
+    names, # One array, or one for each band
+    axes:str=None, # Of each of them
+): # A `Cutout`
+    "One object of a file with a group for each."
+    arrays = open_arrays(path)
+    planes = [oriented(arrays[name][...], axes or ('hw' if arrays[name].ndim == 2 else _one_image(arrays[name].shape))) for name in names]
+    require(len({plane.shape[1:] for plane in planes}) == 1, 'has bands of different sizes', BadImage)
+    return Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
 
 @source_kind
 class Groups(Source):
     "Images in groups of their own."
     kind = 'an HDF5 file with a group for each object'
     takes = 'images','axes'
-    def image(self, i): return partial(read_row, self.root, self.names[i], self.all_axes[i], 0)
+    def image(self, i): return partial(read_group, self.root, self.names[i], self.axes)
     def close(self): close_arrays()
     @staticmethod
     def recognises(src): return _store_of(src) is _hdf5 and bool(_by_object(open_arrays(src), None))
@@ -237,8 +256,8 @@ class Groups(Source):
         found = _by_object(arrays, images)
         require(found, f'{src} has no array {images!r} in its groups; name one that each of them has.')
         source = cls(str(src), list(found), list(found))
-        source.names = [f'{group}/{name}' for group,name in found.items()]
-        source.all_axes = [axes or ('hw' if arrays[name].ndim == 2 else _one_image(arrays[name].shape)) for name in source.names]
+        source.names = [[f'{group}/{name}' for name in names] for group,names in found.items()]
+        source.axes = axes
         return source
 
 # %% ../../nbs/data/12b_arrays.ipynb #b166e257

@@ -15,7 +15,7 @@ from ..core import BadImage,require
 from .bands import Cutout,are_bands,wavelength
 from .cutouts import read_cutout
 from .fits import enlarged
-from .sources import Source,file_state,files_below,sorted_images,source_kind
+from .sources import Source,file_state,files_below,images_among,light_among,sorted_images,source_kind
 
 # %% ../../nbs/data/12e_band_files.ipynb #58aed31e
 def _as_expression(pattern):
@@ -79,11 +79,11 @@ class BandFiles(Source):
     takes = 'band_files','skip'
     needs = 'band_files',
     def image(self, i): return partial(read_band_files, self.paths[i], self.bands)
-    def states(self): return [file_state(path) for paths in self.paths for path in paths]
+    def states(self): return [path and file_state(path) for paths in self.paths for path in paths]
     @staticmethod
     def recognises(src): return src.is_dir()
     @classmethod
-    def find(cls, src, band_files, skip=None): return cls.of(src, sorted_images(files_below(src, skip)), band_files)
+    def find(cls, src, band_files, skip=None): return cls.of(src, images_among(files_below(src, skip), src), band_files)
 
     @classmethod
     def of(cls, src, files, pattern):
@@ -102,11 +102,13 @@ class GuessedBandFiles(BandFiles):
     takes = 'skip',
     needs = ()
     @staticmethod
-    def recognises(src): return src.is_dir() and guessed_pattern(sorted_images(files_below(src))) is not None
+    def recognises(src): return src.is_dir() and guessed_pattern(light_among(sorted_images(files_below(src)))[0]) is not None
     @classmethod
     def find(cls, src, skip):
-        files = sorted_images(files_below(src, skip))
+        files = images_among(files_below(src, skip), src)
         pattern = guessed_pattern(files)
         source = cls.of(src, files, pattern)
-        print(f'{src}: the {len(files)} files are taken for the bands {", ".join(source.bands)} of {len(source)} objects (--band-files {pattern!r})')
+        n = sum(path is not None for paths in source.paths for path in paths)
+        rest = f'; {len(files)-n} other images are left out' if n < len(files) else ''
+        print(f'{src}: {n} files are taken for the bands {", ".join(source.bands)} of {len(source)} objects (--band-files {pattern!r}){rest}')
         return source

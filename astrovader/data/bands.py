@@ -40,15 +40,21 @@ _in_10_nm = {f'F{name}' for name in """098M 105W 110W 125W 127M 139M 140W 153M 1
     560W 770W 1000W 1130W 1280W 1500W 1800W 2100W 2550W""".split()}
 _of_a_filter = re.compile(r'F(\d{3,4})(LP|W2|W|M|N|X)$')
 
+def _wavelength_of(word, is_part):
+    "The wavelength of a band that is one word."
+    if found := _of_a_filter.match(word.upper()): return float(found[1])*(10 if word.upper() in _in_10_nm else 1)
+    if re.fullmatch('[griGRI]2', word): word = word[0] # of the Hyper Suprime-Cam
+    is_optical = is_part and word.lower() in 'ugrizy'
+    known = [_wavelengths[key] for key in (word.lower() if is_optical else word, word.lower(), word.upper(), word.title()) if word and key in _wavelengths]
+    return float(known[0]) if known else np.nan
+
 def wavelength(
     band:str, # Its name, with or without that of a survey: 'r', 'DES-G', 'NIR-Y', 'F606W'
 ) -> float: # In nm; NaN for a name that is not known
     "The wavelength of a band."
-    name = re.split(r'[\W_]+', band.strip())[-1]
-    if found := _of_a_filter.match(name.upper()): return float(found[1])*(10 if name.upper() in _in_10_nm else 1)
-    is_optical = name != band.strip() and name.lower() in 'ugrizy'
-    known = [_wavelengths[key] for key in (name.lower() if is_optical else name, name.lower(), name.upper(), name.title()) if key in _wavelengths]
-    return float(known[0]) if known else np.nan
+    words = re.split(r'[\W_]+', band.strip())
+    found = [_wavelength_of(word, len(words) > 1) for word in reversed(words)]
+    return next((value for value in found if np.isfinite(value)), np.nan)
 
 def are_bands(names) -> bool:
     "Are these the names of different bands?"
@@ -100,15 +106,27 @@ def _red_first(cutout):
     if len(cutout.pixels) != 3 or not cutout.bands or not are_bands(cutout.bands): return range(len(cutout.pixels))
     return sorted(range(3), key=lambda b: -wavelength(cutout.bands[b]))
 
+def _blue_first(cutout):
+    "All bands, in an order that does not depend on the file where their names are known."
+    n = len(cutout.pixels)
+    return sorted(range(n), key=lambda b: wavelength(cutout.bands[b])) if cutout.bands and are_bands(cutout.bands) else range(n)
+
+def _spelt(wanted, names):
+    "Names as a file spells them; FITS has capitals only."
+    spelling = {name.lower(): name for name in names}
+    return [name if name in names else spelling.get(name.lower(), name) for name in wanted]
+
+# %% ../../nbs/data/10a_bands.ipynb #469c1135
 @patch
 def chosen(self:Cutout,
     bands:str, # 'grey', 'rgb', 'all', or names separated by commas
 ): # A `Cutout`; raises `BadImage` for bands that it lacks
     "The bands that a survey asks for."
-    if bands in ('grey', 'all'): return self
-    if bands == 'rgb': numbers = _red_first(self)
+    if bands == 'grey': return self
+    if bands == 'all': numbers = _blue_first(self)
+    elif bands == 'rgb': numbers = _red_first(self)
     else:
-        wanted,names = bands.split(','),list(self.bands or ())
+        wanted,names = _spelt(bands.split(','), self.bands or ()),list(self.bands or ())
         lacking = [name for name in wanted if name not in names]
         has = f'has {", ".join(names)}' if names else 'does not name its bands'
         require(not lacking, f'{has}, and {", ".join(lacking)} {"is" if len(lacking) == 1 else "are"} wanted', BadImage)

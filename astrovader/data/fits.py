@@ -104,7 +104,15 @@ def check_headers(content):
             if _is_opaque(hdu.header): _check_table(hdu)
 
 # %% ../../nbs/data/10c_fits.ipynb #2ff6d3a4
+_galfit = re.compile('(model|residual( map)?)', re.I)
 _science = {'sci', 'image', 'img', 'data', 'flux', 'primary', 'compressed'}
+
+def _kind_of(hdu):
+    "What a plane holds, by its name, or else by what GALFIT and the Legacy Survey write into the header."
+    told = plane_kind(hdu.name)
+    return told if told != 'light' else plane_kind(f'{hdu.header.get("IMAGETYP", "")} {hdu.header.get("OBJECT", "") if _galfit.fullmatch(str(hdu.header.get("OBJECT", ""))) else ""}')
+
+def _is_light(hdu): return _kind_of(hdu) == 'light'
 
 def _object_of(hdu):
     "What remains of the name of a plane without the words for a band or a kind of plane."
@@ -114,9 +122,28 @@ def _object_of(hdu):
 
 def _is_one(planes):
     "Are planes without names of their own one object?"
-    light = [hdu for hdu in planes if plane_kind(hdu.name) == 'light']
-    if len({hdu.shape for hdu in light}) < 2 and len(light) <= 5: return True
-    return are_bands([hdu.name for hdu in light])
+    light = list(filter(_is_light, planes))
+    names = [hdu.name for hdu in light]
+    is_repeated = len(names) > 1 and names[0] and len(set(names)) == 1 and not {names[0].lower()} & _science
+    if len({hdu.shape for hdu in light}) < 2 and len(light) <= 5 and not is_repeated: return True
+    return are_bands(names)
+
+# %% ../../nbs/data/10c_fits.ipynb #4e6644fb
+def _numbered(found):
+    "Of planes by what their names have in common: the objects, or the only one that is plainly an image."
+    light = {key: planes for key,planes in found.items() if any(map(_is_light, planes))}
+    others = [key for key in light if key]
+    if '' in light and not all(key.isdigit() for key in others): return {'': found['']}
+    if len(light) == 1: return {'': next(iter(light.values()))}
+    if all(any(map(str.isdigit, key)) for key in others): return {key or '1': planes for key,planes in light.items()}
+    raise BadImage(f'holds planes called {", ".join(others[:6])}, which may be objects, bands or maps of errors; keep the plane that is the image')
+
+def _without_light(planes):
+    "Planes whose names say that none is light: objects where the names differ by a number."
+    names = [hdu.name for hdu in planes]
+    are_objects = len({name.rstrip('0123456789') for name in names}) == 1 and len(set(names)) == len(names)
+    require(are_objects, f'holds only {", ".join(names[:6])}, none of which is an image of light', BadImage)
+    return {name: [hdu] for name,hdu in zip(names, planes)}
 
 def objects_of(
     hdus, # An open FITS file
@@ -124,17 +151,24 @@ def objects_of(
     "The objects whose images a FITS file holds."
     planes = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) > 1 and min(hdu.shape) > 0]
     require(planes, 'is a FITS file without an image', BadImage)
+    if len(planes) > 1 and not any(map(_is_light, planes)): return _without_light(planes)
     found = {}
     for hdu in planes: found.setdefault(_object_of(hdu), []).append(hdu)
-    if len(found) > 1: return found
+    if len(found) > 1: return _numbered(found)
     return {'': planes} if _is_one(planes) else {str(i): [hdu] for i,hdu in enumerate(planes)}
 
 # %% ../../nbs/data/10c_fits.ipynb #83d953cc
 def _light(planes):
     "The planes that are the image."
-    light = [hdu for hdu in planes if plane_kind(hdu.name) == 'light'] or planes[:1]
+    light = [hdu for hdu in planes if _is_light(hdu)] or planes[:1]
     science = [hdu for hdu in light if 'sci' in re.split(r'[\W_]+', hdu.name.lower())]
     return science or light
+
+def _listed(text, n):
+    "The `n` names in a text such as `grz`, `g,r,z` or `DES-G DES-R DES-Z`; empty where there are not as many."
+    found = re.findall(r'[\w-]+', text)
+    if len(found) == 1 < n == len(text): found = list(text)
+    return found[:1] if n == 1 else found if len(found) == n else []
 
 def band_names(
     header, # Of a plane
@@ -142,14 +176,12 @@ def band_names(
     name:str, # Of the plane, such as EXTNAME
 ): # A tuple of `n` names; None where they are not all known
     "The names of the bands of a plane."
-    joined = str(header.get('BANDS', ''))
-    listed = re.findall(r'[\w-]+', joined)
-    if len(listed) != n: listed = list(joined) if len(joined) == n else []
-    numbered = [header.get(f'BAND{i+start}') for start in (0, 1) for i in range(n)]
-    filters = [header.get(key) for key in ('FILTER', 'FILTNAM', 'BAND') if header.get(key)][:1]
-    choices = [listed, numbered[:n], numbered[n:], filters if n == 1 else [], [name] if n == 1 and np.isfinite(wavelength(name)) else []]
+    choices = [_listed(str(header.get(key, '')), n) for key in ('BANDS', 'FILTERS', 'FILTER', 'FILTNAM', 'BAND')]
+    choices += [[header.get(f'{key}{i+start}') for i in range(n)] for key in ('BAND', 'BAND_', 'FILTER', 'FILTER_') for start in (0, 1)]
+    if n == 1 and np.isfinite(wavelength(name)): choices.append([name])
     return next((tuple(map(str, names)) for names in choices if len(names) == n and all(names)), None)
 
+# %% ../../nbs/data/10c_fits.ipynb #043bfd18
 def enlarged(x, shape):
     "The nearest pixels of a smaller image of the same field."
     if x.shape[1:] == tuple(shape): return x
@@ -179,13 +211,14 @@ def _stacked(planes):
 # %% ../../nbs/data/10c_fits.ipynb #76bcc2bd
 def _unseen_in(hdu):
     x = _as_cube(hdu)
-    if plane_kind(hdu.name) == 'weight': return ~(np.nan_to_num(x) > 0)
-    return x == 1 if np.isin(x, (0, 1)).all() else np.zeros(x.shape, bool)
+    if _kind_of(hdu) == 'weight': return ~(np.nan_to_num(x) > 0)
+    bad = next((bad for bad in (1, 255) if np.isin(x, (0, bad)).all()), None)
+    return x == bad if bad else np.zeros(x.shape, bool)
 
 def _mark_unseen(pixels, names, planes):
     "Make the pixels NaN that the weights and masks of an object exclude."
     for hdu in planes:
-        if plane_kind(hdu.name) not in ('weight', 'mask') or hdu.shape[-2:] != pixels.shape[1:]: continue
+        if _kind_of(hdu) not in ('weight', 'mask') or hdu.shape[-2:] != pixels.shape[1:]: continue
         unseen = _unseen_in(hdu)
         band = [b for b,name in enumerate(names or ()) if name.lower() == re.split(r'[\W_]+', hdu.name)[-1].lower()]
         if len(unseen) not in (1, len(pixels)) or not unseen.any() or unseen.all(): continue

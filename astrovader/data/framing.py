@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from .canonical import canonical
 from ..inputs import as_numbers,as_plain,checked,instance_of,is_real,is_whole,kinds,shown
 from ..core import AstrovaderError,BadImage,BadInput,require,rng
-from .bands import Cutout,are_bands,pixel_facts
+from .bands import Cutout,are_bands,pixel_facts,same_bands
 from .bytes import how_mosaic,max_bytes
 from .cutouts import Flag,Stretch,centre_crop,depths,greys,read_cutout,resize,to_grey
 from .unseen import fill_unseen,unseen
@@ -189,10 +189,12 @@ def _without_missing(pixels, lost, is_grey):
 
 def _chosen(recipe, x):
     "The bands that a recipe asks for, as a `Cutout`, and which pixels are unseen."
-    cutout = x.chosen(recipe.bands)
+    cutout = x.chosen('rgb' if recipe.bands == 'grey' and recipe.grey == 'luma' and len(x.pixels) == 3 else recipe.bands)
     n,needed = len(cutout.pixels),n_bands_of(recipe.bands, recipe.n_bands)
     name = f'; name three of {", ".join(cutout.bands)} with --bands' if recipe.bands == 'rgb' and cutout.bands and n > 3 else ''
     require(recipe.bands == 'grey' or n == needed, f"has {n} {'band' if n == 1 else 'bands'} where {needed} {'is' if needed == 1 else 'are'} needed{name}", BadImage)
+    own,others = cutout.bands,recipe.band_names
+    require(recipe.bands == 'grey' or same_bands(own, others), f'has the bands {", ".join(own or ())} where others have {", ".join(others or ())}', BadImage)
     lost = unseen(cutout.pixels)
     pixels,lost,n_lost = _without_missing(cutout.pixels, lost, recipe.bands == 'grey')
     if recipe.bands == 'grey': pixels,lost = to_grey(pixels, recipe.grey),lost.any(0, keepdims=True)

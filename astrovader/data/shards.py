@@ -13,9 +13,9 @@ from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
-from .bands import Cutout
+from .bands import Cutout,bands_first
 from .cutouts import decode,image_suffixes,read_cutout
-from .sources import Source,file_state,files_below,ids_in,natural_order,source_kind,suffix_of
+from .sources import Source,file_state,files_below,ids_in,natural_order,sorted_images,source_kind,suffix_of
 
 # %% ../../nbs/data/12c_shards.ipynb #07e76c12
 _numbered = re.compile(r'\{(\d+)\.\.(\d+)\}')
@@ -47,9 +47,19 @@ def _fields(kind):
     if pa.types.is_list(kind) or pa.types.is_large_list(kind): kind = kind.value_type
     return [field.name for field in kind] if pa.types.is_struct(kind) else []
 
+# %% ../../nbs/data/12c_shards.ipynb #478bf66f
+def _is_binary(kind):
+    if pa.types.is_dictionary(kind): kind = kind.value_type
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+def _depth(kind):
+    "How deep lists of numbers are nested; 0 for anything else."
+    depth = 0
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind): kind,depth = kind.value_type,depth+1
+    return depth if pa.types.is_integer(kind) or pa.types.is_floating(kind) else 0
+
 def _holds_images(field):
-    is_binary = pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
-    return is_binary or 'bytes' in _fields(field.type) or any(name in _fields(field.type) for name in _pixel_fields)
+    return _is_binary(field.type) or _depth(field.type) > 1 or 'bytes' in _fields(field.type) or any(name in _fields(field.type) for name in _pixel_fields)
 
 def image_column(
     schema, # Of a Parquet file
@@ -102,6 +112,7 @@ def as_cutout(
 ): # Pixels, or a `Cutout`
     "The image that a value of a table holds."
     require(value.is_valid, 'has no image', BadImage)
+    if _depth(value.type) > 1: return bands_first(_array(value.values))
     fields = _fields(value.type)
     if any(name in fields for name in _pixel_fields): return _banded(value)
     content,path = (value['bytes'].as_py(), value['path'].as_py() if 'path' in fields else None) if fields else (value.as_py(), None)
@@ -143,8 +154,8 @@ def read_parquet_row(
 
 # %% ../../nbs/data/12c_shards.ipynb #ce2721ef
 def _plain_columns(schema, images):
-    return [field.name for field in schema if field.name != images and not pa.types.is_nested(field.type) and not pa.types.is_large_binary(field.type)
-        and not pa.types.is_binary(field.type)]
+    def is_plain(field): return not pa.types.is_nested(field.type) and (not _is_binary(field.type) or field.name.lower().endswith('id'))
+    return [field.name for field in schema if field.name != images and is_plain(field)]
 
 def _open_parquet(path):
     try: return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
@@ -154,7 +165,7 @@ def _begins_with_image(path):
     "Has a file a column of images? Bytes may be text, too."
     file = _open_parquet(path)
     for field in filter(_holds_images, file.schema_arrow):
-        if _fields(field.type): return True
+        if not _is_binary(field.type): return True
         first = next((value.as_py() for batch in file.iter_batches(16, columns=[field.name]) for value in batch.column(0) if value.is_valid), b'')
         with suppress(BadImage): return bool(decode(first).size)
     return False
@@ -180,13 +191,14 @@ class ParquetShards(Shards):
 
     @staticmethod
     def recognises(src):
-        if src.is_dir() and any(re.search(r'\.(jpe?g|png|fits?)$', name, re.I) for name in os.listdir(src)): return False
         paths = shards_of(src, '.parquet')
         return bool(paths) and _begins_with_image(paths[0])
 
     @classmethod
     def find(cls, src, id_column, images, skip):
         paths = shards_of(src, '.parquet', skip)
+        beside = sorted_images(files_below(src, skip)) if src.is_dir() else []
+        if beside: print(f'{src}: the images are taken from {len(paths)} Parquet files; {len(beside)} image files beside them, such as {beside[0]}, are left out')
         return cls.of(src, paths, id_column, images)
 
 # %% ../../nbs/data/12c_shards.ipynb #a1e84675
@@ -272,6 +284,8 @@ def _columns_of(path, members):
             elif suffix in ('cls', 'txt', 'id'): found[suffix] = int(text) if text.strip().isdigit() and len(text.strip()) < 10 else text.strip()
     return found
 
+def _without(name): return re.sub(rf'\.({"|".join(image_suffixes())})(\.gz|\.fz|\.bz2)?$', '', name, flags=re.I)
+
 def _objects_of(path):
     "The images of a tar file: key, name, offset, size, columns."
     groups = {}
@@ -284,7 +298,7 @@ def _objects_of(path):
         images = [member for member in members if pattern.search(member[0])]
         others = [(suffix, offset, size) for suffix,_,offset,size in members if not pattern.search(suffix)]
         for suffix,name,offset,size in images:
-            yield key if len(images) == 1 else name, name, offset, size, _columns_of(path, others) if others else {}
+            yield key if len(images) == 1 < len(members) else _without(name), name, offset, size, _columns_of(path, others) if others else {}
 
 # %% ../../nbs/data/12c_shards.ipynb #4b4b7794
 @source_kind

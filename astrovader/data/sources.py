@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_by_id', 'Source', 'file_state', 'source_kind',
-           'suffix_of', 'natural_order', 'sorted_images', 'files_below', 'Files', 'FitsObjects', 'read_fits_object',
-           'Folder', 'FitsFile', 'Zip', 'Listed', 'find_images']
+           'suffix_of', 'natural_order', 'sorted_images', 'light_among', 'images_among', 'files_below', 'Files',
+           'FitsObjects', 'read_fits_object', 'Folder', 'FitsFile', 'Zip', 'Pattern', 'Listed', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
-import os,re,zipfile
+import glob,os,re,zipfile
 from collections import Counter
 from dataclasses import dataclass,replace
 from functools import cached_property,lru_cache,partial
 from pathlib import Path,PurePosixPath
 import numpy as np,pandas as pd
 from ..core import BadImage,BadInput,require
+from .bands import plane_kind
 from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes,read_cutout
 from .fits import holds_images,object_names,read_fits
@@ -153,6 +154,7 @@ def source_kind(cls):
     return cls
 
 def suffix_of(path): return Path(path).suffix.lower()
+def _is_pattern(src): return not src.exists() and bool(re.search(r'[*?\[{]', str(src)))
 
 # %% ../../nbs/data/12a_sources.ipynb #4bdf2168
 def natural_order(path):
@@ -164,6 +166,41 @@ def _is_image(name):
     return bool(_image_suffix().search(name)) and not hidden
 
 def sorted_images(names): return sorted(filter(_is_image, names), key=natural_order)
+
+# %% ../../nbs/data/12a_sources.ipynb #54d92ea5
+_said_of_light = {'sci', 'science', 'image', 'images', 'img', 'data', 'flux'}
+
+def _key_of(file):
+    "The words of a path without those for kinds of planes, and whether one of them says that it is not light."
+    words = [word for word in re.split(r'[\W_]+', _image_suffix().sub('', file)) if word]
+    others = [word for word in words if plane_kind(word) != 'light']
+    return tuple(word for word in words if word not in others and word.lower() not in _said_of_light), bool(others)
+
+def light_among(
+    files, # Names of images
+): # Those that are images of light, and the others
+    "Images without the errors, weights, masks and models that belong to them."
+    keys = list(map(_key_of, files))
+    light = {key for key,is_other in keys if not is_other}
+    others = [key for key,is_other in keys if is_other]
+    belong = 2*sum(key in light for key in others) > len(others)
+    left = [is_other and (belong or key in light) for key,is_other in keys]
+    return [file for file,out in zip(files, left) if not out], [file for file,out in zip(files, left) if out]
+
+# %% ../../nbs/data/12a_sources.ipynb #4754eb5c
+_not_unpacked = re.compile(r'\.(h5|hdf5?|zip|tar|tgz|npz|nc|asdf|xz|fz|zst|jp2|ppm|jfif|heic|avif)$', re.I)
+
+def images_among(
+    names, # Of the files in a folder or a zip
+    src, # Which it is, for what is printed
+) -> list:
+    "The images of light, in order; what is left out is printed."
+    names = list(names)
+    files,others = light_among(sorted_images(names))
+    if others: print(f'{src}: {len(others)} files whose names say that they are errors, weights, masks or models are left out, such as {others[0]}')
+    closed = sorted(name for name in names if not _is_image(name) and _not_unpacked.search(name))
+    if closed: print(f'{src}: {len(closed)} files are passed over, such as {closed[0]}; give them by themselves, or convert them')
+    return files
 
 # %% ../../nbs/data/12a_sources.ipynb #05022722
 def _folders(root, skip):
@@ -203,7 +240,9 @@ def _ids_of(files):
 # %% ../../nbs/data/12a_sources.ipynb #91a27e4e
 class FitsObjects(Source):
     "Objects in FITS files, several in each."
-    def image(self, i): return partial(read_fits_object, str(Path(self.root, self.places[i][0])), self.places[i][1])
+    def image(self, i):
+        file,name = self.places[i]
+        return Path(self.root, file) if name is None else partial(read_fits_object, str(Path(self.root, file)), name)
     def states(self): return [file_state(Path(self.root, file)) for file in dict.fromkeys(file for file,_ in self.places)]
 
 @lru_cache(2)
@@ -225,14 +264,14 @@ def _objects_in(path):
 
 def _with_objects(files:Files):
     "The same images, or the objects in each of the files if some FITS files hold several."
-    some = _sampled([file for file in files.files if _is_fits(file)], 5)
+    some = _sampled([file for file in files.files if _is_fits(file)], 20)
     if all(len(_objects_in(Path(files.root, file)) or '1') == 1 for file in some): return files
-    places = [(file, name) for file in files.files for name in (_is_fits(file) and _objects_in(Path(files.root, file)) or [''])]
+    places = [(file, name) for file in files.files for name in (_is_fits(file) and _objects_in(Path(files.root, file)) or [None])]
     source = FitsObjects(files.root, [f'{file}[{name}]' if name else file for file,name in places])
     stems = _ids_of(list(dict.fromkeys(file for file,_ in places)))
     stem = dict(zip(dict.fromkeys(file for file,_ in places), stems))
     source.ids = [f'{stem[file]}_{name}' if name else stem[file] for file,name in places]
-    source.places = [(file, name or None) for file,name in places]
+    source.places = places
     return source
 
 # %% ../../nbs/data/12a_sources.ipynb #c211b661
@@ -244,7 +283,7 @@ class Folder(Files):
     @staticmethod
     def recognises(src): return src.is_dir()
     @classmethod
-    def find(cls, src, skip): return _with_objects(cls(str(src), sorted_images(files_below(src, skip))))
+    def find(cls, src, skip): return _with_objects(cls(str(src), images_among(files_below(src, skip), src)))
 
 # %% ../../nbs/data/12a_sources.ipynb #3e757763
 @source_kind
@@ -279,7 +318,19 @@ class Zip(Source):
     @staticmethod
     def recognises(src): return src.is_file() and suffix_of(src) != '.npz' and _is_zip(src)
     @classmethod
-    def find(cls, src): return cls(str(src), sorted_images(_members(src)))
+    def find(cls, src): return cls(str(src), images_among(_members(src), src))
+
+# %% ../../nbs/data/12a_sources.ipynb #22e53305
+def _matches(pattern): return sorted_images(glob.glob(str(pattern), recursive=True))
+
+@source_kind
+class Pattern(Files):
+    "Image files whose names match a pattern."
+    kind = 'a pattern of image files'
+    @staticmethod
+    def recognises(src): return _is_pattern(src) and bool(_matches(src))
+    @classmethod
+    def find(cls, src): return _with_objects(cls('', light_among(_matches(src))[0]))
 
 # %% ../../nbs/data/12a_sources.ipynb #bc9d0b06
 _path_columns = 'path', 'file_loc', 'file', 'filename', 'file_name', 'png_loc', 'image'
@@ -302,9 +353,10 @@ def _n_found(base, files): return sum(Path(base, file).is_file() for file in _sa
 
 def _moved(root, files):
     "The paths in the folder `root` of files whose paths begin elsewhere: as many leading folders are left out as have to be."
-    parts = PurePosixPath(next(filter(None, files), '')).parts
-    n = next((n for n in range(len(parts)) if Path(root, *parts[n:]).is_file()), 0)
-    return [PurePosixPath(*PurePosixPath(file).parts[n:]).as_posix() if file else '' for file in files]
+    files = [file.replace('\\', '/') if '/' not in file else file for file in files]
+    def without(n): return [PurePosixPath(*PurePosixPath(file).parts[n:]).as_posix() if file else '' for file in files]
+    depth = max((len(PurePosixPath(file).parts) for file in files), default=1)
+    return max((without(n) for n in range(depth)), key=lambda moved: _n_found(root, moved))
 
 # %% ../../nbs/data/12a_sources.ipynb #23f0b223
 def _start(src, columns, root):
@@ -348,8 +400,6 @@ class Listed(Files):
 source_kinds.append(Listed) # which takes any file, and is tried last
 
 # %% ../../nbs/data/12a_sources.ipynb #2e5004ed
-def _is_pattern(src): return not src.exists() and bool(re.search(r'[*?\[{]', str(src)))
-
 def _existing(src):
     "The path of a source, which has to exist."
     src = as_path(src, 'the source of images')

@@ -17,15 +17,25 @@ from ..inputs import checked
 # %% ../../nbs/data/11aa_unseen.ipynb #21c23630
 _most = .75 # of a band that may be unseen by its values; a band with more of them has a background of this value
 
-def _placeholder(band, good):
-    "The pixels with a value far below all others."
-    lowest = band[good].min(initial=np.inf)
-    found = good & (band == lowest)
+def _extreme(band, good, side):
+    "The pixels with one value far from all others, below them (side -1) or above them (1)."
+    none = np.zeros(band.shape, bool)
+    if not good.any(): return none
+    value = band[good].max() if side > 0 else band[good].min()
+    found = good & (band == value)
     rest = band[good & ~found].astype(float)
-    if not (4 <= found.sum() <= _most*band.size and len(rest)): return np.zeros(band.shape, bool)
-    spread = np.median(rest)-rest.min()
-    is_far = spread > 0 and rest.min()-lowest > 20*spread
-    return found if is_far else np.zeros(band.shape, bool)
+    if np.count_nonzero(found) < (4 if abs(value) < 1e15 else 1) or len(rest) < (1-_most)*band.size: return none
+    nearest,(low,median) = (rest.max() if side > 0 else rest.min()),np.percentile(rest, [25, 50])
+    spread = abs(median-nearest) if side > 0 else median-low
+    is_far = spread > 0 and abs(value-median) > 50*spread and abs(value-nearest) > 20*spread
+    return found if is_far else none
+
+def _placeholder(band, good):
+    "The pixels with values far from all others, of which a file may have several."
+    lost = np.zeros(band.shape, bool)
+    for side in -1,1:
+        while (found := _extreme(band, good & ~lost, side)).any(): lost |= found
+    return lost
 
 # %% ../../nbs/data/11aa_unseen.ipynb #d0ac75e4
 def _border(shape):
