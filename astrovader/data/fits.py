@@ -110,10 +110,13 @@ _science = {'sci', 'image', 'img', 'data', 'flux', 'primary', 'compressed'}
 def _kind_of(hdu):
     "What a plane holds, by its name, or else by what GALFIT and the Legacy Survey write into the header."
     told = plane_kind(hdu.name)
-    return told if told != 'light' else plane_kind(f'{hdu.header.get("IMAGETYP", "")} {hdu.header.get("OBJECT", "") if _galfit.fullmatch(str(hdu.header.get("OBJECT", ""))) else ""}')
+    target = str(hdu.header.get('OBJECT', ''))
+    if told != 'light': return told
+    return plane_kind(f'{hdu.header.get("IMAGETYP", "")} {target if _galfit.fullmatch(target) else ""}')
 
 def _is_light(hdu): return _kind_of(hdu) == 'light'
 
+# %% ../../nbs/data/10c_fits.ipynb #5acdd0c9
 def _object_of(hdu):
     "What remains of the name of a plane without the words for a band or a kind of plane."
     words = [word for word in re.split(r'[\W_]+', hdu.name) if word and word.lower() not in _science and plane_kind(word) == 'light']

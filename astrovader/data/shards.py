@@ -58,6 +58,7 @@ def _depth(kind):
     while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind): kind,depth = kind.value_type,depth+1
     return depth if pa.types.is_integer(kind) or pa.types.is_floating(kind) else 0
 
+# %% ../../nbs/data/12c_shards.ipynb #46dd0db1
 def _holds_images(field):
     return _is_binary(field.type) or _depth(field.type) > 1 or 'bytes' in _fields(field.type) or any(name in _fields(field.type) for name in _pixel_fields)
 
