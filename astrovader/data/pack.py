@@ -346,9 +346,7 @@ def _request(sources, catalogue, stretch, like, **options):
     return dict(**options, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
 
 # %% ../../nbs/data/13a_pack.ipynb #f6c5feb1
-def _contents(sources):
-    "A digest of what the images are, without reading them."
-    return _digest(sources.states())
+def _contents(sources): return _digest(sources.states()) # of what the images are, without reading them
 
 def _require_same_images(job, contents, src):
     "Refuse to continue with images that have changed; surveys of version 0.1 have no record of them."
