@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['array_stores', 'galaxy10_classes', 'axes_of', 'oriented', 'open_arrays', 'image_array', 'read_row', 'close_arrays',
-           'Arrays', 'read_group', 'Groups']
+           'read_object', 'Arrays', 'read_group', 'Groups']
 
 # %% ../../nbs/data/12b_arrays.ipynb #68911487
-import numpy as np,pandas as pd
+import re,numpy as np,pandas as pd
 from dataclasses import dataclass
 from functools import lru_cache,partial
 from pathlib import Path
@@ -130,6 +130,7 @@ def image_array(
 ) -> str: # The name
     "Which array holds the images."
     found = {name: array.shape for name,array in arrays.items() if _may_be_images(array)}
+    if images is None: found = {name: shape for name,shape in found.items() if plane_kind(name.rsplit('/', 1)[-1]) == 'light'} or found
     listed = ', '.join(f'{name} {array.shape}' for name,array in list(arrays.items())[:12])
     require(images is None or images in arrays, f'{what} has no array {images!r}; it has {listed}.')
     require(images is None or images in found, f'{images} of {what} is {getattr(arrays.get(images), "dtype", "")} of shape '
@@ -163,7 +164,7 @@ def _with_class_names(table, shape):
     return table if found is None else table.assign(galaxy10_class=found)
 
 # %% ../../nbs/data/12b_arrays.ipynb #b5c69ed7
-@lru_cache(2)
+@lru_cache(6)
 def _block(path, state, name, axis, start, stop):
     array = _opened(path, state)[name]
     return np.asarray(array[(slice(None),)*axis + (slice(start, stop),)])
@@ -194,6 +195,41 @@ def close_arrays():
     _block.cache_clear()
     _opened.cache_clear()
 
+# %% ../../nbs/data/12b_arrays.ipynb #56a92cc3
+def _beside(arrays, name, axes):
+    "Arrays of weights, or else of masks, that belong to the images: name, kind and axes of each."
+    shape,without = arrays[name].shape,axes.replace('b', '')
+    sizes = {shape: axes, tuple(n for n,letter in zip(shape, axes) if letter != 'b'): without}
+    found = [(other, plane_kind(other.rsplit('/', 1)[-1]), sizes[array.shape]) for other,array in arrays.items() if other != name and array.shape in sizes]
+    return [item for item in found if item[1] == 'weight'] or [item for item in found if item[1] == 'mask']
+
+def _named_bands(arrays, name, axes):
+    "The names of the bands; None where they are not known."
+    n = arrays[name].shape[axes.index('b')] if 'b' in axes else 1
+    listed = [array[0] if array.ndim == 2 else array[:] for other,array in arrays.items() if array.dtype.kind in 'SOUT' and array.shape[-1:] == (n,)
+        and array.ndim < 3 and re.search('band|filter', other, re.I)]
+    attribute = getattr(arrays[name], 'attrs', {}).get('bands')
+    listed += [list(attribute)] if attribute is not None else []
+    names = [tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values) for values in listed]
+    return next((found for found in names if len(found) == n), None)
+
+# %% ../../nbs/data/12b_arrays.ipynb #f5ae5c7c
+def read_object(
+    path, # A file of arrays
+    name:str, # That of the images
+    axes:str, # Its axes
+    i:int, # Which image
+    beside=(), # Name, 'weight' or 'mask', and axes of arrays that tell which pixels were observed
+    bands=None, # The names of the bands
+): # A `Cutout`
+    "One image of an array, with what the arrays beside it know."
+    pixels = read_row(path, name, axes, i)
+    for other,kind,other_axes in beside:
+        x = read_row(path, other, other_axes, i)
+        unseen = ~(np.nan_to_num(x) > 0) if kind == 'weight' else (x != 0) == ((x != 0).mean() < .5)
+        pixels = np.where(unseen & (not unseen.all()), np.float32(np.nan), pixels.astype(np.float32))
+    return Cutout(pixels, bands)
+
 # %% ../../nbs/data/12b_arrays.ipynb #1d229f5d
 @source_kind
 @dataclass
@@ -201,10 +237,14 @@ class Arrays(Source):
     "Images in one array."
     name:str='' # Of the array
     axes:str='nhw'
+    beside:tuple=() # As `read_object` takes them
+    bands:tuple=None
 
     kind = 'an array of images (.npy, .npz, HDF5, Zarr)'
     takes = 'id_column','images','axes'
-    def image(self, i): return partial(read_row, self.root, self.name, self.axes, i)
+    def image(self, i):
+        if not (self.beside or self.bands): return partial(read_row, self.root, self.name, self.axes, i)
+        return partial(read_object, self.root, self.name, self.axes, i, self.beside, self.bands)
     def close(self): close_arrays()
     def states(self):
         root = Path(self.root)
@@ -275,4 +315,4 @@ def find(cls:Arrays, src, id_column, images, axes):
     require(not (id_column and table is None), f'{src} has no columns beside its images, and so no {id_column!r}; leave out --id-column.')
     others = None if table is None else table.drop(columns='object_id', errors='ignore')
     numbers = [str(i) for i in range(n)]
-    return cls(str(src), numbers, ids or numbers, others, name, axes)
+    return cls(str(src), numbers, ids or numbers, others, name, axes, _beside(arrays, name, axes), _named_bands(arrays, name, axes))
