@@ -36,6 +36,7 @@ $(DONE): settings.ini setup.py pyproject.toml constraints.txt
 ifneq ($(CPU),)
 test: export ATEN_CPU_CAPABILITY = $(CPU)
 test: export ONEDNN_MAX_CPU_ISA = $(shell echo $(CPU) | tr a-z A-Z)
+test: export TORCHINDUCTOR_CACHE_DIR ?= $(or $(TMPDIR),/tmp)/torchinductor_$(shell id -u)_$(CPU)
 endif
 test: $(DONE) ## every notebook and tests/, ending with 'N passed, N failed'; CPU=avx2 for an older processor
 	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope

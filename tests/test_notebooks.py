@@ -1,5 +1,5 @@
 "Every notebook runs from top to bottom, each in a process of its own, and stores outputs of the kinds that its cells give."
-import importlib.util,json,multiprocessing,os,sys
+import importlib.util,json,multiprocessing,os,sys,tempfile
 from pathlib import Path
 import pytest
 
@@ -7,7 +7,8 @@ root = Path(__file__).parents[1]
 notebooks = sorted(p.relative_to(root).as_posix() for p in root.glob('nbs/**/*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 
 # torch and oneDNN leave AVX-512, bfloat16 and AMX alone
-older_processor = dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2')
+compiled = os.path.join(tempfile.gettempdir(), f'torchinductor_{os.getuid()}_avx2')
+older_processor = dict(ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2', TORCHINDUCTOR_CACHE_DIR=compiled)
 
 def check(path, cwd, env, said):
     "`docs/outputs.py --check` in this process, with what it prints in the file `said`"

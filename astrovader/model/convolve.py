@@ -16,6 +16,7 @@ from types import FunctionType
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from ..core import require
+from ..hardware import separate_compiled
 
 # %% ../../nbs/model/34_convolve.ipynb #948972a1
 def _vandermonde(points, n_columns):
@@ -89,6 +90,7 @@ def _compiled(function):
     "A compiled copy of `function`."
     if not _compiled_functions: atexit.register(torch._dynamo.reset) # otherwise Python reports leftovers at exit
     code = function.__code__.replace(co_name=f'{function.__name__}_{len(_compiled_functions)}')
+    separate_compiled()
     return torch.compile(FunctionType(code, function.__globals__), dynamic=False)
 
 def one_pass(function, x, *args):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fastai.callback.core import Callback
 from torch import nn
 from ..core import require
-from ..hardware import has_amx,has_bf16
+from ..hardware import has_amx,has_bf16,separate_compiled
 from .convolve import (DirectConv,WinogradConv,adjoint_kernel,combining_weights,filter_transform,one_pass,pool_leaky_relu,upsample,
     upsample_conv,worth_winograd)
 from .networks import Corners,Decoder,Encoder
@@ -23,6 +23,7 @@ _compiler_works = {}
 def can_compile() -> bool:
     "Does torch.compile work here? Tried once per process."
     if 'cpu' in _compiler_works: return _compiler_works['cpu']
+    separate_compiled()
     try:
         compiled = torch.compile(lambda x: x + 1, dynamic=False)
         _compiler_works['cpu'] = not torch._dynamo.config.disable and bool(compiled(torch.zeros(8))[0] == 1)
