@@ -128,22 +128,6 @@ def test_the_voted_images():
     three = classify(u, 'three')
     assert three.attrs == dict(none=int(three.isna().sum()), both=int((by_hand.smooth & disks & ((edge > .715) | (not_edge > .715))).sum()))
 
-@needs('gz2_rows/galaxy_zoo_decals')
-@pytest.mark.parametrize('name', ['gz_decals_volunteers_1_and_2', 'gz_decals_volunteers_5', 'gz_decals_auto_posteriors'])
-def test_genuine_rows_of_decals(name):
-    "Every campaign of GZ DECaLS: the shares of the published table by hand, also where only the numbers of votes are kept."
-    path = data/f'gz2_rows/galaxy_zoo_decals/galaxy_zoo_decals/{name}.csv'
-    raw,t = pd.read_csv(path),read_gz2(path)
-    assert t.attrs['schema'] == 'campaign' and t.object_id.tolist() == raw.iauname.tolist()
-    bar = [o for o in ('bar_yes', 'bar_strong', 'bar_weak') if f'{o}_fraction' in raw]
-    for ours,theirs in dict(t01_smooth_or_features_a02_features_or_disk=['smooth-or-featured_featured-or-disk'], t02_edgeon_a04_yes=['disk-edge-on_yes'], t03_bar_a06_bar=bar).items():
-        assert np.allclose(t[f'{ours}_fraction'], raw[[f'{o}_fraction' for o in theirs]].sum(axis=1, min_count=1), equal_nan=True)
-    if 'auto' in name: return
-    assert asked(t, 't01_smooth_or_features').tolist() == raw['smooth-or-featured_total-votes'].tolist()
-    counts = read_gz2(raw.drop(columns=[o for o in raw if o.endswith(('_fraction', '_debiased'))]))
-    assert np.allclose(counts.t02_edgeon_a04_yes_fraction, t.t02_edgeon_a04_yes_fraction, equal_nan=True)
-    assert satisfied(raw).equals(satisfied(t))
-
 @needs('gz2_votes/votes.csv.gz')
 def test_flags_are_debiased_votes_of_four_fifths():
     t = read_gz2(data/'gz2_votes/votes.csv.gz', 'image')

@@ -9,6 +9,7 @@ __all__ = ['source_kinds', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import glob,os,re,zipfile
+from abc import ABC,abstractmethod
 from collections import Counter
 from dataclasses import dataclass,replace
 from functools import cached_property,lru_cache,partial
@@ -112,7 +113,7 @@ def _with_facts(src, facts, i): return partial(_completed, src, {field: float(va
 
 # %% ../../nbs/data/12a_sources.ipynb #08b0078e
 @dataclass
-class Source:
+class Source(ABC):
     "The images to be packed, in order."
     root:str # The folder or file that holds them
     files:list # What each image is called, in `rejected.parquet` and in messages
@@ -122,7 +123,8 @@ class Source:
     kind = 'a source' # As messages name it
     takes = () # The options of `find_images` that it uses
     needs = () # Those of them without which it is not meant
-    def image(self, i): raise NotImplementedError # What `read_image` takes for image i
+    @abstractmethod
+    def image(self, i): "What `read_image` takes for image i."
     def states(self): return [file_state(self.root)] # Changes when an image has changed
     def close(self): pass # Files that are open
     def __len__(self): return len(self.files)
