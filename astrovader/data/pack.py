@@ -275,8 +275,8 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None
     if bands is None: bands = 'grey' if grey != 'mean' else 'rgb' if is_lupton(stretch) else natural_bands(sources)
     recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
     recipe = _named(recipe, band_names_of(sources, bands))
-    if recipe.n_bands > 1 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
-        print(f'{sources.root}: the images do not name their bands, whose order is kept; the first of three is shown in red')
+    if recipe.n_bands == 3 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
+        print(f'{sources.root}: the images do not name their bands, whose order is kept; the first is shown in red')
     return recipe
 
 # %% ../../nbs/data/13a_pack.ipynb #058c7823
