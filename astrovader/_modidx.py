@@ -1829,6 +1829,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'astrovader.infer.verify._fetched': ('infer/verify.html#_fetched', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._file_of': ('infer/verify.html#_file_of', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._hats': ('infer/verify.html#_hats', 'astrovader/infer/verify.py'),
+                                         'astrovader.infer.verify._history': ('infer/verify.html#_history', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._model': ('infer/verify.html#_model', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._report': ('infer/verify.html#_report', 'astrovader/infer/verify.py'),
                                          'astrovader.infer.verify._run': ('infer/verify.html#_run', 'astrovader/infer/verify.py'),

@@ -6,12 +6,14 @@
 __all__ = ['verify']
 
 # %% ../../nbs/infer/53_verify.ipynb #c587882b
+import pandas as pd
 from ..core import BadInput,BadModel,require,read_json,sha256_of
 from ..data.cutouts import read_image
 from ..data.survey import Survey
 from ..inputs import as_path
 from ..model.vade import VaDE,load_weights
 from ..tables import read_table,require_whole,table_format,verify_table
+from ..train.checkpoint import last_checkpoint
 
 # %% ../../nbs/infer/53_verify.ipynb #812a9614
 def _file_of(folder, name): return next((file for file in (folder/name, folder/f'{name}.safetensors') if file.is_file()), folder/name)
@@ -44,9 +46,17 @@ def _checkpoint(path):
     for file in sorted(path.glob('*.safetensors')): load_weights(file)
     return 'checkpoint'
 
+def _history(path):
+    "Compare the history of a run with the rows in its checkpoint; it may be one epoch ahead."
+    checkpoint = last_checkpoint(path.parent)
+    if not (checkpoint and path.exists()): return
+    *rows, _ = pd.DataFrame(read_json(checkpoint/'state.json', BadModel)['history']).to_csv(index=False).encode().split(b'\n')
+    is_same = path.read_bytes().split(b'\n')[:len(rows)] == rows
+    require(is_same, f'{path} is not the history of the training in {checkpoint}; copy it again.', BadModel)
+
 def _run(path):
     if (path/'run.json').exists(): read_json(path/'run.json', BadModel)
-    if (path/'history.csv').exists(): verify_table(path/'history.csv')
+    _history(path/'history.csv')
     found = [_model(path/'model')] if (path/'model').exists() else []
     found += [_checkpoint(file.parent) for file in sorted(path.glob('checkpoint/epoch-*/state.json'))]
     require(found, f'{path} is a run without a model or a checkpoint; train it again.', BadModel)
@@ -58,7 +68,7 @@ def _table(path):
     return 'table' if n == 1 and path.is_file() else f'table in {n:,} parts'
 
 def _hats(path):
-    read_json(path/'astrovader.json')
+    _check_digests(path/'astrovader.json')
     files = sorted((path/'dataset').rglob('Npix=*.parquet'))
     for file in files: require_whole(file)
     return f'HATS catalogue, {len(files):,} pixels'
