@@ -316,6 +316,7 @@ def commonest_reason(
     reasons, # Why, for each
 ) -> str: # The end of a sentence
     "The commonest reason, how many files share it, and the first of them."
+    require(len(files) == len(reasons) > 0, f'there are {len(files)} files and {len(reasons)} reasons; give one reason for each file.')
     reason,n = Counter(reasons).most_common(1)[0]
     return f'{n} of them, such as {files[list(reasons).index(reason)]}: {reason}'
 
