@@ -12,38 +12,50 @@ from fastcore.basics import patch
 from ..core import BadImage,require
 
 # %% ../../nbs/data/10a_bands.ipynb #b6e35d09
-_not_light = set("""err error errors errormap uncert uncertainty sig sigma stdev std stddev rms noise noisemap
-    var variance ivar invvar invar wht weight weights weightmap wgt wt con ctx context
-    mask masks maskbits bpm badpix badpixels dq dqf flag flags quality qual segm seg segmap segmentation sat saturation cosmic crmask
-    exp expmap exposure exptime nexp coverage cov cvg samp time
-    bkg bkgd background back skymodel sky psf psfex psfmodel prf kernel model models galmodel resid residual residuals chi chi2 galfit""".split())
-_inverse_variances = {'ivar', 'invvar', 'invar', 'wht', 'weight', 'weights', 'weightmap', 'wgt', 'wt'}
-_masks = {'mask', 'masks', 'bpm', 'badpix', 'badpixels'}
+_kinds = dict(mask='mask masks msk bpm badpix badpixels crmask',
+    flags='maskbits bitmask dq dqf flag flags quality qual',
+    weight='ivar invvar invar invvariance inversevariance invmse wht weight weights weightmap wgt wt',
+    coverage='exp expmap exposure exptime nexp nobs nimage nimages coverage cov cvg con ctx context good goodpix goodpixels valid',
+    error='err error errors errormap uncert uncertainty unc sig sigma stdev std stddev stddevuncertainty varianceuncertainty rms rmse mse noise noisemap var variance',
+    other="""segm seg segmap segmentation sat saturation cosmic samp time area snr depth galdepth psfdepth psfsize
+        bkg bkgd background back skymodel sky psf psfex psfmodel prf kernel model models galmodel resid residual residuals chi chi2 galfit""")
 
 def _words(name):
-    joined = ''.join(re.split(r'[\W_]+', name)).lower().rstrip('0123456789')
-    return {word.lower().rstrip('0123456789') for word in re.split(r'[\W_]+', name)} | {joined}
+    words = [word.lower() for word in re.split(r'[\W_]+', name)]
+    return {word.rstrip('0123456789') for word in [*words, ''.join(words)]}
 
 def plane_kind(
     name:str, # The name of a plane, such as EXTNAME in a FITS file
-) -> str: # 'light', 'weight' of which 0 means that nothing was seen, 'mask', or 'other'
+) -> str: # 'light'; 'weight', 'coverage', 'error', 'mask' or 'flags', which tell what was observed; or 'other'
     "What a plane holds, by its name."
     words = _words(name)
-    if not words & _not_light: return 'light'
-    return 'weight' if words & _inverse_variances else 'mask' if words & _masks else 'other'
+    return next((kind for kind,known in _kinds.items() if words & set(known.split())), 'light')
 
 # %% ../../nbs/data/10a_bands.ipynb #c9fbc26a
-_wavelengths = dict(FUV=154, NUV=228, u=355, g=477, r=623, i=762, z=913, y=962, U=365, B=445, V=551, R=658, I=806,
-    Z=880, Y=1020, J=1250, H=1640, K=2190, Ks=2150, VIS=715, W1=3350, W2=4600, W3=11560, W4=22080) # In nm
-_in_10_nm = {f'F{name}' for name in """098M 105W 110W 125W 127M 139M 140W 153M 160W
+_wavelengths = dict(FUV=154, NUV=228, UVW2=193, UVM2=225, UVW1=260, u=355, g=477, r=623, i=762, z=913, y=962, U=365, B=445, V=551, R=658, I=806,
+    Rc=647, Ic=786, Z=880, Y=1020, J=1250, H=1640, K=2190, Ks=2150, VIS=715, BP=511, RP=777, BLUE=445, GREEN=551, RED=658,
+    OII=373, Hbeta=486, OIII=501, Halpha=656, HA=656, NII=658, SII=672, W1=3350, W2=4600, W3=11560, W4=22080,
+    CH1=3550, CH2=4490, CH3=5730, CH4=7870, IRAC1=3550, IRAC2=4490, IRAC3=5730, IRAC4=7870) # In nm
+_in_10_nm = {f'F{name}' for name in """098M 105W 110W 125W 127M 139M 140W 153M 160W 126N 128N 130N 132N 164N 167N 187N 212N 323N 405N 466N 470N
     070W 090W 115W 150W 150W2 200W 277W 322W2 356W 444W 140M 162M 182M 210M 250M 300M 335M 360M 410M 430M 460M 480M
-    560W 770W 1000W 1130W 1280W 1500W 1800W 2100W 2550W""".split()}
-_of_a_filter = re.compile(r'F(\d{3,4})(LP|W2|W|M|N|X)$')
+    560W 770W 1000W 1130W 1280W 1500W 1800W 2100W 2550W 062 087 106 129 146 158 184 213""".split()}
+_of_a_filter = re.compile(r'F(\d{3,4})(LP|W2|W|M|N|X)?$')
+_narrow = re.compile(r'(?:NB|IA|IB)(\d{3,4})$', re.I)
+_in_micrometres = re.compile(r'(?:IRAC|MIPS|PACS|SPIRE)\D?(\d+(?:\.\d+)|\d{2,3})|(?:^|[^\d.])(\d+(?:\.\d+)?) ?(?:um|µm|μm|microns?)', re.I)
+_of_sloan = re.compile('(?:sdss|decam|hsc|lsst|ps1|z)?([ugrizy])(?:p1?|ps1)?$')
+
+# %% ../../nbs/data/10a_bands.ipynb #b12cc37f
+def _by_number(word):
+    "The wavelength that is part of a name; NaN where there is none."
+    if found := _of_a_filter.match(word.upper()): return float(found[1])*(10 if word.upper() in _in_10_nm else 1)
+    if found := _narrow.match(word): return float(found[1])*(10 if float(found[1]) < 300 and len(found[1]) == 3 else 1)
+    return np.nan
 
 def _wavelength_of(word, is_part):
     "The wavelength of a band that is one word."
-    if found := _of_a_filter.match(word.upper()): return float(found[1])*(10 if word.upper() in _in_10_nm else 1)
+    if np.isfinite(value := _by_number(word)): return value
     if re.fullmatch('[griGRI]2', word): word = word[0] # of the Hyper Suprime-Cam
+    if found := _of_sloan.match(word): word = found[1]
     is_optical = is_part and word.lower() in 'ugrizy'
     known = [_wavelengths[key] for key in (word.lower() if is_optical else word, word.lower(), word.upper(), word.title()) if word and key in _wavelengths]
     return float(known[0]) if known else np.nan
@@ -52,10 +64,13 @@ def wavelength(
     band:str, # Its name, with or without that of a survey: 'r', 'DES-G', 'NIR-Y', 'F606W'
 ) -> float: # In nm; NaN for a name that is not known
     "The wavelength of a band."
-    words = re.split(r'[\W_]+', band.strip())
+    if found := _in_micrometres.search(band): return 1000*float(found[1] or found[2])
+    words = re.split(r'[\W_]+', re.sub(r'(?i)h[\W_]*(?:alpha|α)', 'Halpha', band.strip()))
+    if 'gaia' in map(str.lower, words) and words[-1].upper() == 'G': return 622.
     found = [_wavelength_of(word, len(words) > 1) for word in reversed(words)]
     return next((value for value in found if np.isfinite(value)), np.nan)
 
+# %% ../../nbs/data/10a_bands.ipynb #433e69a9
 def are_bands(names) -> bool:
     "Are these the names of different bands?"
     return len(set(names)) == len(names) > 0 and all(np.isfinite(wavelength(name)) for name in names)
@@ -97,8 +112,20 @@ class Cutout:
     zero_point:float=np.nan # AB magnitude of a pixel value of 1
     psf_fwhm:float=np.nan # Width of the point spread function, in arcsec
     is_field:bool=False # Is it so large that it probably shows many galaxies?
+    lost:np.ndarray=None # (bands, height, width) bool: pixels that were not observed; None where NaN tells it
 
 pixel_facts = 'pixel_scale','north','mirrored','zero_point','psf_fwhm'
+
+# %% ../../nbs/data/10a_bands.ipynb #8c2ceec2
+@patch
+def without(self:Cutout,
+    unseen, # (height, width) bool, or with bands on the first axis; all of them True tells nothing
+): # A `Cutout`
+    "The same image, with more pixels that were not observed."
+    if not unseen.any() or unseen.all(): return self
+    if self.pixels.dtype.kind == 'f': return replace(self, pixels=np.where(unseen, self.pixels.dtype.type(np.nan), self.pixels))
+    lost = np.broadcast_to(unseen, self.pixels.shape)
+    return replace(self, lost=lost if self.lost is None else self.lost | lost)
 
 # %% ../../nbs/data/10a_bands.ipynb #22fa7b46
 def _red_first(cutout):
@@ -132,4 +159,6 @@ def chosen(self:Cutout,
         require(not lacking, f'{has}, and {", ".join(lacking)} {"is" if len(lacking) == 1 else "are"} wanted', BadImage)
         numbers = [names.index(name) for name in wanted]
     if list(numbers) == list(range(len(self.pixels))): return self
-    return replace(self, pixels=self.pixels[list(numbers)], bands=self.bands and tuple(self.bands[b] for b in numbers))
+    numbers = list(numbers)
+    lost = None if self.lost is None else self.lost[numbers]
+    return replace(self, pixels=self.pixels[numbers], bands=self.bands and tuple(self.bands[b] for b in numbers), lost=lost)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_dilation,binary_propagation,distance_transform_edt,find_objects,label
 from scipy.spatial import cKDTree
+from fastcore.basics import patch
 from ..core import BadImage,require
+from .bands import Cutout
 from .compiled import squares,touching_edge,zeros_at_edge
 from ..inputs import checked
 
@@ -72,6 +74,13 @@ def unseen(
         if x.dtype.kind == 'f': missing |= _placeholder(band, ~missing)
         if zeros_at_edge(band) >= max(3, min(band.shape)//10): missing |= _strip(band, ~missing)
     return lost
+
+# %% ../../nbs/data/11aa_unseen.ipynb #711cd957
+@patch
+def unseen(self:Cutout):
+    "The pixels in which nothing was observed, by their values or because they are known: (bands, height, width) bool."
+    found = unseen(self.pixels)
+    return found if self.lost is None else found | self.lost
 
 # %% ../../nbs/data/11aa_unseen.ipynb #1d76b426
 def _ring(hole): return binary_dilation(hole, np.ones((3, 3))) & ~hole
