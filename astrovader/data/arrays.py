@@ -277,7 +277,13 @@ def read_group(
     arrays = open_arrays(path)
     planes = [oriented(arrays[name][...], axes or ('hw' if arrays[name].ndim == 2 else _one_image(arrays[name].shape))) for name in names]
     require(len({plane.shape[1:] for plane in planes}) == 1, 'has bands of different sizes', BadImage)
-    return Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
+    cutout = Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
+    group = names[0].rpartition('/')[0]
+    kinds = {name: plane_kind(name.rpartition('/')[2]) for name in arrays if name.rpartition('/')[0] == group and name not in names}
+    for name in telling(kinds):
+        if arrays[name].shape in (cutout.pixels.shape, cutout.pixels.shape[1:]):
+            cutout = cutout.without(unseen_beside(arrays[name][...], kinds[name], cutout.pixels, flag_bits(name, {})))
+    return cutout
 
 @source_kind
 class Groups(Source):

@@ -20,7 +20,7 @@ from ..core import AstrovaderError,BadImage,require
 from .bands import Cutout,are_bands,bands_first,plane_kind
 from .bytes import inflated,max_bytes,read_bytes,read_member,reason_of,require_bytes,require_pixels
 from .fits import read_fits
-from .planes import flag_bits,unseen_beside
+from .planes import flag_bits,holds_mask,unseen_beside
 from ..inputs import as_numbers,checked,real_number,require_choice,shown
 
 # %% ../../nbs/data/11_cutouts.ipynb #e85e015e
@@ -135,11 +135,13 @@ def _read_picture(content):
 # %% ../../nbs/data/11_cutouts.ipynb #9eb38e54
 _npy_magic = b'\x93NUMPY'
 
-
-
 def _load_npy(content): return np.load(io.BytesIO(content), allow_pickle=False)
 
-def _read_npy(content): return bands_first(_load_npy(content))
+def _read_npy(content):
+    x = bands_first(_load_npy(content))
+    are_planes = x.ndim == 3 and x.dtype.kind in 'uif' and x.size and 1 < len(x) < 33
+    require(not (are_planes and holds_mask(x)), 'has a plane of two values, which is a mask rather than a band; save the image alone, or as .npz with the names image and mask', BadImage)
+    return x
 
 # %% ../../nbs/data/11_cutouts.ipynb #a9e1b284
 def _numbers(archive, names):

@@ -10,7 +10,8 @@ import re,numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 from ..core import BadImage,require
-from .bands import band_axis,plane_kind,wavelength
+from .bands import band_axis,bands_first,plane_kind,wavelength,without_bands
+from .planes import holds_mask
 
 # %% ../../nbs/data/10bb_hdus.ipynb #e5d2e433
 _galfit = re.compile('(model|residual( map)?)', re.I)
@@ -65,16 +66,14 @@ def band_names(
 # %% ../../nbs/data/10bb_hdus.ipynb #c7236f53
 _science = {'sci', 'science', 'image', 'img', 'data', 'flux', 'primary', 'compressed', 'input'}
 _instruments = set("""nir nisp vis euclid des decam hsc sdss cfht megacam subaru lsst ps1 panstarrs ztf gaia hst acs wfc3 uvis ir jwst nircam miri roman
-    irac mips wise unwise galex ukidss vista twomass band filter channel""".split())
+    irac mips wise unwise galex ukidss vista twomass band filter channel e""".split())
 _numbered_band = re.compile(r'(band|filter|channel)_?\d+', re.I)
-
-def _is_of_band(word): return np.isfinite(wavelength(word)) or word.lower() in _instruments or bool(_numbered_band.fullmatch(word))
 
 def _object_of(hdu):
     "What remains of the name of a plane without the words for a band or a kind of plane."
     if _numbered_band.fullmatch(hdu.name): return ''
-    words = [word for word in re.split(r'[\W_]+', hdu.name) if word and word.lower() not in _science and plane_kind(word) == 'light']
-    return '_'.join([word for word in words if not _is_of_band(word)] + ([str(hdu.ver)] if hdu.ver > 1 else []))
+    words = [word for word in without_bands(hdu.name) if word.lower() not in _science | _instruments and plane_kind(word) == 'light']
+    return '_'.join(words + ([str(hdu.ver)] if hdu.ver > 1 else []))
 
 # %% ../../nbs/data/10bb_hdus.ipynb #b1ade060
 def _centre(hdu):
@@ -88,21 +87,33 @@ def _centre(hdu):
     step = np.hypot((ra[1]-ra[0])*np.cos(np.radians(dec[0])), dec[1]-dec[0])
     return np.array([ra[0]*np.cos(np.radians(dec[0])), dec[0]])/step
 
+def _are_far(first, second):
+    "Are positions more than an arcsecond apart? Sexagesimal ones have to differ."
+    try: return bool(np.hypot(*np.subtract(first, second)) > 1/3600)
+    except TypeError: return first != second
+
 def _are_apart(planes):
     "Do the headers tell that planes show different objects?"
     names = [str(hdu.header.get('OBJECT', '')) for hdu in planes]
     if all(names) and len(set(names)) > 1: return True
+    stated = [(hdu.header.get('RA'), hdu.header.get('DEC')) for hdu in planes]
     centres = [_centre(hdu) for hdu in planes]
+    if any(centre is None for centre in centres) and all(map(all, stated)): return any(map(_are_far, stated, [stated[0]]*len(stated)))
     return all(centre is not None for centre in centres) and any(np.hypot(*(centre-centres[0])) > .3 for centre in centres)
 
 
 # %% ../../nbs/data/10bb_hdus.ipynb #c913c7c5
 how_planes = 'say which with --axes bhw (bands of one object) or --axes nhw (an object each)'
 
+def _have_filters(planes):
+    "Are planes of different bands?"
+    names = [band_names(hdu.header, 1, hdu.name) for hdu in planes]
+    return all(names) and len(set(names)) == len(names)
+
 def _are_one(planes):
     "Are planes of light without names of their own one object?"
-    names,own = [band_names(hdu.header, 1, hdu.name) for hdu in planes],[hdu.name for hdu in planes]
-    if len(planes) < 2 or all(names) and len(set(names)) == len(names): return True
+    own = [hdu.name for hdu in planes]
+    if len(planes) < 2 or _have_filters(planes): return True
     if all(map(_numbered_band.fullmatch, own)): return True
     is_repeated = own[0] and len(set(own)) == 1 and not {own[0].lower()} & _science
     if is_repeated or len({hdu.shape for hdu in planes}) > 1 or len(planes) > 5 or _are_apart(planes): return False
@@ -144,15 +155,13 @@ def _n_planes(hdu):
     if len(hdu.shape) < 3: return 1
     return hdu.shape[band_axis(hdu.shape)] if len(hdu.shape) == 3 else int(np.prod(hdu.shape[:-2]))
 
+def _planes_in(hdu): return bands_first(hdu.data) if len(hdu.shape) == 3 else hdu.data.reshape(-1, *hdu.shape[-2:])
+
 def _axis_of(hdu):
     "What the header calls the axis of a cube that counts its planes, where that is not one of bands."
     numbers = [1] if len(hdu.shape) == 3 and band_axis(hdu.shape) == 2 else range(3, len(hdu.shape)+1)
     said = [(str(hdu.header.get(f'CTYPE{i}', '')), str(hdu.header.get(f'CUNIT{i}', ''))) for i in numbers if hdu.shape[-i] > 1]
     return next((kind or unit for kind,unit in said if _no_bands.match(kind) or _spectral_units.fullmatch(unit.strip())), None)
-
-def _has_flags(hdu):
-    "Has one of the planes of a cube two values only?"
-    return any(((x == x.min()) | (x == x.max())).all() and x.min() < x.max() for x in hdu.data)
 
 # %% ../../nbs/data/10bb_hdus.ipynb #da22d2cf
 def _are_objects(hdu, axes):
@@ -162,15 +171,13 @@ def _are_objects(hdu, axes):
     if band_names(hdu.header, n, hdu.name): return False
     axis = _axis_of(hdu)
     require(not axis, f'is a cube of {n} planes along an axis called {axis}, which are not bands; make an image of each band, or else {how_planes}', BadImage)
-    is_usual = 2 < n < 6 and not (len(hdu.shape) == 3 and n == hdu.shape[0] and _has_flags(hdu))
+    is_usual = 2 < n < 6 and not holds_mask(_planes_in(hdu))
     require(is_usual, f'is a cube of {n} planes without names, which may be bands, objects, or an image and its errors; {how_planes}, or save the plane that is the image alone', BadImage)
     return False
 
 def _sliced(hdu):
     "The planes of a cube as planes of their own."
-    last = len(hdu.shape) == 3 and band_axis(hdu.shape) == 2
-    x = np.moveaxis(hdu.data, -1, 0) if last else hdu.data.reshape(-1, *hdu.shape[-2:])
-    return [fits.ImageHDU(plane, hdu.header) for plane in x]
+    return [fits.ImageHDU(plane, hdu.header) for plane in _planes_in(hdu)]
 
 # %% ../../nbs/data/10bb_hdus.ipynb #cdc298d4
 def _wanted(planes, images):
@@ -189,6 +196,7 @@ def _together(planes, axes):
     if axes == 'nhw' and len(light := light_of(planes)) > 1: return {str(i): [hdu] for i,hdu in enumerate(light)}
     found = {}
     for hdu in planes: found.setdefault(_object_of(hdu), []).append(hdu)
+    if len(found) > 1 and all(key.isdigit() for key in found if key) and _have_filters(light_of(planes)): found = {'': planes}
     if len(found) > 1: found = _numbered(found)
     if list(found) != [''] or _are_one(light_of(found[''])): return found
     return {str(i): [hdu] for i,hdu in enumerate(filter(is_light, found['']))}

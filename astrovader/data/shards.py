@@ -209,6 +209,8 @@ def of(cls:ParquetShards, src, paths, id_column, images):
     schema = _open_parquet(paths[0]).schema_arrow
     column = image_column(schema, images, paths[0])
     names = _plain_columns(schema, column)
+    unused = [field.name for field in schema if field.name != column and _holds_images(field) and plane_kind(field.name) not in ('light', 'other')]
+    if unused: print(f'{paths[0]}: {", ".join(unused)} beside {column} would tell what was observed, and is not used; put it into one column with the image')
     tables = []
     for path in paths:
         file = _open_parquet(path)
