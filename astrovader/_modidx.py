@@ -831,6 +831,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'astrovader.data.fits._is_of_webb': ('data/fits.html#_is_of_webb', 'astrovader/data/fits.py'),
                                       'astrovader.data.fits._is_opaque': ('data/fits.html#_is_opaque', 'astrovader/data/fits.py'),
                                       'astrovader.data.fits._n_values': ('data/fits.html#_n_values', 'astrovader/data/fits.py'),
+                                      'astrovader.data.fits._of_bands': ('data/fits.html#_of_bands', 'astrovader/data/fits.py'),
                                       'astrovader.data.fits._open': ('data/fits.html#_open', 'astrovader/data/fits.py'),
                                       'astrovader.data.fits._require_entry': ('data/fits.html#_require_entry', 'astrovader/data/fits.py'),
                                       'astrovader.data.fits._stacked': ('data/fits.html#_stacked', 'astrovader/data/fits.py'),

@@ -12,7 +12,7 @@ from functools import reduce
 from astropy.io import fits
 from astropy.table import Table
 from ..core import BadImage,require
-from .bands import Cutout,are_bands,bands_first
+from .bands import Cutout,are_bands,bands_first,wavelength
 from .bytes import how_mosaic,inflated,max_bytes,require_pixels
 from .hdus import band_names,kind_of,light_of,objects_of
 from .planes import flag_bits,unseen_beside
@@ -137,13 +137,19 @@ def _stacked(planes):
 # %% ../../nbs/data/10c_fits.ipynb #76bcc2bd
 def _is_of_webb(planes, header): return header.get('TELESCOP') in ('JWST', 'ROMAN') or any(hdu.name == 'VAR_POISSON' for hdu in planes)
 
+def _of_bands(hdu, bands):
+    "Which of the bands a plane names, in its own name or in its header."
+    said = [hdu.name, *(band_names(hdu.header, 1, '') or ())]
+    words = {word.lower() for text in said for word in re.split(r'[\W_]+', text)}
+    return np.array([any(word.lower() in words and np.isfinite(wavelength(word)) for word in re.split(r'[\W_]+', name)) for name in bands or ()], bool)
+
 def _with_unseen(cutout, planes, is_webb):
     "A cutout without the pixels that the planes beside it exclude."
     n,*size = cutout.pixels.shape
     for hdu in planes:
         kind = kind_of(hdu)
         if kind in ('light', 'other') or list(hdu.shape[-2:]) != size or len(x := _as_cube(hdu)) not in (1, n): continue
-        own = np.array([name.lower() == re.split(r'[\W_]+', hdu.name)[-1].lower() for name in cutout.bands or ()])
+        own = _of_bands(hdu, cutout.bands)
         of_band = own if own.any() and len(x) == 1 else np.ones(n, bool)
         unseen = unseen_beside(x, kind, cutout.pixels[of_band], flag_bits(hdu.name, hdu.header, is_webb))
         cutout = cutout.without(unseen & of_band[:,None,None])
