@@ -115,8 +115,8 @@ def astrovader_pack(
     match:str = None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'; the source is then a table of paths with ra and dec
     bits:int = None, # Of a packed pixel: 8, or 16 for surveys whose faint outskirts matter; models take either, and 8 is the default
     radii:float = None, # Canonical framing: width of the image in half-light radii; 5 by default
-    images:str = None, # The name of the array or column that holds the images, where a file has several
-    axes:str = None, # The axes of an array of images, where its shape leaves two readings: n for images, b for bands, h, w; such as nhwb
+    images:str = None, # The name of the array or column that holds the images, where a file has several; in FITS files the name or number of the plane that is the image
+    axes:str = None, # The axes of an array of images, where its shape leaves two readings: n for images, b for bands, h, w; such as nhwb; in FITS files bhw where the planes are bands, nhw where each is an object
     root:str = None, # The folder that holds the images of a list whose paths come from another computer
     band_files:str = None, # Objects with a file for each band: how the files are called, such as '{id}_{band}.fits'
     positions:str = None, # Tiles of the sky: the catalogue of the objects to cut out, with ra and dec in degrees

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
 from .bands import Cutout,are_bands,band_axis,plane_kind,wavelength
 from .bytes import max_bytes
+from .planes import flag_bits,telling,unseen_beside
 from .labels import class_names,galaxy10_decals,galaxy10_sdss
 from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
 
@@ -197,11 +198,11 @@ def close_arrays():
 
 # %% ../../nbs/data/12b_arrays.ipynb #56a92cc3
 def _beside(arrays, name, axes):
-    "Arrays of weights, or else of masks, that belong to the images: name, kind and axes of each."
+    "Arrays that tell what was observed in the images: name, kind and axes of each."
     shape,without = arrays[name].shape,axes.replace('b', '')
     sizes = {shape: axes, tuple(n for n,letter in zip(shape, axes) if letter != 'b'): without}
-    found = [(other, plane_kind(other.rsplit('/', 1)[-1]), sizes[array.shape]) for other,array in arrays.items() if other != name and array.shape in sizes]
-    return [item for item in found if item[1] == 'weight'] or [item for item in found if item[1] == 'mask']
+    kinds = {other: plane_kind(other.rsplit('/', 1)[-1]) for other,array in arrays.items() if other != name and array.shape in sizes}
+    return [(other, kinds[other], sizes[arrays[other].shape]) for other in telling(kinds)]
 
 def _named_bands(arrays, name, axes):
     "The names of the bands; None where they are not known."
@@ -219,16 +220,13 @@ def read_object(
     name:str, # That of the images
     axes:str, # Its axes
     i:int, # Which image
-    beside=(), # Name, 'weight' or 'mask', and axes of arrays that tell which pixels were observed
+    beside=(), # Name, kind as in `plane_kind`, and axes of arrays that tell which pixels were observed
     bands=None, # The names of the bands
 ): # A `Cutout`
     "One image of an array, with what the arrays beside it know."
-    pixels = read_row(path, name, axes, i)
-    for other,kind,other_axes in beside:
-        x = read_row(path, other, other_axes, i)
-        unseen = ~(np.nan_to_num(x) > 0) if kind == 'weight' else (x != 0) == ((x != 0).mean() < .5)
-        pixels = np.where(unseen & (not unseen.all()), np.float32(np.nan), pixels.astype(np.float32))
-    return Cutout(pixels, bands)
+    cutout = Cutout(read_row(path, name, axes, i), bands)
+    for other,kind,other_axes in beside: cutout = cutout.without(unseen_beside(read_row(path, other, other_axes, i), kind, cutout.pixels, flag_bits(other, {})))
+    return cutout
 
 # %% ../../nbs/data/12b_arrays.ipynb #1d229f5d
 @source_kind
@@ -279,7 +277,13 @@ def read_group(
     arrays = open_arrays(path)
     planes = [oriented(arrays[name][...], axes or ('hw' if arrays[name].ndim == 2 else _one_image(arrays[name].shape))) for name in names]
     require(len({plane.shape[1:] for plane in planes}) == 1, 'has bands of different sizes', BadImage)
-    return Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
+    cutout = Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
+    group = names[0].rpartition('/')[0]
+    kinds = {name: plane_kind(name.rpartition('/')[2]) for name in arrays if name.rpartition('/')[0] == group and name not in names}
+    for name in telling(kinds):
+        if arrays[name].shape in (cutout.pixels.shape, cutout.pixels.shape[1:]):
+            cutout = cutout.without(unseen_beside(arrays[name][...], kinds[name], cutout.pixels, flag_bits(name, {})))
+    return cutout
 
 @source_kind
 class Groups(Source):

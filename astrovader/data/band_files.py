@@ -15,7 +15,7 @@ from ..core import BadImage,require
 from .bands import Cutout,are_bands,wavelength
 from .cutouts import read_cutout
 from .fits import enlarged
-from .sources import Source,file_state,files_below,images_among,light_among,sorted_images,source_kind
+from .sources import Source,as_asked,file_state,files_below,images_among,light_among,sorted_images,source_kind
 
 # %% ../../nbs/data/12e_band_files.ipynb #58aed31e
 def _as_expression(pattern):
@@ -54,22 +54,24 @@ def guessed_pattern(
     return next((guess+suffix[0][0] for guess in _guesses if suffix and _fits_well(files, guess+suffix[0][0])), None)
 
 # %% ../../nbs/data/12e_band_files.ipynb #61163f6a
-def _one_band(path):
-    cutout = read_cutout(path)
+def _one_band(path, read_as):
+    cutout = read_cutout(as_asked(path, read_as))
     require(len(cutout.pixels) == 1, f'{Path(path).name} has {len(cutout.pixels)} bands where a file of one is needed', BadImage)
     return cutout
 
 def read_band_files(
     paths, # A file for each band, or None where there is none
     bands, # The names of the bands
+    read_as=(), # `images` and `axes` of FITS files, where they are given
 ) -> Cutout:
     "The image of one object whose bands are files of their own."
-    cutouts = [None if path is None else _one_band(path) for path in paths]
+    cutouts = [None if path is None else _one_band(path, read_as) for path in paths]
     largest = max((cutout for cutout in cutouts if cutout), key=lambda cutout: cutout.pixels.shape[1:])
     shape = largest.pixels.shape[1:]
     missing = np.full((1, *shape), np.nan, np.float32)
     planes = [missing if cutout is None else enlarged(cutout.pixels, shape) for cutout in cutouts]
-    return replace(largest, pixels=np.concatenate(planes), bands=tuple(bands))
+    lost = [np.zeros((1, *shape), bool) if cutout is None or cutout.lost is None else enlarged(cutout.lost, shape) for cutout in cutouts]
+    return replace(largest, pixels=np.concatenate(planes), bands=tuple(bands), lost=np.concatenate(lost) if np.any(lost) else None)
 
 # %% ../../nbs/data/12e_band_files.ipynb #725456cc
 @source_kind
@@ -77,8 +79,9 @@ class BandFiles(Source):
     "Objects with a file for each band."
     kind = 'a folder with a file for each band'
     takes = 'band_files','skip'
+    reads_fits = True
     needs = 'band_files',
-    def image(self, i): return partial(read_band_files, self.paths[i], self.bands)
+    def image(self, i): return partial(read_band_files, self.paths[i], self.bands, self.read_as)
     def states(self): return [path and file_state(path) for paths in self.paths for path in paths]
     @staticmethod
     def recognises(src): return src.is_dir()

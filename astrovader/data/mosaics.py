@@ -55,7 +55,7 @@ def _kind_of(hdu_name, path):
     "The kind of a plane, by its own name or that of its file."
     kind = plane_kind(hdu_name)
     stem = plane_kind(re.sub(r'\.(fits?|fts)(\.fz)?$', '', os.path.basename(path), flags=re.I))
-    return kind if kind != 'light' else 'unsure' if stem == 'other' else stem
+    return kind if kind != 'light' else stem if stem in ('light', 'weight', 'mask') else 'unsure'
 
 # %% ../../nbs/data/12h_mosaics.ipynb #e2d11c33
 def _plane(path, i, hdu, first):

@@ -275,8 +275,8 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None
     if bands is None: bands = 'grey' if grey != 'mean' else 'rgb' if is_lupton(stretch) else natural_bands(sources)
     recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
     recipe = _named(recipe, band_names_of(sources, bands))
-    if recipe.n_bands == 3 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
-        print(f'{sources.root}: the images do not name their bands, whose order is kept; the first is shown in red')
+    if recipe.n_bands > 2 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
+        print(f'{sources.root}: the images do not name their {recipe.n_bands} bands, whose order is kept' + '; the first is shown in red'*(recipe.n_bands == 3))
     return recipe
 
 # %% ../../nbs/data/13a_pack.ipynb #058c7823
@@ -343,7 +343,8 @@ def _request(sources, catalogue, stretch, like, **options):
     table = None if catalogue is None else _digest([*catalogue.columns, *(_column_digest(catalogue[name]) for name in catalogue)])
     stretch = stretch.to_dict() if isinstance(stretch, Stretch) else stretch
     like = None if like is None else _packing_like(like)
-    return dict(**options, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
+    asked = dict(read_as=list(sources.read_as)) if sources.read_as else {}
+    return dict(**options, **asked, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
 
 # %% ../../nbs/data/13a_pack.ipynb #f6c5feb1
 def _contents(sources): return _digest(sources.states()) # of what the images are, without reading them

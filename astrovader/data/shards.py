@@ -13,8 +13,9 @@ from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
-from .bands import Cutout,bands_first
+from .bands import Cutout,bands_first,plane_kind
 from .cutouts import decode,image_suffixes,read_cutout
+from .planes import flag_bits,telling,unseen_beside
 from .sources import Source,file_state,files_below,ids_in,natural_order,sorted_images,source_kind,suffix_of
 
 # %% ../../nbs/data/12c_shards.ipynb #07e76c12
@@ -92,19 +93,18 @@ def _band_fields(value):
     bands = value.values
     return {field.name: bands.field(i) for i,field in enumerate(bands.type) if bands.field(i).null_count == 0}
 
-def _bad(mask):
-    "Where a mask is of its rarer value."
-    return mask == (mask.mean() < .5)
 
 # %% ../../nbs/data/12c_shards.ipynb #224ae61f
 def _banded(value):
     "The bands of an image of the Multimodal Universe."
     fields = _band_fields(value)
     pixels = _array(fields[next(name for name in _pixel_fields if name in fields)]).astype(np.float32)
-    if 'ivar' in fields: pixels[~(_array(fields['ivar']) > 0)] = np.nan
-    elif 'mask' in fields: pixels[_bad(_array(fields['mask']).astype(bool))] = np.nan
     facts = {ours: float(np.median(_array(fields[name]))) for name,ours in (('scale', 'pixel_scale'), ('psf_fwhm', 'psf_fwhm')) if name in fields}
-    return Cutout(pixels, tuple(fields['band'].to_pylist()) if 'band' in fields else None, **facts)
+    cutout = Cutout(pixels, tuple(fields['band'].to_pylist()) if 'band' in fields else None, **facts)
+    kinds = {name: plane_kind(name) for name,values in fields.items() if name not in _pixel_fields and pa.types.is_nested(values.type)}
+    for name in telling(kinds):
+        if (x := _array(fields[name])).shape == pixels.shape: cutout = cutout.without(unseen_beside(x, kinds[name], pixels, flag_bits(name, {})))
+    return cutout
 
 # %% ../../nbs/data/12c_shards.ipynb #6a5edfde
 def as_cutout(
@@ -209,6 +209,8 @@ def of(cls:ParquetShards, src, paths, id_column, images):
     schema = _open_parquet(paths[0]).schema_arrow
     column = image_column(schema, images, paths[0])
     names = _plain_columns(schema, column)
+    unused = [field.name for field in schema if field.name != column and _holds_images(field) and plane_kind(field.name) not in ('light', 'other')]
+    if unused: print(f'{paths[0]}: {", ".join(unused)} beside {column} would tell what was observed, and is not used; put it into one column with the image')
     tables = []
     for path in paths:
         file = _open_parquet(path)
