@@ -16,7 +16,7 @@ from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
 from .compiled import blurred,moments
-from .compiled_frames import crowding,halves,means_within,moved,placed,pure_sky,resampled,tile_shares,with_outskirts,without_sources
+from .compiled_frames import crowding,halves,means_within,moved,pure_sky,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
 from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
 
@@ -75,21 +75,18 @@ _n_tiles = 8 # along a side
 
 @lru_cache(256)
 def _drawn(n_best, shape):
-    "A tile among the best for each tile, whether it is turned by 180 degrees, and the state of the random numbers after that."
+    "A tile among the best for each tile, and whether it is turned by 180 degrees."
     r = np.random.default_rng(0)
-    return r.integers(0, n_best, shape), r.random(shape) < .5, r.bit_generator.state
+    return r.integers(0, n_best, shape), r.random(shape) < .5
+
+@lru_cache(8)
+def _chance(shape): return np.random.default_rng(1).random(shape, np.float32)
 
 def _sky_source(free):
     shares = tile_shares(free, _n_tiles)
     best = np.flatnonzero(shares >= min(shares.max(), .9))
-    chosen,turned,state = _drawn(len(best), shares.shape)
-    source = moved(free, best[chosen], turned, _n_tiles)
-    left = int(np.count_nonzero(source < 0))
-    if not left: return source
-    r = np.random.default_rng(0)
-    r.bit_generator.state = state
-    own = np.flatnonzero(free)
-    return placed(source, own[r.integers(0, len(own), left)])
+    chosen,turned = _drawn(len(best), shares.shape)
+    return moved(free, best[chosen], turned, _n_tiles, _chance(free.shape))
 
 @checked(free=2)
 def sky_source(
@@ -127,9 +124,6 @@ class Frame:
     def sky(self): return means_within(self.scene.pixels, self.free)
     @cached_property
     def sky_source(self): return _sky_source(self.free)
-    def sky_of(self, pixels):
-        "An image that consists of the sky of `pixels` only."
-        return pixels.reshape(len(pixels), -1).take(self.sky_source, 1)
 
 # %% ../../nbs/data/11b_canonical.ipynb #8d143247
 @patch(as_prop=True)
@@ -170,7 +164,7 @@ def resample(
     image,lost = resampled(pixels, self.size, self.scale, self.ellipse, self.edge)
     if not lost.any(): return image
     profiles = self.profiles
-    return with_outskirts(image, lost, self.sky_of(pixels), self.scale, self.ellipse, profiles[0].middles, np.stack([p.mean for p in profiles]))
+    return with_outskirts(image, lost, pixels, self.sky_source, self.scale, self.ellipse, profiles[0].middles, np.stack([p.mean for p in profiles]))
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
 @patch
