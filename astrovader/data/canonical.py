@@ -18,7 +18,7 @@ from .bytes import max_bytes
 from .compiled import blurred,moments
 from .compiled_frames import crowding,halves,means_within,moved,pure_sky,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
-from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
+from .shape import Ellipse,Scene,band_profiles,fit_shape,radii_of
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -128,10 +128,9 @@ class Frame:
 # %% ../../nbs/data/11b_canonical.ipynb #8d143247
 @patch(as_prop=True)
 def profiles(self:Frame):
-    "The radial profile of each band, faded to zero at the edge."
-    flux = self.scene.pixels - self.sky[:,None,None]
-    measured = [ellipse_profile(band, self.hidden, self.shape.ellipse) for band in flux]
-    return [p._replace(mean=p.mean*np.clip(4*(1-p.middles/self.edge), 0, 1)) for p in measured]
+    "Elliptical radii, and (bands, radii) the radial profile of each band, faded to zero at the edge."
+    radii,means = band_profiles(self.scene.pixels, self.hidden, self.shape.ellipse)
+    return radii, (means-self.sky[:,None])*np.clip(4*(1-radii/self.edge), 0, 1)
 
 @patch
 def isolated(
@@ -144,7 +143,9 @@ def isolated(
     scene,(x,y,*_) = self.scene,self.ellipse
     kept = scene.unseen & ~scene.unknown
     pixels,dark = without_sources(pixels, hidden, self.radius, self.edge, x, y, kept, self.sky_source)
-    if dark.any(): pixels[:,dark] += np.stack([p.at(self.radius[dark]) for p in self.profiles])
+    if not dark.any(): return pixels
+    radii,profiles = self.profiles
+    pixels[:,dark] += np.stack([np.interp(self.radius[dark], radii, profile) for profile in profiles])
     return pixels
 
 # %% ../../nbs/data/11b_canonical.ipynb #f41e697e
@@ -163,8 +164,7 @@ def resample(
     if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
     image,lost = resampled(pixels, self.size, self.scale, self.ellipse, self.edge)
     if not lost.any(): return image
-    profiles = self.profiles
-    return with_outskirts(image, lost, pixels, self.sky_source, self.scale, self.ellipse, profiles[0].middles, np.stack([p.mean for p in profiles]))
+    return with_outskirts(image, lost, pixels, self.sky_source, self.scale, self.ellipse, *self.profiles)
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
 @patch

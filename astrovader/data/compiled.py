@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['compiled', 'summing', 'symmetric', 'elliptical_radii', 'ring_sums', 'weighted_moments', 'window_mean', 'moments',
-           'containing', 'half_light_of', 'ring_profile', 'ellipse_of', 'fitted', 'blurred', 'block_means', 'squares',
-           'touching_edge', 'grown', 'zeros_at_edge']
+           'containing', 'half_light_of', 'ring_means', 'ring_profile', 'ellipse_of', 'fitted', 'blurred',
+           'block_means', 'squares', 'touching_edge', 'grown', 'zeros_at_edge']
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
 import cv2,numpy as np
@@ -49,22 +49,22 @@ def elliptical_radii(h:int, w:int, ellipse): # (h, w) float32
 
 @compiled
 def ring_sums(
-    x, # (height, width)
+    x, # (bands, height, width)
     left, # (height, width) bool, pixels that are left out
     radii, # (height, width), the elliptical radius of each pixel
-    ring_of_quarter, # The ring of each quarter of a pixel; the last one is ignored
-): # For each ring, the number of pixels and their sum
+    ring_of_quarter, # The ring of each quarter of a pixel; the last one holds all that is left out
+): # For each ring, the number of pixels, and (bands, rings) their sums
     "Numbers of pixels and sums in elliptical rings."
-    h,w = x.shape
+    n_bands,h,w = x.shape
     last = len(ring_of_quarter)-1
-    n,total = np.zeros(ring_of_quarter[-1]+1, np.int64),np.zeros(ring_of_quarter[-1]+1)
+    n,total = np.zeros((4, ring_of_quarter[-1]+1), np.int64),np.zeros((n_bands, 4, ring_of_quarter[-1]+1)) # four each, since adding to the same number again has to wait
+    rings = np.empty(w, np.int64)
     for i in range(h):
-        for j in range(w):
-            if left[i,j]: continue
-            ring = ring_of_quarter[min(last, int(4*radii[i,j]))]
-            n[ring] += 1
-            total[ring] += x[i,j]
-    return n, total
+        for j in range(w): rings[j] = ring_of_quarter[last if left[i,j] else min(last, int(4*radii[i,j]))]
+        for j in range(w): n[j%4,rings[j]] += 1
+        for k in range(n_bands):
+            for j in range(w): total[k,j%4,rings[j]] += x[k,i,j]
+    return n.sum(0), total.sum(1)
 
 # %% ../../nbs/data/10d_compiled.ipynb #65c630f7
 @compiled
@@ -165,19 +165,27 @@ def half_light_of(edges, growth, start:float, n_radii:float): # Radius and total
 
 # %% ../../nbs/data/10d_compiled.ipynb #e71a4c93
 @compiled
-def ring_profile(x, left, radii, axis_ratio:float, edges, ring_of_quarter): # Edges, mean and growth, and the number of visible pixels
-    "Mean flux in elliptical rings out to the last visible pixel, and the flux within their edges."
+def ring_means(x, left, radii, edges, ring_of_quarter): # Edges, (bands, rings) means, and the number of visible pixels
+    "Mean of each band in elliptical rings out to the last visible pixel."
     n,total = ring_sums(x, left, radii, ring_of_quarter)
     last = len(edges)-1
     while last > 0 and n[last-1] == 0: last -= 1
-    mean,growth,before = np.zeros(last),np.zeros(last+1),-1
+    means,before = np.zeros((len(x), last)),-1
     for k in range(last):
         if n[k] == 0: continue
-        mean[k] = total[k]/n[k]
-        for i in range(before+1, k): mean[i] = mean[k] if before < 0 else mean[before]+(mean[k]-mean[before])*(i-before)/(k-before)
+        for mean,sums in zip(means, total):
+            mean[k] = sums[k]/n[k]
+            for i in range(before+1, k): mean[i] = mean[k] if before < 0 else mean[before]+(mean[k]-mean[before])*(i-before)/(k-before)
         before = k
-    for k in range(last): growth[k+1] = growth[k] + mean[k]*np.pi*axis_ratio*(edges[k+1]**2-edges[k]**2)
-    return edges[:last+1], mean, growth, n[:last]
+    return edges[:last+1], means, n[:last]
+
+@compiled
+def ring_profile(x, left, radii, axis_ratio:float, edges, ring_of_quarter): # Edges, mean and growth, and the number of visible pixels
+    "Mean flux of one band (height, width) in elliptical rings, and the flux within their edges."
+    edges,means,n = ring_means(np.expand_dims(x, 0), left, radii, edges, ring_of_quarter)
+    growth = np.zeros(len(edges))
+    for k in range(len(n)): growth[k+1] = growth[k] + means[0,k]*np.pi*axis_ratio*(edges[k+1]**2-edges[k]**2)
+    return edges, means[0], growth, n
 
 # %% ../../nbs/data/10d_compiled.ipynb #497e2f6b
 @compiled

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['least_squares', 'robust_surface', 'edge_tiles', 'sky_of', 'unevenness', 'surface_terms', 'slope_of', 'central_label',
-           'saddles_of', 'merged', 'numbered']
+           'saddles_of', 'merged', 'united', 'numbered']
 
 # %% ../../nbs/data/10e_compiled_sources.ipynb #197d5c06
 import numpy as np
@@ -192,6 +192,33 @@ def merged(y, labels, central:int, rise:float, dip:float): # (height, width)
     found = np.empty(labels.shape, np.int32)
     for k in range(labels.size): found.flat[k] = into[labels.flat[k]]
     return found
+
+# %% ../../nbs/data/10e_compiled_sources.ipynb #886091e0
+@compiled
+def united(flux, labels, central:int): # Labels, the central one, and whether any sources became one
+    "Labels and the central one, after sources that surround the middle have become one."
+    h,w = labels.shape
+    n = labels.max()+1
+    if n < 2+(central > 0): return labels, central, False
+    sums,is_whole = np.zeros((4, n)),np.ones(n, np.bool_) # flux, and flux times x, y and the squared distance from the middle
+    for i in range(h):
+        for j in range(w):
+            a,f,x,y = labels[i,j],max(flux[i,j], 0),j-(w-1)/2,i-(h-1)/2
+            sums[0,a] += f
+            sums[1,a] += f*x
+            sums[2,a] += f*y
+            sums[3,a] += f*(x*x+y*y)
+            if i == 0 or j == 0 or i == h-1 or j == w-1: is_whole[a] = False
+    member = is_whole & (sums[0] > 0)
+    member[0],member[central] = False,central > 0
+    f,x,y,r2 = sums*member
+    total = f.sum()
+    if not total > 0 or central and f[central] > .75*total: return labels, central, False
+    mean,between = (x.sum()**2+y.sum()**2)/total**2,((x**2+y**2)/np.maximum(f, 1e-30)).sum()/total
+    if not mean < max(between/16, r2.sum()/total/100): return labels, central, False
+    first,found = np.flatnonzero(member)[0],labels.copy()
+    for k in range(labels.size): found.flat[k] = first if member[labels.flat[k]] else labels.flat[k]
+    return found, first, True
 
 # %% ../../nbs/data/10e_compiled_sources.ipynb #19a254c3
 @compiled
