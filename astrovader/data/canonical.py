@@ -88,6 +88,7 @@ def _sky_source(free):
     chosen,turned = _drawn(len(best), shares.shape)
     return moved(free, best[chosen], turned, _n_tiles, _chance(free.shape))
 
+# %% ../../nbs/data/11b_canonical.ipynb #98f433e8
 @checked(free=2)
 def sky_source(
     free:np.ndarray, # (height, width) bool, pixels of pure sky
@@ -164,7 +165,7 @@ def resample(
     if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
     image,lost = resampled(pixels, self.size, self.scale, self.ellipse, self.edge)
     if not lost.any(): return image
-    return with_outskirts(image, lost, pixels, self.sky_source, self.scale, self.ellipse, *self.profiles)
+    return with_outskirts(image, lost, np.ascontiguousarray(pixels), self.sky_source, self.scale, self.ellipse, *self.profiles)
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
 @patch

@@ -8,14 +8,18 @@ __all__ = ['compiled', 'summing', 'symmetric', 'elliptical_radii', 'ring_sums', 
            'block_means', 'squares', 'touching_edge', 'grown', 'zeros_at_edge']
 
 # %% ../../nbs/data/10d_compiled.ipynb #a0950386
-import cv2,numpy as np
+import cv2,os,numpy as np
 from functools import lru_cache
+from itertools import count
 from numba import njit
+from numba.core.bytecode import FunctionIdentity
 
 # %% ../../nbs/data/10d_compiled.ipynb #f965e7f5
+FunctionIdentity._unique_ids = count(int.from_bytes(os.urandom(6)))
 compiled = njit(cache=True, nogil=True)
 summing = njit(cache=True, nogil=True, fastmath={'reassoc', 'nsz'})
 
+# %% ../../nbs/data/10d_compiled.ipynb #e40efe6e
 @compiled
 def symmetric(
     x, # (height, width)

@@ -13,10 +13,15 @@ from .compiled import compiled,summing
 # %% ../../nbs/data/10f_compiled_frames.ipynb #bc97c073
 @compiled
 def _corners(h, w, v, u):
-    "The rows and the columns about a position, and its distances from the first of each; outside the image, those of the nearest pixel."
-    y,z = min(max(v, 0.), h-1.),min(max(u, 0.), w-1.)
-    i,j = min(int(y), max(h-2, 0)),min(int(z), max(w-2, 0))
-    return i, min(i+1, h-1), j, min(j+1, w-1), y-i, z-j
+    "The rows and the columns about a position within the image, and its distances from the first of each."
+    i,j = np.uint32(v),np.uint32(u)
+    return i, min(i+1, h-1), j, min(j+1, w-1), np.float32(v-i), np.float32(u-j)
+
+@compiled
+def _between(above, beside, below, corner, p, q):
+    "Linear interpolation between four pixels."
+    first,second = above+q*(beside-above),below+q*(corner-below)
+    return first+p*(second-first)
 
 @compiled
 def _turned(i, j, size, scale, ellipse):
@@ -25,6 +30,7 @@ def _turned(i, j, size, scale, ellipse):
     a,b = np.float32((j-(size-1)/2)*scale),np.float32((i-(size-1)/2)*scale)
     return a, b, c*a-s*b+x_0, s*a+c*b+y_0
 
+# %% ../../nbs/data/10f_compiled_frames.ipynb #199dc83c
 @compiled
 def resampled(
     x, # (bands, height, width)
@@ -45,12 +51,17 @@ def resampled(
                 lost[i,j] = abs(u) > mid_x or abs(v) > mid_y or np.sqrt(a*a + b*b*per_q2) >= edge
                 if lost[i,j]: continue
             y,below,z,right,p,q = _corners(h, w, v+mid_y, u+mid_x)
-            for k in range(n): image[k,i,j] = (1-p)*((1-q)*x[k,y,z]+q*x[k,y,right]) + p*((1-q)*x[k,below,z]+q*x[k,below,right])
+            for k in range(n): image[k,i,j] = _between(x[k,y,z], x[k,y,right], x[k,below,z], x[k,below,right], p, q)
     return image, lost
 
 # %% ../../nbs/data/10f_compiled_frames.ipynb #33a8e519
 @compiled
-def _mirrored(x, n): return np.abs((x+n-1)%(2*n-2) - (n-1)) if n > 1 else 0.
+def _mirrored(x, n):
+    "The position in a row of `n` pixels to which one beyond its ends is reflected."
+    if n == 1: return 0.
+    x = abs(x)
+    if x > 2*n-2: x %= 2*n-2
+    return min(x, 2*n-2-x)
 
 @compiled
 def with_outskirts(
@@ -63,18 +74,18 @@ def with_outskirts(
 ): # (bands, size, size)
     "The frame with sky and profiles in the pixels that are nowhere in the cutout."
     n,h,w = x.shape
-    size,per_q2,x = len(lost),1/ellipse[4]**2,x.reshape(n, h*w)
+    size,per_q2,x,ring = len(lost),1/ellipse[4]**2,x.reshape(n, h*w),1
     for i in range(size):
         for j in range(size):
             if not lost[i,j]: continue
             a,b,u,v = _turned(i, j, size, scale, ellipse)
             u,v,r = _mirrored(u+(w-1)/2, w),_mirrored(v+(h-1)/2, h),np.sqrt(a*a + b*b*per_q2)
-            ring = min(max(np.searchsorted(middles, r), 1), max(1, len(middles)-1))
+            while ring < len(middles)-1 and middles[ring] < r: ring += 1 # from that of the pixel before, which is near
+            while ring > 1 and middles[ring-1] >= r: ring -= 1
             t = min(max((r-middles[ring-1])/(middles[ring]-middles[ring-1]), 0.), 1.) if len(middles) > 1 else 0.
             y,below,z,right,p,q = _corners(h, w, v, u)
             for k in range(n):
-                above = (1-q)*x[k,source[y,z]]+q*x[k,source[y,right]]
-                sky = (1-p)*above + p*((1-q)*x[k,source[below,z]]+q*x[k,source[below,right]])
+                sky = _between(x[k,source[y,z]], x[k,source[y,right]], x[k,source[below,z]], x[k,source[below,right]], p, q)
                 image[k,i,j] = sky + means[k,ring-1] + (t*(means[k,ring]-means[k,ring-1]) if t else 0.)
     return image
 
@@ -142,7 +153,10 @@ def moved(
     columns = np.array([min(j, 2*across*wide-1-j) for j in range(w)]) # incomplete tiles repeat the pixels beside them
     tiles,q = columns//wide,columns%wide
     top,first = take//across*tall,take%across*wide
-    source,own = np.empty((h, w), np.int64),np.flatnonzero(free)
+    source,own,n_own = np.empty((h, w), np.int64),np.empty(h*w, np.int64),0
+    for i in range(h*w):
+        own[n_own] = i
+        n_own += free.flat[i]
     for i in range(h):
         k = min(i, 2*down*tall-1-i)
         row,p = k//tall,k%tall
@@ -152,7 +166,7 @@ def moved(
             tile = tiles[j]
             is_turned = turned[row,tile]
             k,l = top[row,tile]+(tall-1-p if is_turned else p),first[row,tile]+(wide-1-q[j] if is_turned else q[j])
-            source[i,j] = k*w+l if free[k,l] else own[int(chance[i,j]*len(own))]
+            source[i,j] = k*w+l if free[k,l] else own[int(chance[i,j]*n_own)]
     return source
 
 

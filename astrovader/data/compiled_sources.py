@@ -237,8 +237,9 @@ def numbered(flux, labels, central:int, k:int, h:int, w:int): # (h, w) int32; al
     for a in np.argsort(-total):
         if a and pixels[a]: last += 1
         if a and pixels[a]: number[a] = last
+    row = np.empty(across*k, np.int32)
     for i in range(down):
         for j in range(across):
-            for q in range(j*k, min(j*k+k, w)): found[i*k,q] = number[labels[i,j]]
-        for p in range(i*k+1, min(i*k+k, h)): found[p] = found[i*k]
+            for q in range(j*k, j*k+k): row[q] = number[labels[i,j]]
+        for p in range(i*k, min(i*k+k, h)): found[p] = row[:w]
     return found

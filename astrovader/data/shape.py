@@ -139,7 +139,7 @@ def fill_by_symmetry(
 
 # %% ../../nbs/data/11ab_shape.ipynb #b6cab638
 _edges = np.unique(np.round(4*np.concatenate([np.arange(0, 6, .75), 6*1.06**np.arange(121)])))/4
-_ring_of_quarter = np.repeat(np.arange(len(_edges)), np.append(4*np.diff(_edges), 1).astype(int)) # the ring of every quarter of a pixel
+_ring_of_quarter = np.repeat(np.arange(len(_edges), dtype=np.uint8), np.append(4*np.diff(_edges), 1).astype(int)) # the ring of every quarter of a pixel
 _rings = _edges,_ring_of_quarter
 
 class Profile(NamedTuple):
