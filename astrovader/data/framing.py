@@ -198,7 +198,7 @@ def _chosen(recipe, x):
     require(recipe.bands == 'grey' or same_bands(own, others), f'has the bands {", ".join(own or ())} where others have {", ".join(others or ())}', BadImage)
     lost = cutout.unseen()
     pixels,lost,n_lost = _without_missing(cutout.pixels, lost, recipe.bands == 'grey')
-    if recipe.bands == 'grey': pixels,lost = to_grey(pixels, recipe.grey),lost.any(0, keepdims=True)
+    if recipe.bands == 'grey': pixels,lost = to_grey(np.asarray(pixels, np.float32), recipe.grey),lost.any(0, keepdims=True) # NumPy averages integers more slowly
     return replace(cutout, pixels=pixels), lost, n_lost
 
 # %% ../../nbs/data/12_framing.ipynb #1b4b9cc8
