@@ -41,8 +41,8 @@ def encoding_of(
     return 'utf-8'
 
 # %% ../nbs/01b_text_tables.ipynb #cd0091dd
-_foreign = {b'SQLite format 3\0': 'an SQLite database', b'\xd0\xcf\x11\xe0': 'an Excel workbook', b'%PDF': 'a PDF document', b'ARROW1': 'an Arrow or Feather file',
-    b'\x80\x04': 'a pickle', b'\x80\x05': 'a pickle', b'RDX': "a file of R's data", b'MATLAB': 'a MATLAB file'}
+_foreign = {b'SQLite format 3\0': 'an SQLite database', b'\xd0\xcf\x11\xe0': 'an Excel workbook', b'%PDF': 'a PDF document',
+    b'ARROW1': 'an Arrow or Feather file', b'\x80\x04': 'a pickle', b'\x80\x05': 'a pickle', b'RDX': "a file of R's data", b'MATLAB': 'a MATLAB file'}
 
 def foreign_kind(
     path, # A file
@@ -144,10 +144,11 @@ def _as_rows(found):
     "What JSON holds as a table; `ValueError` where it is none."
     if isinstance(found, dict):
         lists = {name: value for name,value in found.items() if isinstance(value, list)}
-        if lists and len({len(value) for value in lists.values()}) == 1: return pd.DataFrame({name: pd.Series(value, dtype=object) for name,value in lists.items()})
+        if len({len(value) for value in lists.values()}) == 1: return pd.DataFrame({name: pd.Series(value, dtype=object) for name,value in lists.items()})
         found = [found]
-    if isinstance(found, list) and found and all(isinstance(value, str) for value in found): return pd.DataFrame(dict(path=found))
-    if not (isinstance(found, list) and found and all(isinstance(row, dict) for row in found)): raise ValueError('it is JSON, and no list of objects with the same names')
+    if not isinstance(found, list) or not found: raise ValueError('it is JSON without a list of objects')
+    if all(isinstance(value, str) for value in found): return pd.DataFrame(dict(path=found))
+    if not all(isinstance(row, dict) for row in found): raise ValueError('it is JSON without a list of objects')
     return pd.DataFrame({name: pd.Series([row.get(name) for row in found], dtype=object) for name in dict.fromkeys(name for row in found for name in row)})
 
 def read_json_table(

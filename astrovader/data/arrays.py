@@ -16,7 +16,8 @@ from ..core import BadImage,BadInput,require
 from .bands import Cutout,are_bands,band_axis,plane_kind,wavelength
 from .bytes import max_bytes
 from .labels import class_names,galaxy10_decals,galaxy10_sdss
-from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
+from .ids import ids_in
+from .sources import Source,file_state,files_below,source_kind,suffix_of
 
 # %% ../../nbs/data/12b_arrays.ipynb #c5a86f0c
 def _one_image(shape):

@@ -9,7 +9,7 @@ __all__ = ['ra_names', 'dec_names', 'column_named', 'position_columns', 'as_degr
 import numpy as np,pandas as pd
 from astropy import units as u
 from ..core import require
-from .sources import nullable,repeated_in
+from .ids import nullable,repeated_in
 from ..inputs import checked,shown
 
 # %% ../../nbs/data/12aa_matching.ipynb #674302ec

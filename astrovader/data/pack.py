@@ -24,7 +24,8 @@ from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
 from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,with_picture,worker_pool
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
-from .sources import as_ids,find_images,rows_by_id
+from .ids import as_ids,rows_by_id
+from .sources import find_images
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
@@ -381,9 +382,11 @@ _told = {Flag.OUTSHONE: 'outshone by the other sources in the image', Flag.GREY:
 
 def _how_matched(counts):
     "How many images found their row of the catalogue."
-    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}'
+    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}{counts.get("form", "")}'
     rest = f'{counts["doubles"]} claimed by several images' if 'doubles' in counts else f'{counts["duplicates"]} repeated rows'
-    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found, {rest}'
+    own,theirs = counts.get('examples') or ('', '')
+    such = f' (such as {own!r}, where the table has {theirs!r})' if theirs else f' (such as {own!r})' if own else ''
+    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found{such}, {rest}'
 
 def _announce(survey, joins):
     rejected = survey.rejected()

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from fastcore.basics import patch
 from ..core import require
 from .matching import as_degrees,column_named,dec_names,position_columns,ra_names
-from .sources import as_ids
+from .ids import as_ids
 from ..inputs import require_choice,shown
 from ..tables import id_column_of,read_table
 

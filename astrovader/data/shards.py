@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
 from .bands import Cutout,bands_first
 from .cutouts import decode,image_suffixes,read_cutout
-from .sources import Source,file_state,files_below,ids_in,natural_order,sorted_images,source_kind,suffix_of
+from .ids import ids_in
+from .sources import Source,file_state,files_below,natural_order,sorted_images,source_kind,suffix_of
 
 # %% ../../nbs/data/12c_shards.ipynb #07e76c12
 _numbered = re.compile(r'\{(\d+)\.\.(\d+)\}')
