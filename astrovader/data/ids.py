@@ -6,7 +6,7 @@
 __all__ = ['control_character', 'image_suffix', 'as_ids', 'ids_in', 'nullable', 'repeated_in', 'rows_by_id']
 
 # %% ../../nbs/data/11d_ids.ipynb #d48dcb19
-import re,numpy as np,pandas as pd
+import re,pandas as pd
 from collections import Counter
 from functools import lru_cache
 from ..core import BadInput,require
@@ -119,5 +119,6 @@ def rows_by_id(
     if not found.any(): raise BadInput(f'no object id of the images (such as {ids[0]!r}) is in column {column!r} of the table{example}; {_elsewhere(own, table, column)}.')
     left = table_ids[usable][~rows.index.isin(form(own))]
     examples = [str(own[~found].iloc[0]), str(left.iloc[0]) if len(left) else ''] if not found.all() else []
-    counts = dict(id_column=column, matched=int(found.sum()), unmatched=int((~found).sum()), duplicates=int(table_ids.duplicated().sum()), form=_forms[form], examples=examples)
+    n = int(found.sum())
+    counts = dict(id_column=column, matched=n, unmatched=len(found)-n, duplicates=int(table_ids.duplicated().sum()), form=_forms[form], examples=examples)
     return (rows if found.all() else nullable(rows)).reindex(pd.Index(form(own))).reset_index(drop=True), counts
