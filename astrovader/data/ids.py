@@ -48,7 +48,7 @@ def as_ids(
     broken = column[column.str.strip().str.contains(control_character, na=False)]
     require(broken.empty, f'the id {broken.iloc[0] if len(broken) else ""!r} in {_called(column)} has a line break or another control character; rename it.')
     rounded = column[column.str.fullmatch(_rounded, na=False)]
-    require(rounded.empty, f'the id {rounded.iloc[0] if len(rounded) else ""!r} in {_called(column)} has lost digits; write the ids as text or integers.')
+    require(rounded.empty, f'the ids in {_called(column)} are floating point numbers (such as {rounded.iloc[0] if len(rounded) else ""}), which lose digits; write them as text or integers.')
     return column.str.strip().str.replace(image_suffix(), '', regex=True)
 
 # %% ../../nbs/data/11d_ids.ipynb #1976e5e1
