@@ -150,7 +150,10 @@ def test_containers_of_two_kinds_are_a_sentence_with_a_pattern(images, tmp_path)
 @pytest.mark.parametrize('as_list', [False, True])
 @pytest.mark.parametrize('lacking', [0, 3])
 def test_rows_with_different_bands(as_list, lacking, images, tmp_path, capsys):
-    rows = [[dict(band=band, flux=plane.tolist(), scale=.2) for band,plane in list(zip('gri', image))[::-1 if i == 4 else 1] if (i, band) != (lacking, 'r')] for i,image in enumerate(images)]
+    def row(i, image):
+        planes = list(zip('gri', image))[::-1 if i == 4 else 1]
+        return [dict(band=band, flux=plane.tolist(), scale=.2) for band,plane in planes if (i, band) != (lacking, 'r')]
+    rows = [row(i, image) for i,image in enumerate(images)]
     if not as_list: rows = [{name: [band[name] for band in row] for name in ('band', 'flux', 'scale')} for row in rows]
     pq.write_table(pa.table(dict(image=rows, object_id=list('abcdef'))), tmp_path/'a.parquet')
     source = find_images(tmp_path/'a.parquet')

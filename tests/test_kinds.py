@@ -104,7 +104,7 @@ def test_every_kind_makes_the_same_survey(kind, images, reference, tmp_path):
 
 def test_every_kind_is_tested():
     made = {kind.__name__ for kind in source_kinds}
-    assert made == {'Folder', 'Zip', 'Listed', 'Arrays', 'Groups', 'ParquetShards', 'HatsShards', 'TarShards', 'Several', 'FitsFile', 'Mosaics', 'Pattern'}
+    assert made == {'Folder', 'Zip', 'Listed', 'Arrays', 'Groups', 'ParquetShards', 'HatsShards', 'TarShards', 'Several', 'FitsFile', 'Mosaics', 'RegriddedMosaics', 'Pattern'}
 
 @pytest.mark.parametrize('kind', ['hdf5', 'hugging_face', 'tar', 'sharded'])
 def test_workers_and_resuming_change_nothing(kind, images, reference, tmp_path):

@@ -19,7 +19,7 @@ from fastcore.basics import noop
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,sha256_of,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from . import arrays,band_files,listed,mosaics,several,shards # chkstyle: ignore; they register sources
+from . import arrays,band_files,listed,regrid,several,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
 from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,with_picture,worker_pool
