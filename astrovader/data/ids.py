@@ -104,7 +104,7 @@ def rows_by_id(
     ids, # The object ids of the images
     table:pd.DataFrame, # A catalogue
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
-): # A row for each of `ids`, empty where the table has none; and the numbers of matched, unmatched and duplicate rows, with `examples` of ids that did not match
+): # A row for each of `ids`, empty where the table has none; and the numbers of matched, unmatched and duplicate rows, with an example of ids that did not match as text
     "The rows of a catalogue that belong to these objects."
     repeated = repeated_in(table.columns)
     require(repeated is None, f'the table has two columns {repeated!r}; rename one of them.')
@@ -118,7 +118,7 @@ def rows_by_id(
     example = f' (such as {table_ids.iloc[0]!r})' if len(table_ids) else ''
     if not found.any(): raise BadInput(f'no object id of the images (such as {ids[0]!r}) is in column {column!r} of the table{example}; {_elsewhere(own, table, column)}.')
     left = table_ids[usable][~rows.index.isin(form(own))]
-    examples = [str(own[~found].iloc[0]), str(left.iloc[0]) if len(left) else ''] if not found.all() else []
+    such = '' if found.all() else f' (such as {own[~found].iloc[0]!r}' + (f', where the table has {left.iloc[0]!r})' if len(left) else ')')
     n = int(found.sum())
-    counts = dict(id_column=column, matched=n, unmatched=len(found)-n, duplicates=int(table_ids.duplicated().sum()), form=_forms[form], examples=examples)
+    counts = dict(id_column=column, matched=n, unmatched=len(found)-n, duplicates=int(table_ids.duplicated().sum()), form=_forms[form], such=such)
     return (rows if found.all() else nullable(rows)).reindex(pd.Index(form(own))).reset_index(drop=True), counts

@@ -384,9 +384,7 @@ def _how_matched(counts):
     "How many images found their row of the catalogue."
     how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}{counts.get("form", "")}'
     rest = f'{counts["doubles"]} claimed by several images' if 'doubles' in counts else f'{counts["duplicates"]} repeated rows'
-    own,theirs = counts.get('examples') or ('', '')
-    such = f' (such as {own!r}, where the table has {theirs!r})' if theirs else f' (such as {own!r})' if own else ''
-    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found{such}, {rest}'
+    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found{counts.get("such", "")}, {rest}'
 
 def _announce(survey, joins):
     rejected = survey.rejected()
