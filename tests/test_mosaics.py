@@ -326,7 +326,7 @@ def test_a_tile_that_was_cut_short(tmp_path, name):
 # What is asked
 
 @pytest.mark.parametrize('change, options, why', [
-    (dict(dec='declination'), {}, 'has no column dec'),
+    (dict(dec='y'), {}, 'has no column dec'),
     (dict(ra='x'), {}, 'has no column ra'),
     ({}, dict(width='25.6'), "give an angle such as '25.6 arcsec'"),
     ({}, dict(width='5 km'), "give an angle such as '25.6 arcsec'"),
