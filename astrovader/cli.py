@@ -100,7 +100,7 @@ def astrovader_fetch(
 # %% ../nbs/90_cli.ipynb #78a02852
 @command('the same command resumes from here', 'use fewer processes with --n-workers')
 def astrovader_pack(
-    src:str, # A folder or zip of images, a list or table of paths, HDF5, .npy, Zarr, Parquet, tar, HATS, or tiles of the sky in FITS; or a pattern such as 'train-*.tar'
+    src:str, # A folder or zip of images, a FITS file, a list or table of paths or with images inside, HDF5, .npy, .npz, Zarr, Parquet, tar, HATS, several of these in a folder, or tiles of the sky in FITS; or a pattern such as 'train-*.tar'
     out:str, # The folder to write the survey to
     size:int = 128, # Height and width of the packed images in pixels
     framing:str = 'survey', # 'survey' cuts the centred square; 'canonical' removes companions, turns the major axis to the horizontal and scales to the half-light radius
@@ -109,7 +109,7 @@ def astrovader_pack(
     stretch:str = None, # 'survey' fits one stretch to all images, 'per_image' one to each, 'galaxy' uses units of each galaxy's brightness, 'lupton' makes colour pictures like those of SDSS from FITS in three bands; the default is survey, or galaxy in canonical framing
     crop:float = None, # Side of the centred square that is kept: pixels, or a fraction where it is 1 or less
     table:str = None, # A catalogue to join, in any table format
-    id_column:str = None, # Its column with the object ids; object_id, or else the first
+    id_column:str = None, # Its column with the object ids, or that of a source which is a table; object_id, or else the first
     like:str = None, # A survey whose packing is used, as a model trained on it needs
     n_workers:int = None, # Processes; one per processor by default, 0 or 1 for none
     match:str = None, # Join the catalogue by position instead: the largest separation, such as '1 arcsec'; the source is then a table of paths with ra and dec
@@ -118,8 +118,8 @@ def astrovader_pack(
     images:str = None, # The name of the array or column that holds the images, where a file has several; in FITS files the name or number of the plane that is the image
     axes:str = None, # The axes of an array of images, where its shape leaves two readings: n for images, b for bands, h, w; such as nhwb; in FITS files bhw where the planes are bands, nhw where each is an object
     root:str = None, # The folder that holds the images of a list whose paths come from another computer
-    band_files:str = None, # Objects with a file for each band: how the files are called, such as '{id}_{band}.fits'
-    positions:str = None, # Tiles of the sky: the catalogue of the objects to cut out, with ra and dec in degrees
+    band_files:str = None, # Objects with a file for each band, in a folder, zip, tar, list or pattern: how the files are called, such as '{id}_{band}.fits'
+    positions:str = None, # Tiles of the sky: the catalogue of the objects to cut out, with ra and dec in degrees or as text such as 10:12:45.3, or galactic l and b
     width:str = None, # Tiles of the sky: width of the cutouts, an angle such as '25.6 arcsec', or a number times a column in arcseconds such as '8 petroR90_r'
 ):
     "Pack images into a survey; the same command resumes an interrupted one."

@@ -19,12 +19,13 @@ from fastcore.basics import noop
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,sha256_of,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
+from . import arrays,band_files,listed,regrid,several,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
 from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,with_picture,worker_pool
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
-from .sources import as_ids,find_images,rows_by_id
+from .ids import as_ids,rows_by_id
+from .sources import find_images
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
@@ -382,9 +383,9 @@ _told = {Flag.OUTSHONE: 'outshone by the other sources in the image', Flag.GREY:
 
 def _how_matched(counts):
     "How many images found their row of the catalogue."
-    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}'
+    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}{counts.get("form", "")}'
     rest = f'{counts["doubles"]} claimed by several images' if 'doubles' in counts else f'{counts["duplicates"]} repeated rows'
-    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found, {rest}'
+    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found{counts.get("such", "")}, {rest}'
 
 def _announce(survey, joins):
     rejected = survey.rejected()
