@@ -161,7 +161,7 @@ def joined_bands(
     places = [[own.get(band) for band in bands] for own in found.values()]
     files = [next((base.files[j] for j in own.values() if base.files[j]), '') for own in found.values()]
     source = BandFiles(base.root, files, list(found), _of_objects(base.table, places))
-    source.base,source.bands,source.places = base,bands,places
+    source.base,source.bands,source.places,source.read_as = base,bands,places,base.read_as
     return source
 
 # %% ../../nbs/data/12e_band_files.ipynb #4488222d

@@ -364,9 +364,8 @@ def _require_match(match, table, id_column):
 def _matching_rows(sources, table, id_column, match):
     "A row of a catalogue for each image, and counts of how they matched."
     if match is None: return rows_by_id(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
-    own = sources.table
-    require(own is not None, f'{sources.root} gives its images no positions, which --match needs; give a table of the images with columns path, ra and dec.')
-    return rows_by_position(own, read_table(table), match, (f'the table of the images in {sources.root}', 'the table'))
+    require(sources.table is not None, f'{sources.root} gives its images no positions, which --match needs; give a table of the images with columns path, ra and dec.')
+    return rows_by_position(sources.table, read_table(table), match, (f'the table of the images in {sources.root}', 'the table'))
 
 def _catalogue_rows(sources, table, id_column, match=None):
     "A row of a catalogue for each image, or None; and counts of how they matched."
