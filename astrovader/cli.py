@@ -178,13 +178,14 @@ def astrovader_catalogue(
     parts:int = None, # Rows in a part; finished parts stay when the command is interrupted; by the length of the survey if not given
     hats:str = None, # A new folder for the finished table as HATS, which LSDB opens; the survey needs ra and dec
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, but one galaxy in 150 to 400 changes to another component
+    posterior:bool = True, # Leave out z_var_0 ..., q_0 ..., p_entropy and q_entropy (variances, averaged probabilities, entropies), half of every row
 ):
     "Write the component, probabilities, latents and reconstruction error of every object as a table."
     from astrovader.infer.catalogue import write_catalogue
     from astrovader.data.survey import Survey
     survey = Survey(survey)
     if hats: _require_hats(survey, out, hats)
-    is_complete = write_catalogue(run, survey, out, scaling, temperature, parts, batch=batch_size, bf16=bf16)
+    is_complete = write_catalogue(run, survey, out, scaling, temperature, parts, batch=batch_size, bf16=bf16, posterior=posterior)
     if is_complete: print(f'{len(survey):,} objects: {out}')
     if hats: _write_hats(survey, out, hats)
     return Path(out)
