@@ -121,7 +121,7 @@ def _numbered(index, sizes, order):
         for i,c in group.items(): numbers[i][c] = number
     return numbers, sizes[reference]+len(groups)
 
-# %% ../../nbs/analysis/64_matching.ipynb #5a19b7d2
+# %% ../../nbs/analysis/64_matching.ipynb #3ef52404
 def _match_table(names, numbers, index, objects):
     "A row for each component of each run."
     rows = []
@@ -131,11 +131,12 @@ def _match_table(names, numbers, index, objects):
             found_in=1+(best >= dissolved).sum(0), best=best.max(0))))
     return pd.concat(rows, ignore_index=True)
 
-def _verdict(stability, found_in):
+def _verdict(stability, found_in, objects):
+    if not objects: return 'empty'
     if found_in < 2: return 'one run only'
     return 'stable' if stability >= stable else 'doubtful' if stability >= doubtful else 'unstable'
 
-# %% ../../nbs/analysis/64_matching.ipynb #5a9a9166
+# %% ../../nbs/analysis/64_matching.ipynb #c214dace
 def _scatter(values): return values.std(ddof=1) if len(values) > 1 else np.nan
 
 def _component_row(number, members, index, objects, chance, n_runs):
@@ -148,7 +149,8 @@ def _component_row(number, members, index, objects, chance, n_runs):
     stability = values.mean()
     chances = [chance[first,j][members[first]] for j in others]
     return dict(component=number, stability=stability, lowest=values.min(), highest=values.max(), by_chance=np.mean(chances),
-        found_in=found, of_runs=n_runs, verdict=_verdict(stability, found), mean_share=share.mean(), share_scatter=_scatter(share))
+        found_in=found, of_runs=n_runs, verdict=_verdict(stability, found, objects[first][members[first]]),
+        mean_share=share.mean(), share_scatter=_scatter(share))
 
 def _component_table(numbers, n_components, index, objects, chance, order):
     def members(number): return {i: int(np.flatnonzero(numbers[i] == number)[0]) for i in order if number in numbers[i]}
