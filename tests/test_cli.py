@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'catalogue', 'consensus', 'generate', 'report', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 

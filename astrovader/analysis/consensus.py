@@ -177,7 +177,7 @@ def _write_rows(job, matching, meta, n):
     write_tables(tables(), job.folder/'catalogue.parquet', meta, n, 0)
     return [np.concatenate(values) for values in zip(*kept)]
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #795591d6
+# %% ../../nbs/analysis/64a_consensus.ipynb #346a46ed
 def _complete(job, matching, meta, n, figure):
     "Write everything that readers see, and seal the folder."
     component, agreement = _write_rows(job, matching, meta, n)
@@ -185,7 +185,7 @@ def _complete(job, matching, meta, n, figure):
     write_table(components, job.folder/'components.csv', meta)
     write_table(matching.matches, job.folder/'matches.csv', meta)
     if figure is not None:
-        with atomic_path(job.folder/'stability.png') as tmp: figure(components, matching.matches).savefig(tmp, format='png', dpi=120)
+        with atomic_path(job.folder/'stability.png') as tmp: figure(tmp, components, matching.matches)
     files = sorted(file for file in job.folder.iterdir() if file.is_file() and file.name[0] != '.')
     job.seal(job.plan | dict(reference=matching.names[matching.reference], provenance=meta, digests={file.name: sha256_of(file) for file in files}))
 
@@ -194,7 +194,7 @@ def write_consensus(
     runs, # Folders of runs, or of several seeds
     survey, # A `Survey` packed as the runs need it, or its folder; `BadSurvey` where it is not
     out, # The folder to write: catalogue.parquet, components.csv, matches.csv and consensus.json
-    figure = None, # Draws `stability.png` from the tables of components and matches; no figure if None
+    figure = None, # Writes `stability.png`, given its path and the tables of components and matches; no figure if None
     shuffles:int = 20, # Random tables for each pair of runs, for what chance does
     seed:int = 0, # Of those
     part_rows:int = 100_000, # Rows in memory at a time

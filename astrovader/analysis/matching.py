@@ -52,7 +52,7 @@ def assigned(
     partners[rows], values[rows] = cols, index[rows,cols]
     return partners, values
 
-# %% ../../nbs/analysis/64_matching.ipynb #d1d9c7d0
+# %% ../../nbs/analysis/64_matching.ipynb #bd09002e
 @checked
 def by_chance(
     table, # (K_i, K_j) objects in common
@@ -62,9 +62,13 @@ def by_chance(
     "The Jaccard index that each component would have with its partner if the labels of a run were shuffled."
     table = as_numbers(table, 'the table of counts').astype(np.int64)
     require(shuffles >= 1 and table.ndim == 2, f'{shuffles} shuffles of a table {table.shape} have no mean; ask for at least 1, of rows and columns.')
-    used, other = table.sum(1), table.sum(0)
-    draws = random_table(used, other).rvs(shuffles, random_state=rng(require_seed(seed), 'matching by chance'))
-    return np.mean([assigned(jaccard(draw))[1] for draw in draws], 0)
+    rows, cols = table.sum(1) > 0, table.sum(0) > 0
+    expected, filled = np.zeros(len(table)), table[rows][:,cols]
+    if not filled.size: return expected
+    r = rng(require_seed(seed), 'matching by chance')
+    draws = random_table(filled.sum(1), filled.sum(0)).rvs(shuffles, random_state=r) if min(filled.shape) > 1 else [filled]
+    expected[rows] = np.mean([assigned(jaccard(draw))[1] for draw in draws], 0)
+    return expected
 
 # %% ../../nbs/analysis/64_matching.ipynb #0f63ad25
 stable, doubtful, dissolved = .75, .6, .5 # Hennig (2007)
