@@ -39,6 +39,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'astrovader/analysis/consensus.py'),
                                                'astrovader.analysis.consensus.ConsensusJob.catalogue_of': ( 'analysis/consensus.html#consensusjob.catalogue_of',
                                                                                                             'astrovader/analysis/consensus.py'),
+                                               'astrovader.analysis.consensus._averaged': ( 'analysis/consensus.html#_averaged',
+                                                                                            'astrovader/analysis/consensus.py'),
                                                'astrovader.analysis.consensus._block': ( 'analysis/consensus.html#_block',
                                                                                          'astrovader/analysis/consensus.py'),
                                                'astrovader.analysis.consensus._blocks': ( 'analysis/consensus.html#_blocks',

@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['Block', 'Consensus', 'consensus_of', 'runs_in', 'consensus', 'ConsensusJob', 'write_consensus']
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #f3615738
+# %% ../../nbs/analysis/64a_consensus.ipynb #84dee131
 import numpy as np,pandas as pd,pyarrow as pa
 from pathlib import Path
 from typing import NamedTuple
 from astropy.stats import binom_conf_interval
 from .matching import Matching,match_runs,overlaps
-from .shares import best_responsibilities
 from ..core import BadModel,atomic_path,progress,provenance,require,require_seed,sha256_of
 from ..infer.catalogue import catalogue,write_catalogue
 from ..infer.inputs import checked,require_room
@@ -21,14 +20,14 @@ from ..inputs import as_path,is_path,shown
 from ..jobs import Job,processes
 from ..model.inference import Inference,RunOptions
 from ..model.vade import VaDE
-from ..tables import as_frame,read_table,write_table,write_tables
+from ..tables import as_frame,numbered,read_table,write_table,write_tables
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #caeea925
+# %% ../../nbs/analysis/64a_consensus.ipynb #56132cbe
 class Block(NamedTuple):
     "The same objects in several catalogues."
     ids:np.ndarray # (n,)
     labels:np.ndarray # (R, n)
-    p:list # For each run, (n, K) responsibilities
+    kinds:dict # From 'p' and 'q' to the (n, K) responsibilities of each run
 
 def _block(frames, names):
     "The rows of several catalogues side by side."
@@ -36,7 +35,8 @@ def _block(frames, names):
     for frame,name in zip(frames, names):
         is_same = len(frame) == len(ids) and (frame.object_id.to_numpy() == ids).all()
         require(is_same, f'the catalogues of {names[0]} and {name} do not have the same objects in the same order; make both of the same survey.')
-    return Block(ids, np.stack([frame.component.to_numpy() for frame in frames]), [best_responsibilities(frame) for frame in frames])
+    kinds = ['p'] + ['q']*all('q_0' in frame for frame in frames)
+    return Block(ids, np.stack([frame.component.to_numpy() for frame in frames]), {kind: [numbered(frame, kind) for frame in frames] for kind in kinds})
 
 def _match(blocks, sizes, names, shuffles, seed):
     "Match the components of the runs that blocks hold."
@@ -45,15 +45,21 @@ def _match(blocks, sizes, names, shuffles, seed):
         for pair,table in overlaps(block.labels, sizes).items(): total[pair] = total.get(pair, 0) + table
     return match_runs(total, names, shuffles, seed)
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #78cc6391
+# %% ../../nbs/analysis/64a_consensus.ipynb #be95c913
+def _averaged(matching, of_runs, kind):
+    "The mean over the runs of the responsibilities of matched components, as columns."
+    p = np.zeros((len(of_runs[0]), matching.n_components))
+    for numbers,of_run in zip(matching.numbers, of_runs): p[:,numbers[numbers >= 0]] += of_run[:,numbers >= 0]/len(of_runs)
+    return p, {f'{kind}_{c}': values for c,values in enumerate(p.T)} | {f'{kind}_other': np.maximum(1-p.sum(1), 0), f'{kind}_entropy': entropy(p)}
+
 def _rows(matching, block):
     "The columns of the consensus catalogue for a block."
-    p = np.zeros((len(block.ids), matching.n_components))
-    for numbers,of_run in zip(matching.numbers, block.p): p[:,numbers[numbers >= 0]] += of_run[:,numbers >= 0]/len(block.p)
+    averages = {kind: _averaged(matching, of_runs, kind) for kind,of_runs in block.kinds.items()}
+    p, _ = averages['p']
     own = np.stack([numbers[labels] for numbers,labels in zip(matching.numbers, block.labels)]).astype(np.int32)
     component = p.argmax(1)
-    columns = dict(object_id=block.ids, component=component, p_max=p.max(1)) | {f'p_{c}': values for c,values in enumerate(p.T)}
-    columns |= dict(p_other=np.maximum(1-p.sum(1), 0), agreement=(own == component).mean(0), p_entropy=entropy(p))
+    columns = dict(object_id=block.ids, component=component, p_max=p.max(1), agreement=(own == component).mean(0))
+    for _,more in averages.values(): columns |= more
     return columns | {f'component_{r}': values for r,values in enumerate(own)}
 
 def _columns_of(matching, block):
@@ -74,7 +80,7 @@ def _component_table(matching, component, agreement):
     return matching.components.assign(objects=objects, share=objects/n, low=low, high=high,
         agreement=np.divide(kept, objects, out=np.full(k, np.nan), where=objects > 0), agreement_by_chance=of_runs.to_numpy()/(n*len(matching.names)))[_order]
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #aee7b11a
+# %% ../../nbs/analysis/64a_consensus.ipynb #ab545512
 class Consensus(NamedTuple):
     "What several runs have in common."
     catalogue:pd.DataFrame # A row for each object
@@ -91,11 +97,11 @@ def consensus_of(
 ) -> Consensus:
     "The consensus of catalogues that were made by several runs."
     require(isinstance(catalogues, (list, tuple)) and len(catalogues) > 1, f'a consensus needs a list of two catalogues or more, and this is {shown(catalogues)}.')
-    frames = [as_frame(table, 'the catalogue', 'object_id component') for table in catalogues]
+    frames = [as_frame(table, 'the catalogue', 'object_id component p_0') for table in catalogues]
     names = [*map(str, range(len(frames)))] if names is None else [*map(str, names)]
     require(len(names) == len(set(names)) == len(frames), f'{len(names)} names do not fit {len(frames)} catalogues; give a different name for each.')
     block = _block(frames, names)
-    matching = _match([block], [p.shape[1] for p in block.p], names, shuffles, seed)
+    matching = _match([block], [p.shape[1] for p in block.kinds['p']], names, shuffles, seed)
     table = pd.DataFrame(_columns_of(matching, block))
     return Consensus(table, _component_table(matching, table.component, table.agreement), matching.matches, matching)
 
@@ -177,7 +183,7 @@ def _write_rows(job, matching, meta, n):
     write_tables(tables(), job.folder/'catalogue.parquet', meta, n, 0)
     return [np.concatenate(values) for values in zip(*kept)]
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #346a46ed
+# %% ../../nbs/analysis/64a_consensus.ipynb #2a2ab767
 def _complete(job, matching, meta, n, figure):
     "Write everything that readers see, and seal the folder."
     component, agreement = _write_rows(job, matching, meta, n)
@@ -210,7 +216,7 @@ def write_consensus(
     models, sizes, identity = _identities(runs, names, survey, RunOptions(device, batch, bf16))
     job = ConsensusJob.begin(out, dict(runs=models, **identity, shuffles=shuffles, seed=require_seed(seed), part_rows=part_rows))
     if job.is_sealed: return job.folder
-    require_room(out, n*(60 + 8*sum(sizes) + 4*max(sizes))*2, f'the catalogues of {len(runs)} runs')
+    require_room(out, n*(60 + 16*sum(sizes) + 8*max(sizes)), f'the catalogues of {len(runs)} runs')
     with job.alone():
         for i,run in enumerate(runs): write_catalogue(run, survey, job.catalogue_of(i), part_rows=part_rows, device=device, batch=batch, bf16=bf16)
         matching = _match(_blocks(job, names, 'matching'), sizes, names, shuffles, seed)
