@@ -57,6 +57,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'astrovader/analysis/consensus.py'),
                                                'astrovader.analysis.consensus._names': ( 'analysis/consensus.html#_names',
                                                                                          'astrovader/analysis/consensus.py'),
+                                               'astrovader.analysis.consensus._require_numbers': ( 'analysis/consensus.html#_require_numbers',
+                                                                                                   'astrovader/analysis/consensus.py'),
                                                'astrovader.analysis.consensus._rows': ( 'analysis/consensus.html#_rows',
                                                                                         'astrovader/analysis/consensus.py'),
                                                'astrovader.analysis.consensus._runs_of': ( 'analysis/consensus.html#_runs_of',

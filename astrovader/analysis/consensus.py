@@ -130,7 +130,12 @@ def _names(runs):
     paths = [Path(f'model-{i}') if isinstance(run, VaDE) else Path(run) for i,run in enumerate(runs)]
     return next((names for n in (1, 2) if len(set(names := ['/'.join(path.parts[-n:]) for path in paths])) == len(paths)), [str(path) for path in paths])
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #232c741c
+# %% ../../nbs/analysis/64a_consensus.ipynb #296f8597
+def _require_numbers(shuffles, seed, part_rows=1):
+    require(shuffles >= 1, f'{shuffles} shuffles do not show what chance does; ask for at least 1.')
+    require(part_rows >= 1, f'parts of {part_rows} rows are empty; ask for at least 1.')
+    require_seed(seed)
+
 def _identities(runs, names, survey, options):
     "The digest of every model, and its number of components."
     found, sizes = {}, []
@@ -154,6 +159,7 @@ def consensus(
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it
 ) -> Consensus:
     "The consensus of several runs on a survey, in memory."
+    _require_numbers(shuffles, seed)
     runs = runs_in(runs)
     names = _names(runs)
     _identities(runs, names, survey, RunOptions(device, batch, bf16))
@@ -183,7 +189,7 @@ def _write_rows(job, matching, meta, n):
     write_tables(tables(), job.folder/'catalogue.parquet', meta, n, 0)
     return [np.concatenate(values) for values in zip(*kept)]
 
-# %% ../../nbs/analysis/64a_consensus.ipynb #2a2ab767
+# %% ../../nbs/analysis/64a_consensus.ipynb #d6a7bbc6
 def _complete(job, matching, meta, n, figure):
     "Write everything that readers see, and seal the folder."
     component, agreement = _write_rows(job, matching, meta, n)
@@ -209,12 +215,13 @@ def write_consensus(
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it
 ) -> Path: # The folder
     "Write the consensus of several runs in constant memory; the same call continues an interrupted one."
+    _require_numbers(shuffles, seed, part_rows)
     _, world = processes()
     require(world == 1, 'a consensus is written by one process; leave torchrun out.')
     runs, n = runs_in(runs), len(survey)
     names = _names(runs)
     models, sizes, identity = _identities(runs, names, survey, RunOptions(device, batch, bf16))
-    job = ConsensusJob.begin(out, dict(runs=models, **identity, shuffles=shuffles, seed=require_seed(seed), part_rows=part_rows))
+    job = ConsensusJob.begin(out, dict(runs=models, **identity, shuffles=shuffles, seed=seed, part_rows=part_rows))
     if job.is_sealed: return job.folder
     require_room(out, n*(60 + 16*sum(sizes) + 8*max(sizes)), f'the catalogues of {len(runs)} runs')
     with job.alone():
