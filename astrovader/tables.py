@@ -399,11 +399,11 @@ kinds[pd.DataFrame] = as_frame
 # %% ../nbs/02_tables.ipynb #0f1f3648
 def numbered(
     df:pd.DataFrame, # A catalogue, or its file
-    name:str, # 'p' for the probabilities, 'z' for the latents
+    name:str, # 'p' for the probabilities, 'z' for the latents, 'z_var' for their variances, 'q' for averaged probabilities
 ) -> np.ndarray: # (n, K) or (n, J), a copy
     "The columns `name_0`, `name_1`, ... as one array."
     df = read_table(df)
     columns = [column for column in df.columns if re.fullmatch(rf'{name}_\d+', str(column))]
     require(columns, f'the table has no columns {name}_0, {name}_1, ...; give a catalogue as astrovader-catalogue writes it.')
-    columns.sort(key=lambda column: int(column.split('_')[1]))
+    columns.sort(key=lambda column: int(column.rsplit('_', 1)[1]))
     return np.array(df[columns], order='C')

@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'catalogue', 'consensus', 'generate', 'report', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -71,7 +71,8 @@ def test_catalogue_in_every_format(place, here, tmp_path):
         code,said,err = here('catalogue', 'run', 'survey', tmp_path/f'c.{suffix}')
         assert code == 0 and '150 objects' in said and 'catalogue: ' in said, err
         cats.append(read_table(tmp_path/f'c.{suffix}'))
-    want = ['object_id', 'component', 'p_max', 'p_0', 'p_1', 'p_2', 'z_0', 'z_1', 'z_2', 'z_3', 'recon_error']
+    want = ['object_id', 'component', 'p_max', 'p_0', 'p_1', 'p_2', 'z_0', 'z_1', 'z_2', 'z_3', 'recon_error',
+        'z_var_0', 'z_var_1', 'z_var_2', 'z_var_3', 'q_0', 'q_1', 'q_2', 'p_entropy', 'q_entropy']
     for c in cats:
         assert list(c) == want and c.attrs['model']['seed'] == 0
         pd.testing.assert_frame_equal(c, cats[0], check_dtype=False, rtol=1e-5)
