@@ -2641,6 +2641,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'astrovader.share.keras': { 'astrovader.share.keras._checked': ('share/keras.html#_checked', 'astrovader/share/keras.py'),
                                         'astrovader.share.keras._conv_shapes': ( 'share/keras.html#_conv_shapes',
                                                                                  'astrovader/share/keras.py'),
+                                        'astrovader.share.keras._holds': ('share/keras.html#_holds', 'astrovader/share/keras.py'),
                                         'astrovader.share.keras._is_usable': ('share/keras.html#_is_usable', 'astrovader/share/keras.py'),
                                         'astrovader.share.keras._kernel': ('share/keras.html#_kernel', 'astrovader/share/keras.py'),
                                         'astrovader.share.keras._kernel_shapes': ( 'share/keras.html#_kernel_shapes',

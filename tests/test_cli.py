@@ -127,6 +127,7 @@ def test_imported_weights_are_a_run(place, here, tmp_path):
     said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place)
     assert 'images of 16 x 16 pixels' in said and 'weights summed to' in said
     assert files(tmp_path/'run') == ['model', 'model/model.json', 'model/weights.safetensors']
+    assert good('import-keras', 'weights.h5', tmp_path/'run', cwd=place) == said
     assert here('pack', 'sky', tmp_path/'survey', *re.search('--size.*', said)[0].split(), '--n-workers', 1)[0] == 0
     assert here('catalogue', tmp_path/'run', tmp_path/'survey', tmp_path/'c.csv')[0] == 0
     assert read_table(tmp_path/'c.csv').attrs['model']['keras']['file'] == 'weights.h5'
@@ -136,7 +137,7 @@ def test_imported_weights_are_a_run(place, here, tmp_path):
     page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
     assert 'they come from <b>weights.h5</b>' in page and 'no history.csv' not in page
     for line,why in ((('catalogue', tmp_path/'run', 'survey', tmp_path/'d.csv'), 'packed with grey mean'), (('train', 'survey', tmp_path/'run'), 'something else'),
-        (('train', 'survey', tmp_path/'run', '--resume'), 'something else'), (('import-keras', 'weights.h5', tmp_path/'run'), 'something else')):
+        (('train', 'survey', tmp_path/'run', '--resume'), 'something else'), (('import-keras', 'weights.h5', 'run'), 'something else')):
         code,_,err = here(*line)
         assert is_one_line(code, err, why), err
 
