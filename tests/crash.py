@@ -82,6 +82,7 @@ def weights(path): return {name: sha256(value.numpy().tobytes()).hexdigest() for
 def trained(path): return weights(path/'model'), pd.read_csv(path/'history.csv').drop(columns='seconds').to_csv(index=False)
 def names(path): return sorted(file.relative_to(path).as_posix() for file in path.rglob('*'))
 def fetched(path): return {file.name: sha256(file.read_bytes()).hexdigest() for file in path.glob('*.jpg')}, table(path/'catalogue.parquet')
+def agreed(path): return table(path/'catalogue.parquet'), table(path/'components.csv'), names(path)
 def hats(path): return sha256(lsdb.open_catalog(path).compute().to_csv(index=False).encode()).hexdigest()
 
 # A sky service, in a process of its own
@@ -140,6 +141,7 @@ def generate(out, seed=0): cli.astrovader_generate(here/'run0', out, n=300, seed
 def report(out, run=0): cli.astrovader_report(here/f'run{run}', here/'survey', out)
 @calls
 def export(out, run=0): cli.astrovader_export(here/f'run{run}', out)
+def consensus(out): cli.astrovader_consensus([here/'run0', here/'run1'], here/'survey', out)
 def import_keras(out): cli.astrovader_import_keras(here/'weights.h5', out)
 
 # name: (the file or folder that is written, the command, what the result holds, the command whose result it replaces)
@@ -157,8 +159,9 @@ commands['generate'] = 'g', generate(), survey, None
 commands['generate, replaced'] = 'g', generate(1), survey, generate()
 commands['report, replaced'] = 'report', report(1), names, report()
 commands['export, replaced'] = 'onnx', export(1), names, export()
+commands['consensus'] = 'consensus', consensus, agreed, None
 commands['import-keras'] = 'keras', import_keras, lambda out: weights(out/'model'), None
-slow = 'report, replaced', 'export, replaced', 'catalogue, HATS' # seconds each, where others take a fraction
+slow = 'report, replaced', 'export, replaced', 'catalogue, HATS', 'consensus' # seconds each, where others take a fraction
 
 # Experiments
 
