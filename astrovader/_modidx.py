@@ -1383,6 +1383,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'astrovader.data.services._place': ('data/services.html#_place', 'astrovader/data/services.py'),
                                           'astrovader.data.services._sdss_query': ( 'data/services.html#_sdss_query',
                                                                                     'astrovader/data/services.py'),
+                                          'astrovader.data.services._unit_of': ( 'data/services.html#_unit_of',
+                                                                                 'astrovader/data/services.py'),
                                           'astrovader.data.services.default_width': ( 'data/services.html#default_width',
                                                                                       'astrovader/data/services.py'),
                                           'astrovader.data.services.objects_of': ( 'data/services.html#objects_of',
