@@ -1589,6 +1589,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'astrovader.data.sources._members': ('data/sources.html#_members', 'astrovader/data/sources.py'),
                                          'astrovader.data.sources._objects_in': ( 'data/sources.html#_objects_in',
                                                                                   'astrovader/data/sources.py'),
+                                         'astrovader.data.sources._read_as': ('data/sources.html#_read_as', 'astrovader/data/sources.py'),
                                          'astrovader.data.sources._require_different': ( 'data/sources.html#_require_different',
                                                                                          'astrovader/data/sources.py'),
                                          'astrovader.data.sources._require_together': ( 'data/sources.html#_require_together',

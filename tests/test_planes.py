@@ -1,5 +1,5 @@
 "What the planes, pages and colours of a file mean: bands, objects, or what was not observed; what cannot be known is asked."
-import io,subprocess,sys
+import io,subprocess,sys,tarfile
 from pathlib import Path
 from zipfile import ZipFile
 import cv2,h5py,numpy as np,pyarrow as pa,pyarrow.parquet as pq,pytest
@@ -279,3 +279,12 @@ def test_a_table_beside_stamps(is_named, tmp_path, capsys):
 def test_a_table_that_does_not_fit_is_said(tmp_path, capsys):
     write(tmp_path/'a.fits', *(plane(galaxy(i), f'J{i}') for i in range(3)), fits.BinTableHDU(Table(dict(z=[.1, .2]))))
     assert len(packed(tmp_path/'a.fits', tmp_path/'s')) == 3 and 'a table of 2 rows beside 3 images is left out' in capsys.readouterr().out
+
+def test_fits_in_a_tar_is_read_as_is_said(tmp_path):
+    "The planes of FITS files in a tar need the same answer as elsewhere, and get it."
+    planes = [plane(galaxy(i)) for i in range(2)]
+    write(tmp_path/'a.fits', *planes)
+    with tarfile.open(tmp_path/'set.tar', 'w') as archive: archive.add(tmp_path/'a.fits', 'a.fits')
+    assert len(read_cutout(find_images(tmp_path/'set.tar', axes='bhw')[:][0]).pixels) == 2
+    found = read_cutout(find_images(tmp_path/'set.tar', images='2')[:][0]).pixels
+    assert (found == planes[1].data).all()

@@ -13,7 +13,7 @@ from ..core import AstrovaderError,BadImage,BadInput,require
 from .bands import are_bands,bands_first,wavelength
 from .cutouts import decode
 from .ids import ids_in
-from .sources import Files,Source,is_image,require_names,sampled,source_kinds
+from .sources import Files,Source,is_image,path_names,require_names,sampled,source_kinds
 from ..tables import read_table,table_format
 from ..text_tables import encoding_of,require_no_foreign
 
@@ -35,9 +35,6 @@ def _require_no_pixels(path):
     require(not are_numbers, f'{path} begins with numbers and names no images; if they are the pixels of one, save it as .npy or FITS, and if it is a table, write the names of its columns above.')
 
 # %% ../../nbs/data/12ab_listed.ipynb #001df21c
-_path_columns = ('path', 'file_loc', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path', 'png_loc', 'jpg_loc', 'fits_loc',
-    'image', 'img', 'url', 'image_url')
-
 def _texts(column): return column.astype(object).where(column.notna(), '').astype(str).to_list()
 
 def _looks_like_paths(column):
@@ -49,7 +46,7 @@ def path_columns(
     table, # A DataFrame
 ) -> dict: # The paths as text, by column; those with usual names first
     "The columns of a table that may hold paths of images."
-    usual = [column for name in _path_columns for column in table if str(column).lower() == name]
+    usual = [column for name in path_names for column in table if str(column).lower() == name]
     found = dict.fromkeys(usual) | dict.fromkeys(column for column in table if _looks_like_paths(table[column]))
     return {name: _texts(table[name]) for name in found}
 
@@ -166,7 +163,7 @@ def _table_in(src, id_column, images):
     n_numbers = sum(table[name].dtype.kind in 'iuf' for name in table)
     pixels = f'; its {n_numbers} columns of numbers, if they are pixels, belong into an array (n, height, width) in a .npy file' if n_numbers > 60 else ''
     if table_format(src) is None and table.shape[1] == 1: return None
-    raise BadInput(f'{src} has no column with paths or images; call one of its columns {", ".join(_path_columns[:6])}{pixels}.')
+    raise BadInput(f'{src} has no column with paths or images; call one of its columns {", ".join(path_names[:6])}{pixels}.')
 
 # %% ../../nbs/data/12ab_listed.ipynb #9c6672be
 def _raise_no_path(): raise BadImage('has no path')

@@ -14,11 +14,12 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
 from .bands import Cutout,bands_first,plane_kind,wavelength
+from .bytes import inflated
 from .cutouts import decode,image_suffixes,read_cutout
-from .fits import enlarged
+from .fits import enlarged,read_fits
 from .ids import ids_in
 from .planes import flag_bits,telling,unseen_beside
-from .sources import Source,file_state,files_below,natural_order,sorted_images,source_kind,suffix_of
+from .sources import Source,file_state,files_below,is_fits,natural_order,sorted_images,source_kind,suffix_of
 from ..tables import with_whole_numbers
 
 # %% ../../nbs/data/12c_shards.ipynb #07e76c12
@@ -320,11 +321,13 @@ def read_member_at(
     path, # A tar file
     offset:int, # Where the member begins
     size:int, # Its length
+    fits_as=(), # `images` and `axes` of a FITS file, see `read_fits`
 ): # A `Cutout`
     "An image in a tar file."
     with open(path, 'rb') as file:
         file.seek(offset)
-        return read_cutout(file.read(size))
+        content = file.read(size)
+    return read_fits(inflated(content), None, *fits_as) if fits_as else read_cutout(content)
 
 # %% ../../nbs/data/12c_shards.ipynb #a422b5a8
 def _columns_of(path, members):
@@ -364,7 +367,9 @@ class TarShards(Shards):
     kind = 'a tar file of images'
     named = True
     takes = 'id_column','skip'
-    def image(self, i): return partial(read_member_at, self.paths[self.place(i)[0]], *self.places[i])
+    def image(self, i):
+        fits_as = self.read_as if is_fits(self.files[i]) else ()
+        return partial(read_member_at, self.paths[self.place(i)[0]], *self.places[i], fits_as)
     @staticmethod
     def recognises(src):
         if src.is_dir(): return bool(shards_of(src, '.tar')) and not any(re.search(r'\.(jpe?g|png|fits?|parquet)$', name, re.I) for name in os.listdir(src))
