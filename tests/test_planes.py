@@ -288,3 +288,40 @@ def test_fits_in_a_tar_is_read_as_is_said(tmp_path):
     assert len(read_cutout(find_images(tmp_path/'set.tar', axes='bhw')[:][0]).pixels) == 2
     found = read_cutout(find_images(tmp_path/'set.tar', images='2')[:][0]).pixels
     assert (found == planes[1].data).all()
+
+def test_planes_that_are_not_used_are_said(tmp_path, capsys):
+    "An unknown name beside known bands is printed, in a folder and in a zip; one that is known to be no light is not."
+    write(tmp_path/'set.fits', *(plane(galaxy(i), name) for i,name in enumerate(('G', 'R', 'WHITE', 'IVAR'))))
+    (tmp_path/'set').mkdir()
+    (tmp_path/'set.fits').rename(tmp_path/'set/a.fits')
+    with ZipFile(tmp_path/'set.zip', 'w') as archive: archive.write(tmp_path/'set/a.fits', 'a.fits')
+    for src in 'set', 'set.zip':
+        [image] = find_images(tmp_path/src)[:]
+        assert read_cutout(image).bands == ('G', 'R') and 'called WHITE are left out' in capsys.readouterr().out
+    find_images(tmp_path/'set', images='WHITE')
+    assert 'left out' not in capsys.readouterr().out
+
+def test_many_planes_without_names_are_said_to_be_objects(tmp_path, capsys):
+    "Six planes are taken for objects, and the sentence says how to make bands of them."
+    path = write(tmp_path/'a.fits', *(plane(galaxy(i)) for i in range(6)))
+    assert len(find_images(path)) == 6 and 'say so with --axes bhw' in capsys.readouterr().out
+    assert len(find_images(path, axes='bhw')) == 1
+
+@pytest.mark.parametrize('axes', [None, 'nbhw', 'bnhw', 'nhwb'])
+@pytest.mark.parametrize('masked', [False, True])
+def test_objects_in_bands(axes, masked, tmp_path):
+    "An array of four axes is cut by its axis of objects, and so is a mask beside it."
+    x = np.stack([[galaxy(10*i+b) for b in range(3)] for i in range(4)])
+    mask = np.zeros(x.shape, np.uint8)
+    mask[2,:,corner] = 1
+    order = ['nbhw'.index(letter) for letter in axes or 'nbhw']
+    path = write(tmp_path/'a.fits', plane(x.transpose(order), 'SCI'), *[plane(mask.transpose(order), 'MASK')]*masked)
+    found = [read_cutout(image).pixels for image in find_images(path, axes=axes)[:]]
+    expected = np.where(mask, np.nan, x) if masked else x
+    assert len(found) == 4 and np.array_equal(found, expected, equal_nan=True)
+
+def test_two_bands_without_names_in_an_array_of_four_axes_are_asked_for(tmp_path):
+    x = np.stack([[galaxy(10*i+b) for b in range(2)] for i in range(4)])
+    path = write(tmp_path/'a.fits', plane(x, 'SCI'))
+    with pytest.raises(BadInput, match='4 x 2 x 48 x 48, which may be objects in bands; say so with --axes nbhw'): packed(path, tmp_path/'out')
+    assert [len(read_cutout(image).pixels) for image in find_images(path, axes='nbhw')[:]] == [2]*4

@@ -122,6 +122,7 @@ class Cutout:
     psf_fwhm:float=np.nan # Width of the point spread function, in arcsec
     is_field:bool=False # Is it so large that it probably shows many galaxies?
     lost:np.ndarray=None # (bands, height, width) bool: pixels that were not observed; None where NaN tells it
+    left:tuple=() # The names of planes of light beside it that are not used
 
 pixel_facts = 'pixel_scale','north','mirrored','zero_point','psf_fwhm'
 

@@ -49,7 +49,7 @@ def read_fits_object(
     src, # A FITS file, or a pair `(zip, member)`
     name=None, # Of one of its objects
     images=None, # The plane that is the image
-    axes=None, # 'bhw' or 'nhw'
+    axes=None, # 'bhw', 'nhw' or 'nbhw'
 ): # A `Cutout`
     "An object in a FITS file."
     return read_fits(_fits_bytes(src, file_state(src[0] if isinstance(src, tuple) else src)), name, images, axes)
@@ -205,13 +205,21 @@ def _objects_in(path, read_as):
     except Exception: return None
 
 # %% ../../nbs/data/12a_sources.ipynb #58eacf67
-def _with_rows(source, paths):
+def _with_rows(source):
     "A source with the rows of the tables beside the objects, where each of the files has one that fits."
-    tables = [rows_in(path, [name for file,name in source.places if Path(source.root, file) == path]) for path in paths]
-    if len(tables) == 0 or any(table is None for table in tables): return source
+    names = {}
+    for file,name in source.places: names.setdefault(file, []).append(name)
+    tables = [rows_in(Path(source.root, file), own) for file,own in names.items()]
+    if any(table is None for table in tables): return source
     source.table = pd.concat(tables, ignore_index=True)
     print(f'{source.root}: the tables beside the images have a row for each, and give their columns')
     return source
+
+def _say_objects(source):
+    "Print what FITS files were taken for."
+    several = [file for file,name in source.places if name]
+    other = '' if any(source.read_as) else '; if they are the bands of one object, say so with --axes bhw'
+    print(f'{several[0]}: {several.count(several[0])} images are taken for an object each, such as {next(name for _,name in source.places if name)}{other}')
 
 def _with_objects(files:Files):
     "The same images, or the objects in each of the files if some FITS files hold several."
@@ -223,7 +231,8 @@ def _with_objects(files:Files):
     stem = dict(zip(dict.fromkeys(file for file,_ in places), stems))
     source.ids = [f'{stem[file]}_{name}' if name else stem[file] for file,name in places]
     source.places,source.read_as = places,files.read_as
-    return _with_rows(source, [Path(source.root, file) for file in stem])
+    _say_objects(source)
+    return _with_rows(source)
 
 # %% ../../nbs/data/12a_sources.ipynb #c211b661
 @source_kind
@@ -363,6 +372,15 @@ def _read_as(source, src, options):
         raise BadInput(f'{src} is {source.kind} without FITS files, and --{min(given)} is for {others[min(given)]}; leave it out.')
     return tuple(options.values()) if given else ()
 
+# %% ../../nbs/data/12a_sources.ipynb #5c85c734
+def _say_left(source, src):
+    "Print the names of planes that are not used."
+    found = {}
+    for i in sorted({0, len(source)//2, len(source)-1}):
+        try: found |= dict.fromkeys(read_cutout(source[i:i+1][0]).left)
+        except Exception: continue # packing gives the reason
+    if found: print(f'{src}: planes called {", ".join(found)} are left out, since their names are not known as bands; name the plane that is the image with --images, or take all of them by --axes bhw')
+
 # %% ../../nbs/data/12a_sources.ipynb #70d8d59a
 def find_images(
     src, # A folder or a file of any kind in `source_kinds`
@@ -384,4 +402,5 @@ def find_images(
     source.ids = _complete_ids(source, src)
     require_names(source.files, src)
     _require_different(source.ids, src)
+    if any(map(is_fits, source.files[:1])): _say_left(source, src)
     return source
