@@ -79,6 +79,20 @@ def test_objects_named_by_letters_are_no_bands(images, tmp_path):
     files = {f'NGC_{letter}.fits': as_fits(images[0][0]) for letter in 'abcdefghijklm'}
     assert len(find_images(Into.folder(tmp_path, files))) == 13
 
+@pytest.mark.parametrize('way', ['folder', 'zip', 'tar'])
+def test_files_called_by_their_bands_are_one_object(way, images, tmp_path, capsys):
+    files = {f'{band}.fits': as_fits(plane) for band,plane in zip('rgz', images[0])}
+    source = find_images(getattr(Into, way)(tmp_path, files))
+    assert source.ids[0].startswith('set') and 'the bands g, r, z of 1 object' in capsys.readouterr().out
+    assert np.array_equal(read_cutout(source[:][0]).pixels, images[0][[1, 0, 2]])
+
+@pytest.mark.parametrize('difference', ['size', 'place'])
+def test_files_called_by_bands_of_different_fields_are_objects(difference, images, tmp_path, capsys):
+    for i,(band,plane) in enumerate(zip('gr', images[0])):
+        known = dict(CTYPE1='RA---TAN', CTYPE2='DEC--TAN', CRVAL1=10.+i, CRVAL2=2., CRPIX1=20.5, CRPIX2=20.5, CDELT1=-1e-4, CDELT2=1e-4)
+        fits.writeto(tmp_path/f'{band}.fits', plane[:30+10*i] if difference == 'size' else plane, fits.Header(known if difference == 'place' else {}))
+    assert find_images(tmp_path).ids == ['g', 'r'] and 'each is taken for an object' in capsys.readouterr().out
+
 def test_bands_that_cannot_be_joined_are_said(images, tmp_path, capsys):
     files = {f'{7*i+k}-cutout-HSC-{band}.fits': as_fits(plane) for i,image in enumerate(images) for k,(band,plane) in enumerate(zip('GRI', image))}
     assert len(find_images(Into.folder(tmp_path, files))) == 18

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['largest_cutout', 'check_headers', 'enlarged', 'header_facts', 'read_fits', 'object_names', 'holds_images',
-           'tables_in', 'rows_in']
+           'tables_in', 'rows_in', 'files_apart']
 
 # %% ../../nbs/data/10c_fits.ipynb #5188e2f2
 import io,math,os,re,warnings,numpy as np
+from contextlib import ExitStack
 from functools import lru_cache,reduce
 from threading import get_ident
 from astropy.io import fits
@@ -15,7 +16,7 @@ from astropy.table import Table
 from ..core import BadImage,require
 from .bands import Cutout,are_bands,bands_first,wavelength
 from .bytes import how_mosaic,inflated,max_bytes,require_pixels
-from .hdus import band_names,kind_of,left_of,light_of,objects_of
+from .hdus import are_apart,band_names,kind_of,left_of,light_of,objects_of
 from .planes import flag_bits,unseen_beside
 from ..inputs import is_whole,shown
 from ..tables import read_table
@@ -273,3 +274,13 @@ def rows_in(
         text = rows[column].astype(str).str.strip()
         if set(text) == set(names): return rows.set_index(text).loc[list(names)].reset_index(drop=True)
     return rows
+
+# %% ../../nbs/data/10c_fits.ipynb #b14a90a6
+def files_apart(
+    contents, # Of whole FITS files, decompressed
+) -> bool: # False where they do not tell
+    "Do the headers of files tell that they show different objects?"
+    with ExitStack() as stack:
+        try: planes = [next(hdu for hdu in stack.enter_context(_open(content)) if hdu.is_image and len(hdu.shape) > 1) for content in contents]
+        except Exception: return False
+        return are_apart(planes)
