@@ -185,15 +185,29 @@ def in_container(kind, path, image, names):
     elif kind == 'hdf5':
         with h5py.File(path, 'w') as file:
             for name,x in dict(images=image, **names).items(): file[name] = np.stack([x]*40)
+    elif kind == 'columns': pq.write_table(pa.table(dict(image=[image.tolist()]*3, **{name: [x.tolist()]*3 for name,x in names.items()})), path)
+    elif kind == 'files':
+        encoded = {name: cv2.imencode('.tif', x.astype(np.uint8 if x.dtype == bool else np.float32))[1].tobytes() for name,x in dict(image=image, **names).items()}
+        pq.write_table(pa.table({name: [content]*3 for name,content in encoded.items()}), path)
     else: pq.write_table(pa.table(dict(image=[dict(flux=[image.tolist()], **{name: [x.tolist()] for name,x in names.items()}, band=['r'])]*3)), path)
 
-@pytest.mark.parametrize('kind, suffix', [('npz', 'npz'), ('hdf5', 'h5'), ('groups', 'h5'), ('parquet', 'parquet')])
+@pytest.mark.parametrize('kind, suffix', [('npz', 'npz'), ('hdf5', 'h5'), ('groups', 'h5'), ('parquet', 'parquet'), ('columns', 'parquet'), ('files', 'parquet')])
 @pytest.mark.parametrize('name, x', [('ivar', np.where(corner, 0, 2.)), ('error', np.where(corner, np.inf, 2.)), ('mask', corner), ('goodpix', ~corner), ('dq', corner*4 + (np.hypot(u, v) < 12)*32)])
 def test_planes_in_containers(kind, suffix, name, x, tmp_path):
     (tmp_path/'src').mkdir()
     in_container(kind, tmp_path/f'src/a.{suffix}', galaxy(), {name: x})
     source = find_images(tmp_path/'src' if kind == 'npz' else tmp_path/f'src/a.{suffix}')
     assert np.array_equal(unseen_in(read_cutout(source[:1][0])), corner)
+
+def test_a_column_for_each_band(tmp_path):
+    "Columns of images whose names tell bands are one object in bands, each row with its own columns."
+    x = np.stack([[galaxy(10*i+b) for b in range(3)] for i in range(4)])
+    columns = {f'image_{band}': list(x[:,b].tolist()) for b,band in enumerate('gri')}
+    pq.write_table(pa.table(dict(z=[.1, .2, .3, .4], image_r=columns['image_r'], image_i=columns['image_i'], image_g=columns['image_g'], object_id=list('abcd'))), tmp_path/'a.parquet')
+    source = find_images(tmp_path/'a.parquet')
+    assert source.ids == list('abcd') and source.table.z.to_list() == [.1, .2, .3, .4]
+    cutouts = [read_cutout(image) for image in source[:]]
+    assert cutouts[0].bands == ('g', 'r', 'i') and np.array_equal([cutout.pixels for cutout in cutouts], x)
 
 @pytest.mark.parametrize('kind', ['u2', 'f4'])
 def test_the_largest_integer(kind, tmp_path):
