@@ -19,7 +19,7 @@ from .cutouts import decode,image_suffixes,read_cutout
 from .fits import enlarged,read_fits
 from .ids import ids_in
 from .planes import flag_bits,telling,unseen_beside
-from .sources import Source,file_state,files_below,is_fits,natural_order,sorted_images,source_kind,suffix_of
+from .sources import Source,file_state,files_below,is_fits,light_among,natural_order,say_others,sorted_images,source_kind,suffix_of
 from ..tables import with_whole_numbers
 
 # %% ../../nbs/data/12c_shards.ipynb #07e76c12
@@ -385,8 +385,11 @@ def _objects_of(path):
         key,suffix = _key_and_suffix(name)
         groups.setdefault(key, []).append((suffix, name, offset, size))
     pattern = re.compile(rf'({"|".join(image_suffixes())})(\.gz|\.fz|\.bz2)?$')
+    light,left = light_among([name for members in groups.values() for suffix,name,*_ in members if pattern.search(suffix)])
+    say_others(left, path)
+    light = set(light)
     for key,members in groups.items():
-        images = [member for member in members if pattern.search(member[0])]
+        images = [member for member in members if member[1] in light]
         others = [(suffix, offset, size) for suffix,_,offset,size in members if not pattern.search(suffix)]
         for suffix,name,offset,size in images:
             yield key if len(images) == 1 < len(members) else _without(name), name, offset, size, _columns_of(path, others) if others else {}

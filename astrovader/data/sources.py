@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['is_fits', 'source_kinds', 'path_names', 'regroupings', 'read_fits_object', 'as_asked', 'Source', 'file_state',
            'sampled', 'source_kind', 'suffix_of', 'natural_order', 'is_image', 'sorted_images', 'light_among',
-           'images_among', 'files_below', 'Files', 'ids_of', 'FitsObjects', 'Folder', 'FitsFile', 'Zip', 'Pattern',
-           'require_names', 'kind_of', 'find_images']
+           'say_others', 'images_among', 'files_below', 'Files', 'ids_of', 'FitsObjects', 'Folder', 'FitsFile', 'Zip',
+           'Pattern', 'require_names', 'kind_of', 'find_images']
 
 # %% ../../nbs/data/12a_sources.ipynb #a99526d6
 import glob,os,re,zipfile
@@ -144,6 +144,10 @@ def light_among(
 # %% ../../nbs/data/12a_sources.ipynb #4754eb5c
 _not_unpacked = re.compile(r'\.(h5|hdf5?|zip|tar|tgz|npz|nc|asdf|xz|fz|zst|jp2|ppm|jfif|heic|avif)$', re.I)
 
+def say_others(others, src):
+    "Print which files are no images of light."
+    if others: print(f'{src}: {len(others)} files whose names say that they are errors, weights, masks, models or previews are left out, such as {others[0]}')
+
 def images_among(
     names, # Of the files in a folder or a zip
     src, # Which it is, for what is printed
@@ -151,7 +155,7 @@ def images_among(
     "The images of light, in order; what is left out is printed."
     names = list(names)
     files,others = light_among(sorted_images(names))
-    if others: print(f'{src}: {len(others)} files whose names say that they are errors, weights, masks or models are left out, such as {others[0]}')
+    say_others(others, src)
     closed = sorted(name for name in names if not is_image(name) and _not_unpacked.search(name))
     if closed: print(f'{src}: {len(closed)} files are passed over, such as {closed[0]}; give them by themselves, or convert them')
     return files
@@ -305,7 +309,7 @@ class Pattern(Files):
     @staticmethod
     def recognises(src): return _is_pattern(src) and bool(_matches(src))
     @classmethod
-    def find(cls, src): return cls('', light_among(_matches(src))[0])
+    def find(cls, src): return cls('', images_among(_matches(src), src))
 
 # %% ../../nbs/data/12a_sources.ipynb #febfceb6
 regroupings = [] # Functions of a source and of `band_files`, which return it as it is or as objects of several images each
@@ -353,6 +357,14 @@ def kind_of(src, options):
     return kind
 
 # %% ../../nbs/data/12a_sources.ipynb #f245db1f
+def _instead(src):
+    "What is in a folder without images."
+    found = Counter(suffix_of(name) for name in files_below(src) if not os.path.basename(name).startswith('.')) if src.is_dir() else {}
+    if not found: return ''
+    suffix,n = found.most_common(1)[0]
+    are_text = '; if they are tables of pixels, save each as FITS or by numpy.save' if suffix in ('.txt', '.csv', '.dat', '.asc', '.tsv', '.ascii') else ''
+    return f', and {n} files {"that end in " + suffix if suffix else "without a suffix"}{are_text}'
+
 def _require_different(ids, src):
     "Refuse an id that is given twice."
     repeated = repeated_in(ids)
@@ -396,7 +408,7 @@ def find_images(
     options['skip'] = skip
     source = kind.find(src, **{name: options.get(name) for name in kind.takes})
     if kind.named: source.read_as = _read_as(source, src, {name: options.get(name) for name in ('images', 'axes')})
-    require(len(source), f'{src} has no images; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
+    require(len(source), f'{src} has no images{_instead(src)}; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
     for regroup in regroupings: source = regroup(source, options.get('band_files'))
     if isinstance(source, (Folder, Pattern)): source = _with_objects(source)
     source.ids = _complete_ids(source, src)
