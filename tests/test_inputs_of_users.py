@@ -304,9 +304,9 @@ def test_addresses_on_the_web_are_a_sentence(address, tmp_path):
     with pytest.raises(BadInput, match='is an address on the web; download the table'): read_table(address)
 
 @pytest.mark.parametrize('way', ['folder', 'zip', 'tar', 'pattern'])
-@pytest.mark.parametrize('word', ['mask', 'wht', 'thumb'])
-def test_files_that_are_not_light_are_left_out(way, word, images, tmp_path, capsys):
-    files = {f'G{i}{end}.fits': as_fits(x) for i,image in enumerate(images) for end,x in (('', image[0]), (f'_{word}', 0*image[0]+1))}
+@pytest.mark.parametrize('own, word', [('', '_mask'), ('', '_thumb'), ('_sci', '_wht'), ('-int', '-unc'), ('_drz', '_wht')])
+def test_files_that_are_not_light_are_left_out(way, own, word, images, tmp_path, capsys):
+    files = {f'G{i}{end}.fits': as_fits(x) for i,image in enumerate(images) for end,x in ((own, image[0]), (word, 0*image[0]+1))}
     source = find_images(getattr(Into, way)(tmp_path, files))
     assert len(source) == 6 and all(np.array_equal(read_cutout(src).pixels[0], image[0]) for src,image in zip(source[:], images))
     assert 'previews are left out' in capsys.readouterr().out
@@ -316,7 +316,9 @@ def test_a_folder_of_hdf5_with_an_image_each(images, tmp_path):
         with h5py.File(tmp_path/f'G{i}.h5', 'w') as file: file['image'],file['ivar'] = image[0],np.where(np.arange(40) < 3, 0, image[0]*0+1)
     source = find_images(tmp_path)
     assert source.ids == [f'G{i}' for i in range(6)]
-    for src,image in zip(source[:], images): assert np.array_equal(read_cutout(src).pixels[0][:,3:], image[0][:,3:]) and read_cutout(src).unseen()[0][:,:3].all()
+    for src,image in zip(source[:], images):
+        cutout = read_cutout(src)
+        assert np.array_equal(cutout.pixels[0][:,3:], image[0][:,3:]) and cutout.unseen()[0][:,:3].all()
 
 def test_a_folder_of_pixels_as_text_is_a_sentence(images, tmp_path):
     for i,image in enumerate(images): np.savetxt(tmp_path/f'G{i}.txt', image[0])

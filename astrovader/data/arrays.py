@@ -144,7 +144,8 @@ def _may_be_images(array, axes=(3, 4)): return getattr(array.dtype, 'kind', '') 
 def _candidates(arrays):
     "The arrays of three or four axes, or else those of two that are wide enough for an image."
     many = {name: array.shape for name,array in arrays.items() if _may_be_images(array)}
-    return many or {name: array.shape for name,array in arrays.items() if _may_be_images(array, (2,)) and min(array.shape) > 7 and max(array.shape) <= 3*min(array.shape)}
+    wide = {name: array for name,array in arrays.items() if _may_be_images(array, (2,)) and min(array.shape) > 7}
+    return many or {name: array.shape for name,array in wide.items() if max(array.shape) <= 3*min(array.shape)}
 
 def image_array(
     arrays:dict, # As `open_arrays` returns them

@@ -122,7 +122,7 @@ def is_image(name):
 def sorted_images(names): return sorted(filter(is_image, names), key=natural_order)
 
 # %% ../../nbs/data/12a_sources.ipynb #54d92ea5
-_said_of_light = {'sci', 'science', 'image', 'images', 'img', 'data', 'flux'}
+_said_of_light = {'sci', 'science', 'image', 'images', 'img', 'data', 'flux', 'int', 'intensity'}
 
 def _key_of(file):
     "The words of a path without those for kinds of planes, and whether one of them says that it is not light."
@@ -133,9 +133,10 @@ def _key_of(file):
 def light_among(
     files, # Names of images
 ): # Those that are images of light, and the others
-    "Images without the errors, weights, masks and models that belong to them."
+    "Images without the errors, weights, masks and models that belong to them: whose names have no other words but one that these may lack."
     keys = list(map(_key_of, files))
     light = {key for key,is_other in keys if not is_other}
+    light |= {key[:k]+key[k+1:] for key in light for k,word in enumerate(key) if word.isalpha()}
     others = [key for key,is_other in keys if is_other]
     belong = 2*sum(key in light for key in others) > len(others)
     left = [is_other and (belong or key in light) for key,is_other in keys]
@@ -356,7 +357,7 @@ def kind_of(src, options):
         raise BadInput(f'{src} is {kind.kind}, and --{name.replace("_", "-")} is for {others}; leave it out.')
     return kind
 
-# %% ../../nbs/data/12a_sources.ipynb #f245db1f
+# %% ../../nbs/data/12a_sources.ipynb #d6be672d
 def _instead(src):
     "What is in a folder without images."
     found = Counter(suffix_of(name) for name in files_below(src) if not os.path.basename(name).startswith('.')) if src.is_dir() else {}
@@ -365,6 +366,7 @@ def _instead(src):
     are_text = '; if they are tables of pixels, save each as FITS or by numpy.save' if suffix in ('.txt', '.csv', '.dat', '.asc', '.tsv', '.ascii') else ''
     return f', and {n} files {"that end in " + suffix if suffix else "without a suffix"}{are_text}'
 
+# %% ../../nbs/data/12a_sources.ipynb #f245db1f
 def _require_different(ids, src):
     "Refuse an id that is given twice."
     repeated = repeated_in(ids)
