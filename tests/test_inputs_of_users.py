@@ -323,3 +323,20 @@ def test_a_folder_of_hdf5_with_an_image_each(images, tmp_path):
 def test_a_folder_of_pixels_as_text_is_a_sentence(images, tmp_path):
     for i,image in enumerate(images): np.savetxt(tmp_path/f'G{i}.txt', image[0])
     with pytest.raises(BadInput, match='no images, and 6 files that end in .txt; if they are tables of pixels, save each as FITS'): find_images(tmp_path)
+
+def test_images_in_the_cells_of_a_fits_table(images, tmp_path):
+    "A column of images is the survey, and the weights beside it tell what was observed."
+    weight = np.ones((6, 40, 40), np.float32)
+    weight[:,:5] = 0
+    Table(dict(name=list('abcdef'), ivar=weight, z=np.arange(6.), stamp=images[:,0])).write(tmp_path/'a.fits')
+    source = find_images(tmp_path/'a.fits', id_column='name')
+    assert source.ids == list('abcdef') and source.table.z.to_list() == list(range(6)) and 'stamp' not in source.table
+    for src,image in zip(source[:], images):
+        pixels = read_cutout(src).pixels[0]
+        assert np.isnan(pixels[:5]).all() and np.array_equal(pixels[5:], image[0][5:])
+    assert len(pack(tmp_path/'a.fits', tmp_path/'out', 32, n_workers=0)) == 6
+
+def test_two_columns_of_images_are_a_question(images, tmp_path):
+    Table(dict(first=images[:,0], second=images[:,1])).write(tmp_path/'a.fits')
+    with pytest.raises(BadInput, match='images in the columns first, second; name one with --images'): find_images(tmp_path/'a.fits')
+    assert np.array_equal(read_cutout(find_images(tmp_path/'a.fits', images='second')[:1][0]).pixels[0], images[0,1])
