@@ -294,14 +294,17 @@ def test_a_table_that_does_not_fit_is_said(tmp_path, capsys):
     write(tmp_path/'a.fits', *(plane(galaxy(i), f'J{i}') for i in range(3)), fits.BinTableHDU(Table(dict(z=[.1, .2]))))
     assert len(packed(tmp_path/'a.fits', tmp_path/'s')) == 3 and 'a table of 2 rows beside 3 images is left out' in capsys.readouterr().out
 
-def test_fits_in_a_tar_is_read_as_is_said(tmp_path):
-    "The planes of FITS files in a tar need the same answer as elsewhere, and get it."
+def test_fits_in_a_tar_or_a_list_is_read_as_is_said(tmp_path):
+    "The planes of FITS files in a tar or in a list need the same answer as elsewhere, and get it."
     planes = [plane(galaxy(i)) for i in range(2)]
     write(tmp_path/'a.fits', *planes)
     with tarfile.open(tmp_path/'set.tar', 'w') as archive: archive.add(tmp_path/'a.fits', 'a.fits')
     assert len(read_cutout(find_images(tmp_path/'set.tar', axes='bhw')[:][0]).pixels) == 2
-    found = read_cutout(find_images(tmp_path/'set.tar', images='2')[:][0]).pixels
-    assert (found == planes[1].data).all()
+    (tmp_path/'set.csv').write_text('path\na.fits\n')
+    (tmp_path/'set.txt').write_text('a.fits\n')
+    for name in 'set.tar','set.csv','set.txt':
+        found = read_cutout(find_images(tmp_path/name, images='2')[:][0]).pixels
+        assert (found == planes[1].data).all()
 
 def test_planes_that_are_not_used_are_said(tmp_path, capsys):
     "An unknown name beside known bands is printed, in a folder and in a zip; one that is known to be no light is not."

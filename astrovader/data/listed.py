@@ -163,7 +163,9 @@ class Embedded(Source):
 # %% ../../nbs/data/12ab_listed.ipynb #6ae2a561
 def _embedded_columns(table, images):
     "The column of images in cells, and other columns of that kind; None where there is none."
-    if images is not None and images not in table: raise BadInput(f'the table has no column {images!r}; name one of {", ".join(map(str, list(table)[:12]))} with --images.')
+    if images is not None and images not in table:
+        require(path_columns(table), f'the table has no column {images!r}; name one of {", ".join(map(str, list(table)[:12]))} with --images.')
+        return None,[] # it is a plane of the files
     found = [name for name in table if table[name].dtype.kind not in 'iufbM' and _holds_image(table[name])]
     light = [images] if images in found else [] if images else [name for name in found if plane_kind(str(name)) == 'light'] or found[:1]
     require(len(light) < 2, f'the table has images in the columns {", ".join(map(str, light))}; name one with --images.')

@@ -378,13 +378,14 @@ def _complete_ids(source, src):
     require('' not in source.ids, f'{src} has no object id in row {source.ids.index("") if "" in source.ids else 0}; every image needs one.')
     return source.ids
 
-def _read_as(source, src, options):
+def _read_as(source, kind, src, options):
     "`images` and `axes` of the FITS files among the images."
-    given = {name: value for name,value in options.items() if value is not None and name not in source.takes}
-    if given and not any(map(is_fits, source.files)):
-        others = {name: ' or '.join(['FITS', *(kind.kind for kind in source_kinds if name in kind.takes)]) for name in given}
-        raise BadInput(f'{src} is {source.kind} without FITS files, and --{min(given)} is for {others[min(given)]}; leave it out.')
-    return tuple(options.values()) if given else ()
+    given = [name for name,value in options.items() if value is not None]
+    if given and any(map(is_fits, source.files)): return tuple(options.values())
+    for name in (name for name in given if name not in kind.takes):
+        others = ' or '.join(['FITS', *(other.kind for other in source_kinds if name in other.takes)])
+        raise BadInput(f'{src} is {source.kind} without FITS files, and --{name} is for {others}; leave it out.')
+    return ()
 
 # %% ../../nbs/data/12a_sources.ipynb #5c85c734
 def _say_left(source, src):
@@ -409,7 +410,7 @@ def find_images(
     kind = kind_of(src, options)
     options['skip'] = skip
     source = kind.find(src, **{name: options.get(name) for name in kind.takes})
-    if kind.named: source.read_as = _read_as(source, src, {name: options.get(name) for name in ('images', 'axes')})
+    if kind.named: source.read_as = _read_as(source, kind, src, {name: options.get(name) for name in ('images', 'axes')})
     require(len(source), f'{src} has no images{_instead(src)}; their names have to end in {", ".join(f".{suffix}" for suffix in image_suffixes())}.')
     for regroup in regroupings: source = regroup(source, options.get('band_files'))
     if isinstance(source, (Folder, Pattern)): source = _with_objects(source)
