@@ -199,6 +199,14 @@ def test_planes_in_containers(kind, suffix, name, x, tmp_path):
     source = find_images(tmp_path/'src' if kind == 'npz' else tmp_path/f'src/a.{suffix}')
     assert np.array_equal(unseen_in(read_cutout(source[:1][0])), corner)
 
+@pytest.mark.parametrize('k, kind, is_said', [(2, 'f4', True), (4, 'u1', True), (3, 'u1', False), (1, 'f4', False)])
+def test_bands_without_names_are_said(k, kind, is_said, tmp_path, capsys):
+    "Two planes may be an image and its errors, and four of bytes have transparency; three of bytes are a picture."
+    (tmp_path/'src').mkdir()
+    for i in range(2): np.save(tmp_path/f'src/{i}.npy', np.stack([galaxy(10*i+b).clip(0, 255) for b in range(k)]).astype(kind))
+    packed(tmp_path/'src', tmp_path/'out')
+    assert ('do not name their' in capsys.readouterr().out) == is_said
+
 def test_a_column_for_each_band(tmp_path):
     "Columns of images whose names tell bands are one object in bands, each row with its own columns."
     x = np.stack([[galaxy(10*i+b) for b in range(3)] for i in range(4)])

@@ -7,6 +7,7 @@ __all__ = ['grouped', 'guessed', 'read_band_files', 'BandFiles', 'joined_bands',
 
 # %% ../../nbs/data/12e_band_files.ipynb #d2ce9c25
 import os,re,numpy as np
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache,partial
 from pathlib import Path
@@ -203,7 +204,8 @@ def _only_object(source):
 def _unjoined(source):
     "The same source; it is printed where its files name different bands and yet are no bands of the same objects."
     named = [own[-1][1] for own in map(list, map(_slots, source.files)) if own] if source.named else []
-    if len(named) > .9*len(source) and len(set(named)) > 1 and are_bands(set(named)):
+    counts = Counter(named).values()
+    if len(named) > .9*len(source) and len(counts) > 1 and (min(counts) > 1 or max(counts) == 1) and are_bands(set(named)):
         print(f'{source.root}: its files name the bands {", ".join(sorted(set(named)))}, but no two are of the same object by their names; each is taken for an object')
     return source
 

@@ -77,7 +77,7 @@ def _start(src, columns, root):
     bases = [src.parent, Path()] if root is None else [root]
     base,name = max(((base, name) for name in columns for base in bases), key=lambda place: _n_found(place[0], columns[place[1]]))
     first = next(filter(None, columns[name]), None)
-    require(first, f'{src} has no path in any row; every image needs one.')
+    require(first, f'{src} has no path in any row; every image needs one, or the file is of a kind that is not known.')
     if _n_found(base, columns[name]): return base,name,columns[name]
     _require_local(src, columns[name])
     mend = 'name the folder that holds the images with --root' if root is None else 'name another folder with --root'
