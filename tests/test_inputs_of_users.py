@@ -79,6 +79,20 @@ def test_objects_named_by_letters_are_no_bands(images, tmp_path):
     files = {f'NGC_{letter}.fits': as_fits(images[0][0]) for letter in 'abcdefghijklm'}
     assert len(find_images(Into.folder(tmp_path, files))) == 13
 
+@pytest.mark.parametrize('way', ['folder', 'zip', 'tar'])
+def test_files_called_by_their_bands_are_one_object(way, images, tmp_path, capsys):
+    files = {f'{band}.fits': as_fits(plane) for band,plane in zip('rgz', images[0])}
+    source = find_images(getattr(Into, way)(tmp_path, files))
+    assert source.ids[0].startswith('set') and 'the bands g, r, z of 1 object' in capsys.readouterr().out
+    assert np.array_equal(read_cutout(source[:][0]).pixels, images[0][[1, 0, 2]])
+
+@pytest.mark.parametrize('difference', ['size', 'place'])
+def test_files_called_by_bands_of_different_fields_are_objects(difference, images, tmp_path, capsys):
+    for i,(band,plane) in enumerate(zip('gr', images[0])):
+        known = dict(CTYPE1='RA---TAN', CTYPE2='DEC--TAN', CRVAL1=10.+i, CRVAL2=2., CRPIX1=20.5, CRPIX2=20.5, CDELT1=-1e-4, CDELT2=1e-4)
+        fits.writeto(tmp_path/f'{band}.fits', plane[:30+10*i] if difference == 'size' else plane, fits.Header(known if difference == 'place' else {}))
+    assert find_images(tmp_path).ids == ['g', 'r'] and 'each is taken for an object' in capsys.readouterr().out
+
 def test_bands_that_cannot_be_joined_are_said(images, tmp_path, capsys):
     files = {f'{7*i+k}-cutout-HSC-{band}.fits': as_fits(plane) for i,image in enumerate(images) for k,(band,plane) in enumerate(zip('GRI', image))}
     assert len(find_images(Into.folder(tmp_path, files))) == 18
@@ -288,3 +302,41 @@ def test_addresses_on_the_web_are_a_sentence(address, tmp_path):
         with pytest.raises(BadInput, match='download them .* astrovader-fetch'): find_images(tmp_path/name)
     with pytest.raises(BadInput, match='is an address on the web; download it'): find_images(address)
     with pytest.raises(BadInput, match='is an address on the web; download the table'): read_table(address)
+
+@pytest.mark.parametrize('way', ['folder', 'zip', 'tar', 'pattern'])
+@pytest.mark.parametrize('own, word', [('', '_mask'), ('', '_thumb'), ('_sci', '_wht'), ('-int', '-unc'), ('_drz', '_wht')])
+def test_files_that_are_not_light_are_left_out(way, own, word, images, tmp_path, capsys):
+    files = {f'G{i}{end}.fits': as_fits(x) for i,image in enumerate(images) for end,x in ((own, image[0]), (word, 0*image[0]+1))}
+    source = find_images(getattr(Into, way)(tmp_path, files))
+    assert len(source) == 6 and all(np.array_equal(read_cutout(src).pixels[0], image[0]) for src,image in zip(source[:], images))
+    assert 'previews are left out' in capsys.readouterr().out
+
+def test_a_folder_of_hdf5_with_an_image_each(images, tmp_path):
+    for i,image in enumerate(images):
+        with h5py.File(tmp_path/f'G{i}.h5', 'w') as file: file['image'],file['ivar'] = image[0],np.where(np.arange(40) < 3, 0, image[0]*0+1)
+    source = find_images(tmp_path)
+    assert source.ids == [f'G{i}' for i in range(6)]
+    for src,image in zip(source[:], images):
+        cutout = read_cutout(src)
+        assert np.array_equal(cutout.pixels[0][:,3:], image[0][:,3:]) and cutout.unseen()[0][:,:3].all()
+
+def test_a_folder_of_pixels_as_text_is_a_sentence(images, tmp_path):
+    for i,image in enumerate(images): np.savetxt(tmp_path/f'G{i}.txt', image[0])
+    with pytest.raises(BadInput, match='no images, and 6 files that end in .txt; if they are tables of pixels, save each as FITS'): find_images(tmp_path)
+
+def test_images_in_the_cells_of_a_fits_table(images, tmp_path):
+    "A column of images is the survey, and the weights beside it tell what was observed."
+    weight = np.ones((6, 40, 40), np.float32)
+    weight[:,:5] = 0
+    Table(dict(name=list('abcdef'), ivar=weight, z=np.arange(6.), stamp=images[:,0])).write(tmp_path/'a.fits')
+    source = find_images(tmp_path/'a.fits', id_column='name')
+    assert source.ids == list('abcdef') and source.table.z.to_list() == list(range(6)) and 'stamp' not in source.table
+    for src,image in zip(source[:], images):
+        pixels = read_cutout(src).pixels[0]
+        assert np.isnan(pixels[:5]).all() and np.array_equal(pixels[5:], image[0][5:])
+    assert len(pack(tmp_path/'a.fits', tmp_path/'out', 32, n_workers=0)) == 6
+
+def test_two_columns_of_images_are_a_question(images, tmp_path):
+    Table(dict(first=images[:,0], second=images[:,1])).write(tmp_path/'a.fits')
+    with pytest.raises(BadInput, match='images in the columns first, second; name one with --images'): find_images(tmp_path/'a.fits')
+    assert np.array_equal(read_cutout(find_images(tmp_path/'a.fits', images='second')[:1][0]).pixels[0], images[0,1])

@@ -3,6 +3,7 @@ import subprocess,sys
 from pathlib import Path
 import numpy as np,pandas as pd,pytest
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 from astrovader.core import BadInput
 from astrovader.data.cutouts import read_cutout
@@ -186,6 +187,18 @@ def test_lost_objects_have_a_reason(tmp_path):
     assert reasons.G4 == 'has a width of -2 arcsec, which is no number above 0' and 'nan arcsec' in reasons.G5
 
 # The sky
+
+@pytest.mark.parametrize('suffix', ['fits', 'ecsv', 'vot'])
+def test_a_width_has_the_unit_of_its_column(suffix, tmp_path):
+    "A radius in arcminutes is 60 times one in arcseconds; one in pixels is refused."
+    write(tmp_path/'a.fits', numbered((100, 100)), known := header(10, 5, 100))
+    table = Table.from_pandas(objects_at(WCS(known), [50, 60], [50, 50]).assign(r=[.1, .2], size=5.))
+    table['r'].unit,table['size'].unit = 'arcmin','pix'
+    table.write(tmp_path/f'table.{suffix}', **dict(format='votable') if suffix == 'vot' else {})
+    survey = pack(tmp_path/'a.fits', tmp_path/'out', 8, n_workers=0, positions=tmp_path/f'table.{suffix}', width='2 r')
+    source = find_images(tmp_path/'a.fits', positions=tmp_path/f'table.{suffix}', width='2 r')
+    assert {read_cutout(src).pixels.shape[-1] for src in source[:]} == {30, 60} and len(survey) == 2
+    with pytest.raises(BadInput, match='unit is pix, which is no angle'): find_images(tmp_path/'a.fits', positions=tmp_path/f'table.{suffix}', width='2 size')
 
 def test_right_ascension_passes_360(tmp_path):
     known = header(0, 0, 100)

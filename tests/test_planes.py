@@ -1,5 +1,5 @@
 "What the planes, pages and colours of a file mean: bands, objects, or what was not observed; what cannot be known is asked."
-import io,subprocess,sys
+import io,subprocess,sys,tarfile
 from pathlib import Path
 from zipfile import ZipFile
 import cv2,h5py,numpy as np,pyarrow as pa,pyarrow.parquet as pq,pytest
@@ -185,15 +185,37 @@ def in_container(kind, path, image, names):
     elif kind == 'hdf5':
         with h5py.File(path, 'w') as file:
             for name,x in dict(images=image, **names).items(): file[name] = np.stack([x]*40)
+    elif kind == 'columns': pq.write_table(pa.table(dict(image=[image.tolist()]*3, **{name: [x.tolist()]*3 for name,x in names.items()})), path)
+    elif kind == 'files':
+        encoded = {name: cv2.imencode('.tif', x.astype(np.uint8 if x.dtype == bool else np.float32))[1].tobytes() for name,x in dict(image=image, **names).items()}
+        pq.write_table(pa.table({name: [content]*3 for name,content in encoded.items()}), path)
     else: pq.write_table(pa.table(dict(image=[dict(flux=[image.tolist()], **{name: [x.tolist()] for name,x in names.items()}, band=['r'])]*3)), path)
 
-@pytest.mark.parametrize('kind, suffix', [('npz', 'npz'), ('hdf5', 'h5'), ('groups', 'h5'), ('parquet', 'parquet')])
+@pytest.mark.parametrize('kind, suffix', [('npz', 'npz'), ('hdf5', 'h5'), ('groups', 'h5'), ('parquet', 'parquet'), ('columns', 'parquet'), ('files', 'parquet')])
 @pytest.mark.parametrize('name, x', [('ivar', np.where(corner, 0, 2.)), ('error', np.where(corner, np.inf, 2.)), ('mask', corner), ('goodpix', ~corner), ('dq', corner*4 + (np.hypot(u, v) < 12)*32)])
 def test_planes_in_containers(kind, suffix, name, x, tmp_path):
     (tmp_path/'src').mkdir()
     in_container(kind, tmp_path/f'src/a.{suffix}', galaxy(), {name: x})
     source = find_images(tmp_path/'src' if kind == 'npz' else tmp_path/f'src/a.{suffix}')
     assert np.array_equal(unseen_in(read_cutout(source[:1][0])), corner)
+
+@pytest.mark.parametrize('k, kind, is_said', [(2, 'f4', True), (4, 'u1', True), (3, 'u1', False), (1, 'f4', False)])
+def test_bands_without_names_are_said(k, kind, is_said, tmp_path, capsys):
+    "Two planes may be an image and its errors, and four of bytes have transparency; three of bytes are a picture."
+    (tmp_path/'src').mkdir()
+    for i in range(2): np.save(tmp_path/f'src/{i}.npy', np.stack([galaxy(10*i+b).clip(0, 255) for b in range(k)]).astype(kind))
+    packed(tmp_path/'src', tmp_path/'out')
+    assert ('do not name their' in capsys.readouterr().out) == is_said
+
+def test_a_column_for_each_band(tmp_path):
+    "Columns of images whose names tell bands are one object in bands, each row with its own columns."
+    x = np.stack([[galaxy(10*i+b) for b in range(3)] for i in range(4)])
+    columns = {f'image_{band}': list(x[:,b].tolist()) for b,band in enumerate('gri')}
+    pq.write_table(pa.table(dict(z=[.1, .2, .3, .4], image_r=columns['image_r'], image_i=columns['image_i'], image_g=columns['image_g'], object_id=list('abcd'))), tmp_path/'a.parquet')
+    source = find_images(tmp_path/'a.parquet')
+    assert source.ids == list('abcd') and source.table.z.to_list() == [.1, .2, .3, .4]
+    cutouts = [read_cutout(image) for image in source[:]]
+    assert cutouts[0].bands == ('g', 'r', 'i') and np.array_equal([cutout.pixels for cutout in cutouts], x)
 
 @pytest.mark.parametrize('kind', ['u2', 'f4'])
 def test_the_largest_integer(kind, tmp_path):
@@ -279,3 +301,52 @@ def test_a_table_beside_stamps(is_named, tmp_path, capsys):
 def test_a_table_that_does_not_fit_is_said(tmp_path, capsys):
     write(tmp_path/'a.fits', *(plane(galaxy(i), f'J{i}') for i in range(3)), fits.BinTableHDU(Table(dict(z=[.1, .2]))))
     assert len(packed(tmp_path/'a.fits', tmp_path/'s')) == 3 and 'a table of 2 rows beside 3 images is left out' in capsys.readouterr().out
+
+def test_fits_in_a_tar_or_a_list_is_read_as_is_said(tmp_path):
+    "The planes of FITS files in a tar or in a list need the same answer as elsewhere, and get it."
+    planes = [plane(galaxy(i)) for i in range(2)]
+    write(tmp_path/'a.fits', *planes)
+    with tarfile.open(tmp_path/'set.tar', 'w') as archive: archive.add(tmp_path/'a.fits', 'a.fits')
+    assert len(read_cutout(find_images(tmp_path/'set.tar', axes='bhw')[:][0]).pixels) == 2
+    (tmp_path/'set.csv').write_text('path\na.fits\n')
+    (tmp_path/'set.txt').write_text('a.fits\n')
+    for name in 'set.tar','set.csv','set.txt':
+        found = read_cutout(find_images(tmp_path/name, images='2')[:][0]).pixels
+        assert (found == planes[1].data).all()
+
+def test_planes_that_are_not_used_are_said(tmp_path, capsys):
+    "An unknown name beside known bands is printed, in a folder and in a zip; one that is known to be no light is not."
+    write(tmp_path/'set.fits', *(plane(galaxy(i), name) for i,name in enumerate(('G', 'R', 'WHITE', 'IVAR'))))
+    (tmp_path/'set').mkdir()
+    (tmp_path/'set.fits').rename(tmp_path/'set/a.fits')
+    with ZipFile(tmp_path/'set.zip', 'w') as archive: archive.write(tmp_path/'set/a.fits', 'a.fits')
+    for src in 'set', 'set.zip':
+        [image] = find_images(tmp_path/src)[:]
+        assert read_cutout(image).bands == ('G', 'R') and 'called WHITE are left out' in capsys.readouterr().out
+    find_images(tmp_path/'set', images='WHITE')
+    assert 'left out' not in capsys.readouterr().out
+
+def test_many_planes_without_names_are_said_to_be_objects(tmp_path, capsys):
+    "Six planes are taken for objects, and the sentence says how to make bands of them."
+    path = write(tmp_path/'a.fits', *(plane(galaxy(i)) for i in range(6)))
+    assert len(find_images(path)) == 6 and 'say so with --axes bhw' in capsys.readouterr().out
+    assert len(find_images(path, axes='bhw')) == 1
+
+@pytest.mark.parametrize('axes', [None, 'nbhw', 'bnhw', 'nhwb'])
+@pytest.mark.parametrize('masked', [False, True])
+def test_objects_in_bands(axes, masked, tmp_path):
+    "An array of four axes is cut by its axis of objects, and so is a mask beside it."
+    x = np.stack([[galaxy(10*i+b) for b in range(3)] for i in range(4)])
+    mask = np.zeros(x.shape, np.uint8)
+    mask[2,:,corner] = 1
+    order = ['nbhw'.index(letter) for letter in axes or 'nbhw']
+    path = write(tmp_path/'a.fits', plane(x.transpose(order), 'SCI'), *[plane(mask.transpose(order), 'MASK')]*masked)
+    found = [read_cutout(image).pixels for image in find_images(path, axes=axes)[:]]
+    expected = np.where(mask, np.nan, x) if masked else x
+    assert len(found) == 4 and np.array_equal(found, expected, equal_nan=True)
+
+def test_two_bands_without_names_in_an_array_of_four_axes_are_asked_for(tmp_path):
+    x = np.stack([[galaxy(10*i+b) for b in range(2)] for i in range(4)])
+    path = write(tmp_path/'a.fits', plane(x, 'SCI'))
+    with pytest.raises(BadInput, match='4 x 2 x 48 x 48, which may be objects in bands; say so with --axes nbhw'): packed(path, tmp_path/'out')
+    assert [len(read_cutout(image).pixels) for image in find_images(path, axes='nbhw')[:]] == [2]*4

@@ -139,7 +139,13 @@ def open_arrays(
 # %% ../../nbs/data/12b_arrays.ipynb #06685f68
 _usual_names = 'images','image','image_array','cutouts','stamps','x','data','x_train','flux','array'
 
-def _may_be_images(array): return getattr(array.dtype, 'kind', '') in 'uif' and array.ndim in (3, 4) and min(array.shape) > 0
+def _may_be_images(array, axes=(3, 4)): return getattr(array.dtype, 'kind', '') in 'uif' and array.ndim in axes and min(array.shape) > 0
+
+def _candidates(arrays):
+    "The arrays of three or four axes, or else those of two that are wide enough for an image."
+    many = {name: array.shape for name,array in arrays.items() if _may_be_images(array)}
+    wide = {name: array for name,array in arrays.items() if _may_be_images(array, (2,)) and min(array.shape) > 7}
+    return many or {name: array.shape for name,array in wide.items() if max(array.shape) <= 3*min(array.shape)}
 
 def image_array(
     arrays:dict, # As `open_arrays` returns them
@@ -147,7 +153,7 @@ def image_array(
     what, # The file, for messages
 ) -> str: # The name
     "Which array holds the images."
-    found = {name: array.shape for name,array in arrays.items() if _may_be_images(array)}
+    found = _candidates(arrays)
     if images is None: found = {name: shape for name,shape in found.items() if plane_kind(name.rsplit('/', 1)[-1]) == 'light'} or found
     listed = ', '.join(f'{name} {array.shape}' for name,array in list(arrays.items())[:12])
     require(images is None or images in arrays, f'{what} has no array {images!r}; it has {listed}.')

@@ -7,14 +7,17 @@ __all__ = ['grouped', 'guessed', 'read_band_files', 'BandFiles', 'joined_bands',
 
 # %% ../../nbs/data/12e_band_files.ipynb #d2ce9c25
 import os,re,numpy as np
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache,partial
+from pathlib import Path
 from ..core import BadImage,BadInput,require
-from .bands import Cutout,are_bands,wavelength
+from .bands import Cutout,are_bands,wavelength,without_bands
+from .bytes import inflated,read_bytes
 from .cutouts import read_cutout
-from .fits import enlarged
+from .fits import enlarged,files_apart
 from .ids import image_suffix
-from .sources import Source,as_asked,ids_of,regroupings
+from .sources import Source,as_asked,ids_of,is_fits,regroupings
 
 # %% ../../nbs/data/12e_band_files.ipynb #58aed31e
 def _as_expression(pattern):
@@ -180,11 +183,29 @@ def _with_own_ids(source, found):
     own = [{source.ids[i] for i in bands.values()} for bands in found.values()]
     return dict(zip((min(ids) for ids in own), found.values())) if all(len(ids) == 1 for ids in own) and len(set.union(*own)) == len(own) else found
 
+# %% ../../nbs/data/12e_band_files.ipynb #e19554af
+def _show_the_same(source):
+    "Have all images one size and, where they tell, one place on the sky?"
+    if len({read_cutout(image).pixels.shape[1:] for image in source[:]}) > 1: return False
+    paths = [source.image(i) for i in range(len(source))]
+    can_tell = all(map(is_fits, source.files)) and all(isinstance(path, (Path, tuple)) for path in paths)
+    return not (can_tell and files_apart([inflated(read_bytes(path)) for path in paths]))
+
+def _only_object(source):
+    "The number of the image of each band by the name of the folder, where the files are called by bands alone; None elsewhere."
+    bands = {image_suffix().sub('', os.path.basename(file)): i for i,file in enumerate(source.files)}
+    folders = {os.path.dirname(file) for file in source.files}
+    are_alone = all({word.lower() for word in without_bands(name)} <= _instruments for name in bands)
+    if len(folders) > 1 or len(bands) < max(2, len(source)) or not are_alone or not are_bands(bands): return None
+    try: return {Path(source.root).resolve().stem: bands} if _show_the_same(source) else None
+    except BadImage: return None
+
 # %% ../../nbs/data/12e_band_files.ipynb #fdf0e3b7
 def _unjoined(source):
     "The same source; it is printed where its files name different bands and yet are no bands of the same objects."
     named = [own[-1][1] for own in map(list, map(_slots, source.files)) if own] if source.named else []
-    if len(named) > .9*len(source) and len(set(named)) > 1 and are_bands(set(named)):
+    counts = Counter(named).values()
+    if len(named) > .9*len(source) and len(counts) > 1 and (min(counts) > 1 or max(counts) == 1) and are_bands(set(named)):
         print(f'{source.root}: its files name the bands {", ".join(sorted(set(named)))}, but no two are of the same object by their names; each is taken for an object')
     return source
 
@@ -196,11 +217,12 @@ def by_band(source, pattern=None):
         return joined_bands(source, found)
     if source.band_of is not None: return joined_bands(source, _said(source))
     found,pattern = guessed(source.files) if source.named else (None, None)
-    if found is None: return _unjoined(source)
+    found = found or source.named and _only_object(source)
+    if not found: return _unjoined(source)
     n = sum(map(len, found.values()))
     objects = joined_bands(source, _with_own_ids(source, found))
     how,rest = f' (--band-files {pattern!r})' if pattern else '',f'; {len(source)-n} other images are left out' if n < len(source) else ''
-    print(f'{source.root or "the pattern"}: {n} files are taken for the bands {", ".join(objects.bands)} of {len(objects)} objects{how}{rest}')
+    print(f'{source.root or "the pattern"}: {n} files are taken for the bands {", ".join(objects.bands)} of {len(objects)} object{"s"*(len(objects) > 1)}{how}{rest}')
     return objects
 
 regroupings.append(by_band)

@@ -19,7 +19,8 @@ _kinds = dict(mask='mask masks msk bpm badpix badpixels crmask',
     coverage='exp expmap exposure exptime nexp nobs nimage nimages coverage cov cvg con ctx context good goodpix goodpixels valid',
     error='err error errors errormap uncert uncertainty unc sig sigma stdev std stddev stddevuncertainty varianceuncertainty rms rmse mse noise noisemap var variance',
     other="""segm seg segmap segmentation sat saturation cosmic samp time area snr depth galdepth psfdepth psfsize
-        bkg bkgd background back skymodel sky psf psfex psfmodel prf kernel model models galmodel resid residual residuals chi chi2 galfit""")
+        bkg bkgd background back skymodel sky psf psfex psfmodel prf kernel model models galmodel resid residual residuals chi chi2 galfit
+        thumb thumbs thumbnail thumbnails preview previews quicklook""")
 
 def _words(name):
     words = [word.lower() for word in re.split(r'[\W_]+', name)]
@@ -122,6 +123,7 @@ class Cutout:
     psf_fwhm:float=np.nan # Width of the point spread function, in arcsec
     is_field:bool=False # Is it so large that it probably shows many galaxies?
     lost:np.ndarray=None # (bands, height, width) bool: pixels that were not observed; None where NaN tells it
+    left:tuple=() # The names of planes of light beside it that are not used
 
 pixel_facts = 'pixel_scale','north','mirrored','zero_point','psf_fwhm'
 

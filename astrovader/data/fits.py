@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['largest_cutout', 'check_headers', 'enlarged', 'header_facts', 'read_fits', 'object_names', 'holds_images',
-           'tables_in', 'rows_in']
+           'tables_in', 'rows_in', 'files_apart']
 
 # %% ../../nbs/data/10c_fits.ipynb #5188e2f2
 import io,math,os,re,warnings,numpy as np
-from functools import reduce
+from contextlib import ExitStack
+from functools import lru_cache,reduce
+from threading import get_ident
 from astropy.io import fits
 from astropy.table import Table
 from ..core import BadImage,require
 from .bands import Cutout,are_bands,bands_first,wavelength
 from .bytes import how_mosaic,inflated,max_bytes,require_pixels
-from .hdus import band_names,kind_of,light_of,objects_of
+from .hdus import are_apart,band_names,kind_of,left_of,light_of,objects_of
 from .planes import flag_bits,unseen_beside
 from ..inputs import is_whole,shown
 from ..tables import read_table
@@ -198,33 +200,47 @@ def _open(content):
     return fits.open(io.BytesIO(content), memmap=False)
 
 def _n_values(hdu): return math.prod(hdu.shape)*max(4, abs(hdu.header['BITPIX'])//8)/4
-
-# %% ../../nbs/data/10c_fits.ipynb #d6087835
 def _is_field(planes): return max(max(hdu.shape[-2:]) for hdu in planes) > largest_cutout
 
+# %% ../../nbs/data/10c_fits.ipynb #58c85017
+def _left(hdus, found, images): return () if images else left_of(hdus, found)
+
+def _cutout_of(hdus, found, left, name):
+    "The image of one of the objects that were found in an open file."
+    planes = found[name]
+    require_pixels(sum(map(_n_values, planes)), **dict(how=how_mosaic) if _is_field(planes) else {})
+    light = light_of(planes)
+    pixels,bands = _stacked([hdu for hdu in light if hdu.data is not None])
+    header = {**hdus[0].header, **light[0].header}
+    pixels = pixels.copy() if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    cutout = Cutout(pixels, bands, **header_facts(header), is_field=_is_field(planes), left=left)
+    return _with_unseen(cutout, planes, _is_of_webb(planes, header))
+
+@lru_cache(2)
+def _opened(content, images, axes, thread): # each thread reads by itself
+    hdus = _open(content)
+    found = objects_of(hdus, images, axes)
+    return hdus,found,_left(hdus, found, images)
+
+# %% ../../nbs/data/10c_fits.ipynb #d6087835
 def read_fits(
     content:bytes, # Of a whole file, decompressed
     name:str=None, # Which of its objects; a file with one has no need of it
     images:str=None, # The plane that is the image, see `objects_of`
-    axes:str=None, # 'bhw' or 'nhw', see `objects_of`
+    axes:str=None, # See `objects_of`
 ) -> Cutout: # Raises `BadImage` where several objects are in the file and none is named, or where it is not plain what the planes are
     "The image of one object in a FITS file."
+    if name is not None: return _cutout_of(*_opened(content, images, axes, get_ident()), name)
     with _open(content) as hdus:
         found = objects_of(hdus, images, axes)
-        require(name is not None or len(found) == 1, f'holds the images of {len(found)} objects; unpack it, and pack the folder in which it lies', BadImage)
-        planes = found[name] if name is not None else next(iter(found.values()))
-        require_pixels(sum(map(_n_values, planes)), **dict(how=how_mosaic) if _is_field(planes) else {})
-        light = light_of(planes)
-        pixels,bands = _stacked([hdu for hdu in light if hdu.data is not None])
-        header = {**hdus[0].header, **light[0].header}
-        cutout = Cutout(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32), bands, **header_facts(header), is_field=_is_field(planes))
-        return _with_unseen(cutout, planes, _is_of_webb(planes, header))
+        require(len(found) == 1, f'holds the images of {len(found)} objects; unpack it, and pack the folder in which it lies', BadImage)
+        return _cutout_of(hdus, found, _left(hdus, found, images), next(iter(found)))
 
 # %% ../../nbs/data/10c_fits.ipynb #10a469c2
 def object_names(
     content:bytes, # Of a whole file, decompressed
     images:str=None, # The plane that is the image, see `objects_of`
-    axes:str=None, # 'bhw' or 'nhw', see `objects_of`
+    axes:str=None, # See `objects_of`
 ) -> list: # [''] for a file of one object
     "The names of the objects in a FITS file."
     with _open(content) as hdus: return list(objects_of(hdus, images, axes))
@@ -258,3 +274,13 @@ def rows_in(
         text = rows[column].astype(str).str.strip()
         if set(text) == set(names): return rows.set_index(text).loc[list(names)].reset_index(drop=True)
     return rows
+
+# %% ../../nbs/data/10c_fits.ipynb #b14a90a6
+def files_apart(
+    contents, # Of whole FITS files, decompressed
+) -> bool: # False where they do not tell
+    "Do the headers of files tell that they show different objects?"
+    with ExitStack() as stack:
+        try: planes = [next(hdu for hdu in stack.enter_context(_open(content)) if hdu.is_image and len(hdu.shape) > 1) for content in contents]
+        except Exception: return False
+        return are_apart(planes)

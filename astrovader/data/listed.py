@@ -10,10 +10,12 @@ import base64,json,re,numpy as np,pandas as pd
 from functools import partial
 from pathlib import Path,PurePosixPath
 from ..core import AstrovaderError,BadImage,BadInput,require
-from .bands import are_bands,bands_first,wavelength
-from .cutouts import decode
+from .bands import are_bands,bands_first,plane_kind,wavelength
+from .cutouts import decode,read_cutout
 from .ids import ids_in
-from .sources import Files,Source,is_image,require_names,sampled,source_kinds
+from .planes import flag_bits,telling,unseen_beside
+from .sources import Files,Source,is_fits,is_image,path_names,require_names,sampled,source_kinds
+from ..fits_tables import image_cells
 from ..tables import read_table,table_format
 from ..text_tables import encoding_of,require_no_foreign
 
@@ -35,9 +37,6 @@ def _require_no_pixels(path):
     require(not are_numbers, f'{path} begins with numbers and names no images; if they are the pixels of one, save it as .npy or FITS, and if it is a table, write the names of its columns above.')
 
 # %% ../../nbs/data/12ab_listed.ipynb #001df21c
-_path_columns = ('path', 'file_loc', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path', 'png_loc', 'jpg_loc', 'fits_loc',
-    'image', 'img', 'url', 'image_url')
-
 def _texts(column): return column.astype(object).where(column.notna(), '').astype(str).to_list()
 
 def _looks_like_paths(column):
@@ -49,7 +48,7 @@ def path_columns(
     table, # A DataFrame
 ) -> dict: # The paths as text, by column; those with usual names first
     "The columns of a table that may hold paths of images."
-    usual = [column for name in _path_columns for column in table if str(column).lower() == name]
+    usual = [column for name in path_names for column in table if str(column).lower() == name]
     found = dict.fromkeys(usual) | dict.fromkeys(column for column in table if _looks_like_paths(table[column]))
     return {name: _texts(table[name]) for name in found}
 
@@ -78,7 +77,7 @@ def _start(src, columns, root):
     bases = [src.parent, Path()] if root is None else [root]
     base,name = max(((base, name) for name in columns for base in bases), key=lambda place: _n_found(place[0], columns[place[1]]))
     first = next(filter(None, columns[name]), None)
-    require(first, f'{src} has no path in any row; every image needs one.')
+    require(first, f'{src} has no path in any row; every image needs one, or the file is of a kind that is not known.')
     if _n_found(base, columns[name]): return base,name,columns[name]
     _require_local(src, columns[name])
     mend = 'name the folder that holds the images with --root' if root is None else 'name another folder with --root'
@@ -135,23 +134,42 @@ def _holds_image(column):
     except AstrovaderError as error: return 'height and width' in str(error)
     except Exception: return False
 
+# %% ../../nbs/data/12ab_listed.ipynb #16650c53
+def _observed(cell, others):
+    "The image in a cell, without the pixels that the other cells exclude."
+    cutout = read_cutout(partial(_decoded, cell))
+    for name,other in others.items():
+        x = read_cutout(partial(_decoded, other)).pixels
+        require(x.shape[1:] == cutout.pixels.shape[1:], f'has a column {name} of {" x ".join(map(str, x.shape[1:]))} values beside an image of {" x ".join(map(str, cutout.pixels.shape[1:]))}', BadImage)
+        cutout = cutout.without(unseen_beside(x, plane_kind(str(name)), cutout.pixels, flag_bits(str(name), {})))
+    return cutout
+
 # %% ../../nbs/data/12ab_listed.ipynb #c8d3b5f9
 class Embedded(Source):
     "Images in the cells of a table."
     kind = 'a table with images inside'
-    def image(self, i): return partial(_decoded, self.cells[i])
+    def image(self, i):
+        beside = {name: cells[i] for name,cells in self.beside.items()}
+        return partial(_observed, self.cells[i], beside) if beside else partial(_decoded, self.cells[i])
     @classmethod
-    def of(cls, src, table, name, ids):
+    def of(cls, src, table, name, others, ids):
         labels = [f'{src.name}[{i}]' for i in range(len(table))]
-        source = cls(str(src), labels, ids or list(map(str, range(len(table)))), table.drop(columns=[column for column in (name, 'object_id') if column in table]))
-        source.cells = table[name].to_list()
+        table,cells = table.drop(columns=[name, *others, 'object_id'], errors='ignore'),table
+        source = cls(str(src), labels, ids or list(map(str, range(len(table)))), table if len(table.columns) else None)
+        source.cells = cells[name].to_list()
+        source.beside = {other: cells[other].to_list() for other in telling({other: plane_kind(str(other)) for other in others})}
         return source
 
 # %% ../../nbs/data/12ab_listed.ipynb #6ae2a561
-def _embedded_column(table, images):
-    "The column of images in cells; None where there is none."
-    if images is not None and images not in table: raise BadInput(f'the table has no column {images!r}; name one of {", ".join(map(str, list(table)[:12]))} with --images.')
-    return next((name for name in ([images] if images else table) if table[name].dtype.kind not in 'iufbM' and _holds_image(table[name])), None)
+def _embedded_columns(table, images):
+    "The column of images in cells, and other columns of that kind; None where there is none."
+    if images is not None and images not in table:
+        require(path_columns(table), f'the table has no column {images!r}; name one of {", ".join(map(str, list(table)[:12]))} with --images.')
+        return None,[] # it is a plane of the files
+    found = [name for name in table if table[name].dtype.kind not in 'iufbM' and _holds_image(table[name])]
+    light = [images] if images in found else [] if images else [name for name in found if plane_kind(str(name)) == 'light'] or found[:1]
+    require(len(light) < 2, f'the table has images in the columns {", ".join(map(str, light))}; name one with --images.')
+    return light[0] if light else None,[name for name in found if name not in light]
 
 def _table_in(src, id_column, images):
     "The table in a file; None for a list of paths."
@@ -161,12 +179,13 @@ def _table_in(src, id_column, images):
     except BadInput:
         if table_format(src) or id_column: raise
         return None
+    if is_fits(src.name): table = pd.concat([table, pd.DataFrame({name: pd.Series(cells, dtype=object) for name,cells in image_cells(src).items()})], axis=1)
     if any(is_image(str(name)) for name in table): return None
-    if path_columns(table) or _embedded_column(table, images): return table
+    if path_columns(table) or _embedded_columns(table, images)[0] is not None: return table
     n_numbers = sum(table[name].dtype.kind in 'iuf' for name in table)
     pixels = f'; its {n_numbers} columns of numbers, if they are pixels, belong into an array (n, height, width) in a .npy file' if n_numbers > 60 else ''
     if table_format(src) is None and table.shape[1] == 1: return None
-    raise BadInput(f'{src} has no column with paths or images; call one of its columns {", ".join(_path_columns[:6])}{pixels}.')
+    raise BadInput(f'{src} has no column with paths or images; call one of its columns {", ".join(path_names[:6])}{pixels}.')
 
 # %% ../../nbs/data/12ab_listed.ipynb #9c6672be
 def _raise_no_path(): raise BadImage('has no path')
@@ -183,8 +202,8 @@ class Listed(Files):
     def find(cls, src, id_column, root, images):
         table = _table_in(src, id_column, images)
         if table is None: return cls.of(src, dict(path=_paths_in(src)), None, None, root)
-        ids,embedded = ids_in(table, id_column, src),_embedded_column(table, images)
-        if embedded is not None: return Embedded.of(src, table, embedded, ids)
+        ids,(embedded,others) = ids_in(table, id_column, src),_embedded_columns(table, images)
+        if embedded is not None: return Embedded.of(src, table, embedded, others, ids)
         return cls.of(src, path_columns(table), table, ids, root)
 
     @classmethod

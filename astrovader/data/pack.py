@@ -276,7 +276,7 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None
     if bands is None: bands = 'grey' if grey != 'mean' else 'rgb' if is_lupton(stretch) else natural_bands(sources)
     recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
     recipe = _named(recipe, band_names_of(sources, bands))
-    if recipe.n_bands > 2 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
+    if recipe.n_bands > 1 and not recipe.band_names and (recipe.n_bands != 3 or recipe.stretch.pixels == 'float32'):
         print(f'{sources.root}: the images do not name their {recipe.n_bands} bands, whose order is kept' + '; the first is shown in red'*(recipe.n_bands == 3))
     return recipe
 

@@ -115,7 +115,10 @@ def objects_of(
         require(np.isfinite(values).any(), f'column {column!r} of the catalogue holds no numbers; give the {what} in degrees, or as text such as 10:12:45.3.')
     own = dict(object_id=ids, path='', ra=ra % 360, dec=dec, arcsec_per_px=np.nan)
     others = table.drop(columns={*columns} - {id_name} | ({id_name} & {'object_id'}))
-    return pd.DataFrame(own).join(others.rename(columns={name: f'{name}_table' for name in others if name in own}))
+    names = {name: f'{name}_table' if name in own else name for name in others}
+    found = pd.DataFrame(own).join(others.rename(columns=names))
+    found.attrs = dict(units={names[name]: unit for name,unit in table.attrs.get('units', {}).items() if name in names})
+    return found
 
 # %% ../../nbs/data/12f_services.ipynb #85dfb5a5
 _number_and_name = re.compile(r'\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+(?![a-z]))?)?\s*\*?\s*(.*?)\s*', re.I | re.S)
@@ -124,6 +127,16 @@ def _in_arcsec(number, unit):
     "An angle in arcseconds; None where it is none."
     try: return float(u.Quantity(number, unit).to_value('arcsec'))
     except (u.UnitsError, ValueError, TypeError): return None
+
+_spelt = dict(asec='arcsec', arcsecs='arcsec', arcseconds='arcsec', amin='arcmin', arcmins='arcmin', degree='deg', degrees='deg', radians='rad', radian='rad',
+    pixel='pix', pixels='pix', px='pix') | {'"': 'arcsec', "'": 'arcmin'}
+_in_names = {'arcsec', 'arcmin', 'deg', 'mas', 'pix', 'kpc', *_spelt}
+
+def _unit_of(table, column):
+    "The unit of a column of widths."
+    given = str(table.attrs.get('units', {}).get(column, '')).strip()
+    told = given or next((word for word in re.split(r'[\W_]+', str(column).lower()) if word in _in_names), 'arcsec')
+    return _spelt.get(told.lower(), told)
 
 def default_width(
     cutouts:Cutouts, # What is asked of the service
@@ -137,8 +150,8 @@ def default_width(
 
 # %% ../../nbs/data/12f_services.ipynb #ac55d98b
 def widths_of(
-    width, # An angle as text or as a quantity of astropy, or text with a number and the name of a column in arcseconds
-    table:pd.DataFrame, # The catalogue
+    width, # An angle as text or as a quantity of astropy, or text with a number and the name of a column of angles
+    table:pd.DataFrame, # The catalogue, whose `attrs['units']` may have units by column
 ): # Arcseconds for each row, NaN where the column has none; and the width as text
     "The width of the cutout of each object."
     how = "give an angle such as '25.6 arcsec', or a number times a column in arcseconds such as '8 petroR90_r'"
@@ -147,7 +160,10 @@ def widths_of(
         require(isinstance(width, str), f'the width is {shown(width)}; {how}.')
         number,name = _number_and_name.fullmatch(width).groups()
     column = column_named(table.columns, str(name)) if name else None
-    if column is not None: return float(number or 1)*as_degrees(table[column]), f'{float(number or 1):g} {column}'
+    if column is not None:
+        arcsec = _in_arcsec(float(number or 1), unit := _unit_of(table, column))
+        require(arcsec is not None, f'the width {shown(width)} is a column whose unit is {unit}, which is no angle; {how}.')
+        return arcsec*as_degrees(table[column]), f'{float(number or 1):g} {column}'
     arcsec = _in_arcsec(number or 1, name) if name else None
     require(arcsec and np.isfinite(arcsec) and arcsec > 0, f'the width {shown(width)} is neither an angle above 0 nor a column of the catalogue; {how}.')
     return np.full(len(table), arcsec), f'{arcsec:g} arcsec'
