@@ -66,7 +66,11 @@ class Architecture:
     residual:bool = False # A skip connection around the convolutions of each block?
     upsample_first:bool = False # Up-sample before the convolutions of a decoder block instead of after?
     n_scales:int = 0 # Image scales whose noise variance is learned with the model; 0 for none
+    encoder:str = 'convolutional' # One of `encoders`
+    n_detail:int = 0 # D, latent variables after those of the mixture, with a standard normal prior
 
+    @property
+    def latent_size(self): return self.n_latent + self.n_detail
     def __post_init__(self):
         for field in fields(self):
             value = as_plain(getattr(self, field.name))
@@ -78,7 +82,7 @@ class Architecture:
 outputs = dict(relu=nn.ReLU, sigmoid=nn.Sigmoid)
 
 def _require_counts(name, value, kind):
-    least = 0 if name == 'n_scales' else 1
+    least = 0 if name in ('n_scales', 'n_detail') else 1
     entries = value if kind is tuple else (value,)
     valid = isinstance(value, kind) and all(is_whole(entry) and entry >= least for entry in entries)
     wanted = 'whole numbers' if kind is tuple else 'a whole number'
@@ -106,7 +110,7 @@ def _check_blocks(arch):
         f'images of {arch.size} pixels do not have {arch.n_scales} scales; set n_scales to at most {arch.size.bit_length() - 1}.')
 
 def _check_choices(arch):
-    for name,choices in dict(output=outputs, upsample=upsamplings).items():
+    for name,choices in dict(output=outputs, upsample=upsamplings, encoder=encoders).items():
         value = getattr(arch, name)
         require(isinstance(value, str) and value in choices, f'{name} is {value!r}; use one of {", ".join(choices)}.')
 
@@ -178,8 +182,8 @@ class Encoder(nn.Module):
             ni = nf
         side = arch.size >> len(arch.encoder_filters)
         self.body = nn.Sequential(*layers, nn.Flatten())
-        self.z_mean = glorot(nn.Linear(ni*side**2, arch.n_latent))
-        self.z_log_var = glorot(nn.Linear(ni*side**2, arch.n_latent))
+        self.z_mean = glorot(nn.Linear(ni*side**2, arch.latent_size))
+        self.z_log_var = glorot(nn.Linear(ni*side**2, arch.latent_size))
 
     def forward(self, x):
         features = self.body(x)
@@ -199,7 +203,7 @@ class Decoder(nn.Module):
             up = upsamplings[arch.upsample]()
             layers += [up, *inside] if arch.upsample_first else [*inside, up]
             ni = nf
-        self.start = nn.Sequential(glorot(nn.Linear(arch.n_latent, first*side*side)), nn.LeakyReLU(arch.slope, inplace=True),
+        self.start = nn.Sequential(glorot(nn.Linear(arch.latent_size, first*side*side)), nn.LeakyReLU(arch.slope, inplace=True),
             nn.Unflatten(1, (first, side, side)))
         self.body = nn.Sequential(*layers, conv(ni, arch.bands, arch.output_kernel), outputs[arch.output]())
 
