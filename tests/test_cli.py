@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'catalogue', 'generate', 'report', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'catalogue', 'consensus', 'generate', 'report', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -71,7 +71,8 @@ def test_catalogue_in_every_format(place, here, tmp_path):
         code,said,err = here('catalogue', 'run', 'survey', tmp_path/f'c.{suffix}')
         assert code == 0 and '150 objects' in said and 'catalogue: ' in said, err
         cats.append(read_table(tmp_path/f'c.{suffix}'))
-    want = ['object_id', 'component', 'p_max', 'p_0', 'p_1', 'p_2', 'z_0', 'z_1', 'z_2', 'z_3', 'recon_error']
+    want = ['object_id', 'component', 'p_max', 'p_0', 'p_1', 'p_2', 'z_0', 'z_1', 'z_2', 'z_3', 'recon_error',
+        'z_var_0', 'z_var_1', 'z_var_2', 'z_var_3', 'q_0', 'q_1', 'q_2', 'p_entropy', 'q_entropy']
     for c in cats:
         assert list(c) == want and c.attrs['model']['seed'] == 0
         pd.testing.assert_frame_equal(c, cats[0], check_dtype=False, rtol=1e-5)
@@ -126,6 +127,7 @@ def test_imported_weights_are_a_run(place, here, tmp_path):
     said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place)
     assert 'images of 16 x 16 pixels' in said and 'weights summed to' in said
     assert files(tmp_path/'run') == ['model', 'model/model.json', 'model/weights.safetensors']
+    assert good('import-keras', 'weights.h5', tmp_path/'run', cwd=place) == said
     assert here('pack', 'sky', tmp_path/'survey', *re.search('--size.*', said)[0].split(), '--n-workers', 1)[0] == 0
     assert here('catalogue', tmp_path/'run', tmp_path/'survey', tmp_path/'c.csv')[0] == 0
     assert read_table(tmp_path/'c.csv').attrs['model']['keras']['file'] == 'weights.h5'
@@ -135,7 +137,7 @@ def test_imported_weights_are_a_run(place, here, tmp_path):
     page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
     assert 'they come from <b>weights.h5</b>' in page and 'no history.csv' not in page
     for line,why in ((('catalogue', tmp_path/'run', 'survey', tmp_path/'d.csv'), 'packed with grey mean'), (('train', 'survey', tmp_path/'run'), 'something else'),
-        (('train', 'survey', tmp_path/'run', '--resume'), 'something else'), (('import-keras', 'weights.h5', tmp_path/'run'), 'something else')):
+        (('train', 'survey', tmp_path/'run', '--resume'), 'something else'), (('import-keras', 'weights.h5', 'run'), 'something else')):
         code,_,err = here(*line)
         assert is_one_line(code, err, why), err
 

@@ -6,6 +6,7 @@ from fastai.callback.core import Callback
 from astrovader.core import AstrovaderError,BadInput,BadModel,Diverged,read_json,write_json
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
+from astrovader.infer.verify import verify
 from astrovader.model.inference import open_model
 from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE
@@ -62,6 +63,15 @@ def test_a_flipped_byte_in_a_model_is_refused(run, name): assert survivors(run/'
 def test_a_flipped_byte_in_a_checkpoint_is_refused(run, name):
     folder = last_checkpoint(run)
     assert survivors(folder/name, lambda: read_checkpoint(folder)) == []
+
+def test_a_flipped_byte_in_the_history_is_found(run): assert survivors(run/'history.csv', lambda: quietly(verify, run)) == []
+
+def test_a_history_may_be_an_epoch_ahead_of_its_checkpoint(run):
+    path = run/'history.csv'
+    whole = path.read_text()
+    path.write_text(whole + whole.splitlines()[-1].replace('2,', '3,', 1) + '\n')
+    assert quietly(verify, run) == 1
+    path.write_text(whole)
 
 def test_a_flipped_byte_in_the_settings_is_refused(run): assert survivors(run/'run.json', lambda: Run(run).saved()) == []
 

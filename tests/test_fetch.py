@@ -244,7 +244,7 @@ fetch('nowhere.csv', out) | does not exist
 fetch(None, out) | a table is
 fetch(table.drop(columns='RA'), out) | no column ra
 fetch(table.drop(columns='Dec'), out) | no column dec
-fetch(table.assign(RA='1:2:3'), out) | column 'RA' of the catalogue holds no numbers
+fetch(table.assign(RA='east'), out) | column 'RA' of the catalogue holds no numbers
 fetch(table.drop(columns='object_id'), out) | is a position and no id
 fetch(table.assign(object_id='g'), out) | has the id 'g' more than once
 fetch(table.assign(object_id=['a', None, 'b']), out) | no id in row 1

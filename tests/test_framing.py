@@ -229,3 +229,10 @@ def test_compiled_loops_are_loaded_rather_than_compiled_by_other_processes(tmp_p
     code = "import time,numpy as np; from astrovader.data import compiled as c; c.window_mean(np.ones((9, 9), np.float32), 0., 0., 2.); print(sum(c.window_mean.stats.cache_hits.values()))"
     def hits(): return int(subprocess.check_output([sys.executable, '-c', code], env={**os.environ, 'NUMBA_CACHE_DIR': str(tmp_path)}, text=True))
     assert (hits(), hits()) == (0, 1)
+
+def test_what_different_processes_compile_has_different_names():
+    "Numba tells functions apart by a number. Where two processes kept a sort and an argsort under one, a third used the first for both."
+    import subprocess,sys
+    code = "from astrovader.data.compiled import FunctionIdentity; import numpy as np; from numba import njit; f = njit(lambda x: x); f(1); print(f.overloads[f.signatures[0]].fndesc.uid)"
+    first,second = (int(subprocess.check_output([sys.executable, '-c', code], text=True)) for _ in range(2))
+    assert abs(first-second) > 1000

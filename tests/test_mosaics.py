@@ -249,14 +249,34 @@ def test_bands_of_a_cube_and_of_files(tmp_path):
         assert np.isnan(cutout.zero_point)
 
 def test_tiles_that_lack_a_band(tmp_path):
-    "An object is cut from a tile with all bands where it lies in one; tiles of different bands alone are refused."
+    "An object is cut from a tile with all bands where it lies in one; where none has all, the bands of several are joined."
     known,other = header(10, 10, 60),header(10, 10, 100)
     for name in 'gr': write(tmp_path/f'both-{name}.fits', numbered((60, 60)), known+fits.Header(dict(FILTER=name)))
     write(tmp_path/'single.fits', numbered((100, 100)), other+fits.Header(dict(FILTER='g')))
     source = find_images(tmp_path, positions=objects_at(WCS(known), [30, 70], [30, 30]), width='2 arcsec')
     assert source.files[0].startswith('both-g.fits') and source.reasons == [None, 'lies only in tiles without r']
     (tmp_path/'both-g.fits').unlink()
-    with pytest.raises(BadInput, match='different bands on different grids'): find_images(tmp_path, positions=objects_at(WCS(known), [30], [30]), width='2 arcsec')
+    cutout = read_cutout(find_images(tmp_path, positions=objects_at(WCS(known), [30], [30]), width='2 arcsec')[:1][0])
+    assert cutout.bands == ('g', 'r') and np.allclose(cutout.pixels[1], numbered((60, 60))[28:33,28:33], atol=.1)
+    assert np.allclose(cutout.pixels[0], numbered((100, 100))[48:53,48:53])
+    write(tmp_path/'three.fits', np.stack([numbered((80, 80))]*2), header(10, 10, 80)+fits.Header(dict(BANDS='rz')))
+    with pytest.raises(BadInput, match='resample them to one grid with reproject'): find_images(tmp_path, positions=objects_at(WCS(known), [30], [30]), width='2 arcsec')
+
+@pytest.mark.parametrize('turn', [0, 30, 200])
+def test_bands_on_other_pixels_lie_where_they_are(turn, tmp_path):
+    "A round source off the middle has the same centre in both bands, whatever the scale and the turn of the second."
+    for name,n,k,angle in ('g', 240, 2, 0), ('r', 160, 1, turn):
+        known = header(40, -30, n, angle, FILTER=name)
+        for card in 'CD1_1','CD1_2','CD2_1','CD2_2': known[card] /= k
+        x,y = WCS(known).all_world2pix(40.002, -29.999, 0)
+        v,u = np.mgrid[:n,:n]
+        write(tmp_path/f'{name}.fits', np.exp(-((u-x)**2+(v-y)**2)/(2*(4*k)**2)).astype(np.float32), known)
+    objects = pd.DataFrame(dict(object_id=['a'], ra=[40.0015], dec=[-29.9992]))
+    [image] = find_images(tmp_path, positions=objects, width='20 arcsec')[:]
+    cutout = read_cutout(image)
+    v,u = np.mgrid[:cutout.pixels.shape[1],:cutout.pixels.shape[2]]
+    centres = [np.array([(u*plane).sum(), (v*plane).sum()])/plane.sum() for plane in cutout.pixels]
+    assert cutout.bands == ('g', 'r') and not np.isnan(cutout.pixels).any() and np.abs(centres[0]-centres[1]).max() < .1
 
 def test_weights_and_masks(tmp_path):
     "In the file of the image, or beside it; a plane of errors is not a tile."
@@ -306,7 +326,7 @@ def test_a_tile_that_was_cut_short(tmp_path, name):
 # What is asked
 
 @pytest.mark.parametrize('change, options, why', [
-    (dict(dec='declination'), {}, 'has no column dec'),
+    (dict(dec='y'), {}, 'has no column dec'),
     (dict(ra='x'), {}, 'has no column ra'),
     ({}, dict(width='25.6'), "give an angle such as '25.6 arcsec'"),
     ({}, dict(width='5 km'), "give an angle such as '25.6 arcsec'"),

@@ -32,8 +32,9 @@ def at(tmp_path_factory):
     return at
 
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
-    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example show.component_plots show.image_plots show.latent_plots
-    show.statistics_plots show.report'''.split()}
+    analysis.consensus analysis.matching analysis.reliability analysis.shares
+    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example infer.posterior train.seeds show.component_plots show.image_plots show.latent_plots
+    show.statistics_plots show.trust_plots show.report'''.split()}
 names = dict(tables=tables, np=np) | {name.split('.')[1]: module for name,module in modules.items()}
 
 calls = '''
@@ -52,7 +53,7 @@ tables.write_tables([at.cat], at.folder/'a.csv', {}, 40, 9) | Arrow tables
 tables.write_tables([], at.folder/'a.csv', {}, 0, 9) | no tables
 tables.write_tables(5, at.folder/'a.csv', {}, 0, 9) | Arrow tables
 tables.numbered(at.p, 'p') | this is a ndarray
-tables.numbered(at.cat, 'q') | no columns q_0
+tables.numbered(at.cat, 'y') | no columns y_0
 tables.verify_table(5) | a table is a file
 tables.verify_table(at.folder/'none.parquet') | does not exist
 tables.part_files(5) | a folder
@@ -253,6 +254,50 @@ statistics_plots.plot_choice_of_k(at.cat) | has no column k
 statistics_plots.plot_diagnostics(None) | this is a NoneType
 component_plots.plot_component_kinds(at.cat, at.kinds) | has no column
 component_plots.plot_leakage(at.cat) | has no column
+posterior.gaussian_points('x') | give a whole number
+posterior.gaussian_points(3, 100) | power of 2
+posterior.averaged_responsibilities(at.model.mixture, at.z, at.z[:2]) | log-variances
+posterior.averaged_responsibilities(at.model.mixture, 'x', at.z) | means
+posterior.entropy('x') | does not exist
+posterior.entropy([1, 2]) | numbers from 0 on
+shares.shares(at.p) | this is a ndarray
+shares.shares(at.cat.drop(columns='component')) | has no column component
+shares.shares(at.cat, level=2) | the level is 2
+shares.shares(at.cat, at.cat.assign(q_3=0.)) | of the same run
+shares.shares(at.cat.assign(component=-1)) | from -1
+reliability.reliability(at.p, ['a']*5) | one class per object
+reliability.reliability(at.p, ['a']*40) | two classes
+reliability.reliability('none.csv', ['a']*40) | does not exist
+reliability.reliability(at.p, ['a', 'b']*20, vote='x') | majority
+reliability.calibrations(at.cat[['object_id']], ['a', 'b']*20) | no columns p_0
+reliability.coverage(at.z, at.z, at.z[:3]) | do not fit
+reliability.coverage(at.z, at.z-9, at.z) | variances are positive
+matching.overlaps([[0, 1]], [2]) | at least two runs
+matching.overlaps([[0, 1], [0, 5]], [2, 2]) | from 0 to 5
+matching.jaccard('x') | no array of numbers
+matching.match_runs({}, ['a', 'b']) | all pairs
+matching.match_runs(5, ['a', 'b']) | all pairs
+consensus.consensus_of(at.cat) | a list of two catalogues
+consensus.consensus_of([at.cat, at.cat[:9]]) | the same objects
+consensus.consensus_of([at.cat, at.cat], ['a', 'a']) | a different name
+consensus.consensus(5, at.survey) | the runs are 5
+consensus.consensus([at.run], at.survey, shuffles=0) | ask for at least 1
+consensus.consensus([at.run], at.survey) | two runs or more
+consensus.consensus([at.run, at.run], at.survey) | the same model
+consensus.consensus([at.run, at.folder/'none'], at.survey) | no trained model
+consensus.consensus([at.run, 5], at.survey) | the run is 5
+consensus.write_consensus([at.run, at.run], at.survey, at.out) | the same model
+consensus.write_consensus([at.run, at.run], 5, at.out) | the survey is
+consensus.write_consensus([at.run, at.run], at.survey, 5) | out is
+consensus.write_consensus([at.run, at.model], at.survey, at.out, part_rows=0) | at least
+seeds.train_seeds(5, at.out, 2) | the survey is
+seeds.train_seeds(at.survey, at.out, 'x') | give a whole number
+seeds.train_seeds(at.survey, at.out, 0) | at least 1
+seeds.train_seeds(at.survey, at.run, 2) | holds one training
+seeds.train_seeds(at.survey, at.out, 2, 'none') | none
+trust_plots.plot_stability(at.cat) | has no column
+trust_plots.plot_reliability(at.cat) | has no column
+trust_plots.plot_shares(at.cat) | has no column
 report.report(5, at.survey, at.out) | the model is
 report.report(at.run, 5, at.out) | the survey is
 report.report(at.run, at.survey, 5) | out is

@@ -4,14 +4,14 @@ import numpy as np,pandas as pd,pytest,torch
 from astropy.io import fits
 from PIL import Image
 from astrovader.core import AstrovaderError,BadImage
-from astrovader.data import canonical,cutouts,framing,gz2,loaders,segment,shape,sources,survey,synth,truth,unseen,views
+from astrovader.data import canonical,cutouts,framing,gz2,ids,loaders,segment,shape,sources,survey,synth,truth,unseen,views
 from astrovader.data.cutouts import Stretch
 from astrovader.data.framing import Recipe
 from astrovader.data.pack import pack_arrays
 from astrovader.data.views import Views
 from astrovader.inputs import shown
 
-known = dict(np=np, pd=pd, cutouts=cutouts, framing=framing, gz2=gz2, segment=segment, sources=sources, synth=synth, truth=truth, unseen=unseen)
+known = dict(np=np, pd=pd, cutouts=cutouts, framing=framing, gz2=gz2, ids=ids, segment=segment, sources=sources, synth=synth, truth=truth, unseen=unseen)
 
 image = np.random.default_rng(0).integers(0, 255, (3, 24, 24), dtype=np.uint8)
 table = pd.DataFrame(dict(object_id=['a', 'b'], n=[1, 2]))
@@ -81,12 +81,12 @@ sources.find_images('') | empty name
 sources.find_images(None) | the source of images is None
 sources.find_images(5) | the source of images is 5
 sources.find_images('nowhere') | does not exist
-sources.rows_by_id(['a'], 'nowhere.csv') | does not exist
-sources.rows_by_id(['a'], None) | a table is
-sources.rows_by_id(['x'], table) | no object id of the images
-sources.rows_by_id(['a'], table, 'name') | no column 'name'
-sources.as_ids(pd.Series(['a\\rb'])) | a line break
-sources.as_ids(pd.Series([1.5])) | lose digits
+ids.rows_by_id(['a'], 'nowhere.csv') | does not exist
+ids.rows_by_id(['a'], None) | a table is
+ids.rows_by_id(['x'], table) | no object id of the images
+ids.rows_by_id(['a'], table, 'name') | no column 'name'
+ids.as_ids(pd.Series(['a\\rb'])) | a line break
+ids.as_ids(pd.Series([1.5])) | lose digits
 gz2.asked(table, 'smooth') | smooth
 gz2.asked('nowhere.csv', 'smooth') | does not exist
 gz2.classify(5) | a table is

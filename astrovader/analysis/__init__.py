@@ -1,1 +1,1 @@
-"""Measurements of a catalogue. The notebooks evaluate clusters and components, search for look-alikes and outliers, travel through the latent space, compare components with the Galaxy Zoo votes, and summarise a run."""
+"""Measurements of a catalogue. The notebooks evaluate clusters and components, search for look-alikes and outliers, travel through the latent space, compare components with the Galaxy Zoo votes, say how far probabilities and shares can be trusted, match the components of several runs, and summarise a run."""

@@ -6,8 +6,8 @@
 __all__ = ['zoo_cuts', 'known_classes', 'Votes', 'votes_of', 'vote_classes', 'vote_shares', 'component_cautions',
            'health_cautions', 'kind_cautions', 'history_cautions', 'read_history', 'Summary', 'compute_kinds',
            'compute_second', 'compute_choice', 'compute_tour', 'compute_traversal', 'compute_deblending',
-           'compute_agree', 'compute_counts', 'compute_ranking', 'compute_shares', 'compute_health', 'compute_alike',
-           'compute_odd', 'all_cautions']
+           'compute_agree', 'compute_counts', 'compute_ranking', 'compute_shares', 'compute_health',
+           'compute_population', 'compute_reliability', 'compute_alike', 'compute_odd', 'all_cautions']
 
 # %% ../../nbs/analysis/65_summary.ipynb #b4b11c97
 import re,numpy as np,pandas as pd
@@ -27,6 +27,8 @@ from .health import health
 from .latent import deblend,deblend_many,deblending_quantiles,similar,tour,traversal
 from .metrics import occupancy,responsibility_matrix
 from .outliers import outliers
+from .reliability import calibrations,reliability
+from .shares import shares as component_shares
 from ..model.diagnostics import bhattacharyya
 from .votes import agreement_table,class_counts,ranking
 
@@ -376,13 +378,30 @@ def compute_shares(summary):
 # %% ../../nbs/analysis/65_summary.ipynb #1da70450
 def _require_several(summary): require(len(summary.catalogue) > 1, 'A single object cannot be compared with others.')
 
+def _class_column(summary):
+    "The first column of known classes that has at least 20 of them; None where there is none."
+    candidates = ['smooth or featured', *summary.known]
+    return next((name for name in candidates if name in summary.known and summary.known[name].notna().sum() >= 20), None)
+
 def compute_health(summary):
     "Health of the components and latents."
     _require_several(summary)
-    candidates = ['smooth or featured', *summary.known]
-    column = next((name for name in candidates if name in summary.known and summary.known[name].notna().sum() >= 20), None)
+    column = _class_column(summary)
     measured = health(summary.model, summary.survey, summary.catalogue, summary.known.get(column), seed=summary.seed, device=summary.model.device)
     return measured._replace(calibration=measured.calibration and measured.calibration | dict(column=column))
+
+# %% ../../nbs/analysis/65_summary.ipynb #963c9eb8
+def compute_population(summary):
+    "Shares of the components, with intervals."
+    return component_shares(summary.catalogue)
+
+def compute_reliability(summary):
+    "Reliability of both kinds of responsibilities, and their calibration errors."
+    column = _class_column(summary)
+    require(column, 'Too few objects have a known class to compare probabilities with; pack the survey with a table of classes.')
+    classes = summary.known[column]
+    tables = {name: reliability(numbered(summary.catalogue, kind), classes, seed=summary.seed) for name,kind in {'at the mean': 'p', 'averaged': 'q'}.items()}
+    return SimpleNamespace(column=column, tables=tables, errors=calibrations(summary.catalogue, classes, seed=summary.seed))
 
 # %% ../../nbs/analysis/65_summary.ipynb #7ccd2df3
 def compute_alike(summary, n_queries=8, n=9):

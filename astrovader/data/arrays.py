@@ -15,8 +15,10 @@ from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
 from .bands import Cutout,are_bands,band_axis,plane_kind,wavelength
 from .bytes import max_bytes
+from .planes import flag_bits,telling,unseen_beside
 from .labels import class_names,galaxy10_decals,galaxy10_sdss
-from .sources import Source,file_state,files_below,ids_in,source_kind,suffix_of
+from .ids import ids_in
+from .sources import Source,file_state,files_below,source_kind,suffix_of
 
 # %% ../../nbs/data/12b_arrays.ipynb #c5a86f0c
 def _one_image(shape):
@@ -83,12 +85,28 @@ def _npz(path):
 def _needs(library, path): raise BadInput(f"{path} needs {library}, which is not installed; pip install 'astrovader[containers]'.") from None
 
 # %% ../../nbs/data/12b_arrays.ipynb #9e87a093
+class _Field:
+    "One field of an HDF5 dataset of records, as an array."
+    def __init__(self, data, name):
+        kind = data.dtype[name]
+        self.data,self.name,self.dtype = data,name,kind.base
+        self.shape,self.ndim = data.shape+kind.shape,data.ndim+len(kind.shape)
+    def __getitem__(self, index):
+        first,*rest = index if isinstance(index, tuple) else (index,)
+        x = np.asarray(self.data.fields(self.name)[()] if first is ... else self.data.fields(self.name)[first])
+        return x[(slice(None),)*(not isinstance(first, int)) + tuple(rest)] if rest else x
+
+def _with_fields(name, data):
+    "A dataset by its name; one of records as its fields."
+    return {f'{name}/{field}': _Field(data, field) for field in data.dtype.names} if data.dtype.names else {name: data}
+
+# %% ../../nbs/data/12b_arrays.ipynb #cd5acc30
 def _hdf5(path):
     try: import h5py
     except ImportError: _needs('h5py', path)
     found = {}
     file = h5py.File(path, 'r')
-    file.visititems(lambda name,item: found.update({name: item} if isinstance(item, h5py.Dataset) else {}))
+    file.visititems(lambda name,item: found.update(_with_fields(name, item) if isinstance(item, h5py.Dataset) else {}))
     return found
 
 def _zarr(path):
@@ -119,7 +137,7 @@ def open_arrays(
     return _opened(str(path), file_state(path))
 
 # %% ../../nbs/data/12b_arrays.ipynb #06685f68
-_usual_names = 'images','image','image_array','cutouts','stamps','x','data','x_train'
+_usual_names = 'images','image','image_array','cutouts','stamps','x','data','x_train','flux','array'
 
 def _may_be_images(array): return getattr(array.dtype, 'kind', '') in 'uif' and array.ndim in (3, 4) and min(array.shape) > 0
 
@@ -147,11 +165,18 @@ def _as_column(array):
     if values.dtype.kind in 'SO': values = [value.decode(errors='replace') if isinstance(value, bytes) else value for value in values]
     return pd.Series(values)
 
+def _scales(arrays, images, n):
+    "The scale of each image in arcsec per pixel, where an array of the same name has it."
+    stem = re.sub('[_/]?(array|flux)$', '', images)
+    scale = next((arrays[name] for name in (f'{stem}_scale', f'{stem}/scale') if name in arrays and arrays[name].shape[:1] == (n,)), None)
+    return {} if scale is None else dict(pixel_scale=np.median(np.asarray(scale[...], float).reshape(n, -1), axis=1))
+
 def _columns(arrays, images, n):
     "The columns beside the images; None where there are none."
-    group = images.rsplit('/', 1)[0]+'/' if '/' in images else ''
+    group = images.rsplit('/', 1)[0]+'/' if '/' in images and not isinstance(arrays[images], _Field) else ''
     names = [name for name,array in arrays.items() if array.shape == (n,) and array.dtype.kind in 'biufSOUT' and name.startswith(group)]
-    return pd.DataFrame({name.removeprefix(group): _as_column(arrays[name]) for name in names}) if names else None
+    columns = {name.removeprefix(group): _as_column(arrays[name]) for name in names} | _scales(arrays, images, n)
+    return pd.DataFrame(columns) if columns else None
 
 # %% ../../nbs/data/12b_arrays.ipynb #e5f204d9
 galaxy10_classes = {69: galaxy10_sdss, 256: galaxy10_decals} # By the size of the images in pixels
@@ -197,11 +222,11 @@ def close_arrays():
 
 # %% ../../nbs/data/12b_arrays.ipynb #56a92cc3
 def _beside(arrays, name, axes):
-    "Arrays of weights, or else of masks, that belong to the images: name, kind and axes of each."
+    "Arrays that tell what was observed in the images: name, kind and axes of each."
     shape,without = arrays[name].shape,axes.replace('b', '')
     sizes = {shape: axes, tuple(n for n,letter in zip(shape, axes) if letter != 'b'): without}
-    found = [(other, plane_kind(other.rsplit('/', 1)[-1]), sizes[array.shape]) for other,array in arrays.items() if other != name and array.shape in sizes]
-    return [item for item in found if item[1] == 'weight'] or [item for item in found if item[1] == 'mask']
+    kinds = {other: plane_kind(other.rsplit('/', 1)[-1]) for other,array in arrays.items() if other != name and array.shape in sizes}
+    return [(other, kinds[other], sizes[arrays[other].shape]) for other in telling(kinds)]
 
 def _named_bands(arrays, name, axes):
     "The names of the bands; None where they are not known."
@@ -219,16 +244,13 @@ def read_object(
     name:str, # That of the images
     axes:str, # Its axes
     i:int, # Which image
-    beside=(), # Name, 'weight' or 'mask', and axes of arrays that tell which pixels were observed
+    beside=(), # Name, kind as in `plane_kind`, and axes of arrays that tell which pixels were observed
     bands=None, # The names of the bands
 ): # A `Cutout`
     "One image of an array, with what the arrays beside it know."
-    pixels = read_row(path, name, axes, i)
-    for other,kind,other_axes in beside:
-        x = read_row(path, other, other_axes, i)
-        unseen = ~(np.nan_to_num(x) > 0) if kind == 'weight' else (x != 0) == ((x != 0).mean() < .5)
-        pixels = np.where(unseen & (not unseen.all()), np.float32(np.nan), pixels.astype(np.float32))
-    return Cutout(pixels, bands)
+    cutout = Cutout(read_row(path, name, axes, i), bands)
+    for other,kind,other_axes in beside: cutout = cutout.without(unseen_beside(read_row(path, other, other_axes, i), kind, cutout.pixels, flag_bits(other, {})))
+    return cutout
 
 # %% ../../nbs/data/12b_arrays.ipynb #1d229f5d
 @source_kind
@@ -279,7 +301,13 @@ def read_group(
     arrays = open_arrays(path)
     planes = [oriented(arrays[name][...], axes or ('hw' if arrays[name].ndim == 2 else _one_image(arrays[name].shape))) for name in names]
     require(len({plane.shape[1:] for plane in planes}) == 1, 'has bands of different sizes', BadImage)
-    return Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
+    cutout = Cutout(np.concatenate(planes), tuple(name.rsplit('/', 1)[-1] for name in names) if len(names) > 1 else None)
+    group = names[0].rpartition('/')[0]
+    kinds = {name: plane_kind(name.rpartition('/')[2]) for name in arrays if name.rpartition('/')[0] == group and name not in names}
+    for name in telling(kinds):
+        if arrays[name].shape in (cutout.pixels.shape, cutout.pixels.shape[1:]):
+            cutout = cutout.without(unseen_beside(arrays[name][...], kinds[name], cutout.pixels, flag_bits(name, {})))
+    return cutout
 
 @source_kind
 class Groups(Source):

@@ -16,9 +16,9 @@ from ..core import BadImage,require
 from ..inputs import checked,shown
 from .bytes import max_bytes
 from .compiled import blurred,moments
-from .compiled_frames import crowding,halves,means_within,moved,placed,pure_sky,resampled,tile_shares,with_outskirts,without_sources
+from .compiled_frames import crowding,halves,means_within,moved,pure_sky,resampled,tile_shares,with_outskirts,without_sources
 from .cutouts import Flag,centre_crop,resize
-from .shape import Ellipse,Scene,ellipse_profile,fit_shape,radii_of
+from .shape import Ellipse,Scene,band_profiles,fit_shape,radii_of
 
 # %% ../../nbs/data/11b_canonical.ipynb #02ce0ea6
 @dataclass(frozen=True)
@@ -75,22 +75,20 @@ _n_tiles = 8 # along a side
 
 @lru_cache(256)
 def _drawn(n_best, shape):
-    "A tile among the best for each tile, whether it is turned by 180 degrees, and the state of the random numbers after that."
+    "A tile among the best for each tile, and whether it is turned by 180 degrees."
     r = np.random.default_rng(0)
-    return r.integers(0, n_best, shape), r.random(shape) < .5, r.bit_generator.state
+    return r.integers(0, n_best, shape), r.random(shape) < .5
+
+@lru_cache(8)
+def _chance(shape): return np.random.default_rng(1).random(shape, np.float32)
 
 def _sky_source(free):
     shares = tile_shares(free, _n_tiles)
     best = np.flatnonzero(shares >= min(shares.max(), .9))
-    chosen,turned,state = _drawn(len(best), shares.shape)
-    source = moved(free, best[chosen], turned, _n_tiles)
-    left = int(np.count_nonzero(source < 0))
-    if not left: return source
-    r = np.random.default_rng(0)
-    r.bit_generator.state = state
-    own = np.flatnonzero(free)
-    return placed(source, own[r.integers(0, len(own), left)])
+    chosen,turned = _drawn(len(best), shares.shape)
+    return moved(free, best[chosen], turned, _n_tiles, _chance(free.shape))
 
+# %% ../../nbs/data/11b_canonical.ipynb #98f433e8
 @checked(free=2)
 def sky_source(
     free:np.ndarray, # (height, width) bool, pixels of pure sky
@@ -127,17 +125,13 @@ class Frame:
     def sky(self): return means_within(self.scene.pixels, self.free)
     @cached_property
     def sky_source(self): return _sky_source(self.free)
-    def sky_of(self, pixels):
-        "An image that consists of the sky of `pixels` only."
-        return pixels.reshape(len(pixels), -1).take(self.sky_source, 1)
 
 # %% ../../nbs/data/11b_canonical.ipynb #8d143247
 @patch(as_prop=True)
 def profiles(self:Frame):
-    "The radial profile of each band, faded to zero at the edge."
-    flux = self.scene.pixels - self.sky[:,None,None]
-    measured = [ellipse_profile(band, self.hidden, self.shape.ellipse) for band in flux]
-    return [p._replace(mean=p.mean*np.clip(4*(1-p.middles/self.edge), 0, 1)) for p in measured]
+    "Elliptical radii, and (bands, radii) the radial profile of each band, faded to zero at the edge."
+    radii,means = band_profiles(self.scene.pixels, self.hidden, self.shape.ellipse)
+    return radii, (means-self.sky[:,None])*np.clip(4*(1-radii/self.edge), 0, 1)
 
 @patch
 def isolated(
@@ -150,7 +144,9 @@ def isolated(
     scene,(x,y,*_) = self.scene,self.ellipse
     kept = scene.unseen & ~scene.unknown
     pixels,dark = without_sources(pixels, hidden, self.radius, self.edge, x, y, kept, self.sky_source)
-    if dark.any(): pixels[:,dark] += np.stack([p.at(self.radius[dark]) for p in self.profiles])
+    if not dark.any(): return pixels
+    radii,profiles = self.profiles
+    pixels[:,dark] += np.stack([np.interp(self.radius[dark], radii, profile) for profile in profiles])
     return pixels
 
 # %% ../../nbs/data/11b_canonical.ipynb #f41e697e
@@ -169,8 +165,7 @@ def resample(
     if self.scale > 1.1: pixels = blurred(pixels, sigma := float(.5*np.sqrt(self.scale**2-1)), int(3*sigma+.5))
     image,lost = resampled(pixels, self.size, self.scale, self.ellipse, self.edge)
     if not lost.any(): return image
-    profiles = self.profiles
-    return with_outskirts(image, lost, self.sky_of(pixels), self.scale, self.ellipse, profiles[0].middles, np.stack([p.mean for p in profiles]))
+    return with_outskirts(image, lost, np.ascontiguousarray(pixels), self.sky_source, self.scale, self.ellipse, *self.profiles)
 
 # %% ../../nbs/data/11b_canonical.ipynb #b2d42a60
 @patch

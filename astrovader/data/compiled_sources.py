@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['least_squares', 'robust_surface', 'edge_tiles', 'sky_of', 'unevenness', 'surface_terms', 'slope_of', 'central_label',
-           'saddles_of', 'merged', 'numbered']
+           'saddles_of', 'merged', 'united', 'numbered']
 
 # %% ../../nbs/data/10e_compiled_sources.ipynb #197d5c06
 import numpy as np
@@ -27,9 +27,11 @@ def least_squares(terms, values, weight): # One coefficient for each term
     for j in range(p):
         for i in range(j+1, p):
             f = a[i,j]/a[j,j]
-            a[i,j:] -= f*a[j,j:]
+            for k in range(j, p): a[i,k] -= f*a[j,k]
             b[i] -= f*b[j]
-    for j in range(p-1, -1, -1): b[j] = (b[j]-(a[j,j+1:]*b[j+1:]).sum())/a[j,j]
+    for j in range(p-1, -1, -1):
+        for k in range(j+1, p): b[j] -= a[j,k]*b[k]
+        b[j] /= a[j,j]
     return b
 
 @compiled
@@ -60,11 +62,7 @@ def robust_surface(terms, values): # Coefficients, and 1 for each value that was
 
 # %% ../../nbs/data/10e_compiled_sources.ipynb #468b61f5
 @compiled
-def edge_tiles(
-    y, # (height, width)
-    n:int, # Tiles along a side
-): # (tiles, pixels) float32 in rising order, and (2, tiles) x and y of the centres from the middle
-    "The tiles along the edge of an image."
+def _cut(y, n):
     h,w = y.shape
     tall,wide = max(1, h//n),max(1, w//n)
     down,across = h//tall,w//wide
@@ -75,11 +73,21 @@ def edge_tiles(
             if 0 < i < down-1 and 0 < j < across-1: continue
             for p in range(tall):
                 for q in range(wide): tiles[k,p*wide+q] = y[i*tall+p,j*wide+q]
-            tiles[k].sort()
             centres[0,k],centres[1,k] = (j+.5)*wide-w/2,(i+.5)*tall-h/2
             k += 1
     return tiles, centres
 
+def edge_tiles(
+    y, # (height, width)
+    n:int, # Tiles along a side
+): # (tiles, pixels) float32 in rising order, and (2, tiles) x and y of the centres from the middle
+    "The tiles along the edge of an image."
+    tiles,centres = _cut(y, n)
+    tiles.sort(1) # NumPy sorts several numbers at once
+    return tiles, centres
+
+
+# %% ../../nbs/data/10e_compiled_sources.ipynb #61b9abe2
 @compiled
 def sky_of(tiles, highest:float, levels:float): # Level, noise, and which tiles were used
     "Level and noise of the sky in the darkest tiles, of which the pixels are in rising order."
@@ -185,6 +193,33 @@ def merged(y, labels, central:int, rise:float, dip:float): # (height, width)
     for k in range(labels.size): found.flat[k] = into[labels.flat[k]]
     return found
 
+# %% ../../nbs/data/10e_compiled_sources.ipynb #886091e0
+@compiled
+def united(flux, labels, central:int): # Labels, the central one, and whether any sources became one
+    "Labels and the central one, after sources that surround the middle have become one."
+    h,w = labels.shape
+    n = labels.max()+1
+    if n < 2+(central > 0): return labels, central, False
+    sums,is_whole = np.zeros((4, n)),np.ones(n, np.bool_) # flux, and flux times x, y and the squared distance from the middle
+    for i in range(h):
+        for j in range(w):
+            a,f,x,y = labels[i,j],max(flux[i,j], 0),j-(w-1)/2,i-(h-1)/2
+            sums[0,a] += f
+            sums[1,a] += f*x
+            sums[2,a] += f*y
+            sums[3,a] += f*(x*x+y*y)
+            if i == 0 or j == 0 or i == h-1 or j == w-1: is_whole[a] = False
+    member = is_whole & (sums[0] > 0)
+    member[0],member[central] = False,central > 0
+    f,x,y,r2 = sums*member
+    total = f.sum()
+    if not total > 0 or central and f[central] > .75*total: return labels, central, False
+    mean,between = (x.sum()**2+y.sum()**2)/total**2,((x**2+y**2)/np.maximum(f, 1e-30)).sum()/total
+    if not mean < max(between/16, r2.sum()/total/100): return labels, central, False
+    first,found = np.flatnonzero(member)[0],labels.copy()
+    for k in range(labels.size): found.flat[k] = first if member[labels.flat[k]] else labels.flat[k]
+    return found, first, True
+
 # %% ../../nbs/data/10e_compiled_sources.ipynb #19a254c3
 @compiled
 def numbered(flux, labels, central:int, k:int, h:int, w:int): # (h, w) int32; all 0 without a central source
@@ -202,8 +237,9 @@ def numbered(flux, labels, central:int, k:int, h:int, w:int): # (h, w) int32; al
     for a in np.argsort(-total):
         if a and pixels[a]: last += 1
         if a and pixels[a]: number[a] = last
+    row = np.empty(across*k, np.int32)
     for i in range(down):
-        for p in range(i*k, min(i*k+k, h)):
-            for j in range(across):
-                for q in range(j*k, min(j*k+k, w)): found[p,q] = number[labels[i,j]]
+        for j in range(across):
+            for q in range(j*k, j*k+k): row[q] = number[labels[i,j]]
+        for p in range(i*k, min(i*k+k, h)): found[p] = row[:w]
     return found

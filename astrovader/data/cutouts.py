@@ -7,17 +7,20 @@ __all__ = ['image_formats', 'greys', 'stretch_kinds', 'depths', 'ImageFormat', '
            'read_cutout', 'read_image', 'Flag', 'to_grey', 'centre_crop', 'resize', 'Stretch']
 
 # %% ../../nbs/data/11_cutouts.ipynb #c540c106
-import io,math,warnings,zipfile
+import ctypes,io,math,warnings,zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict,dataclass,replace
 from enum import IntFlag
+from functools import lru_cache
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image,ImageOps,TiffImagePlugin
 from ..core import AstrovaderError,BadImage,require
-from .bands import Cutout,bands_first
+from .bands import Cutout,are_bands,bands_first,plane_kind
 from .bytes import inflated,max_bytes,read_bytes,read_member,reason_of,require_bytes,require_pixels
 from .fits import read_fits
+from .planes import flag_bits,holds_mask,unseen_beside
 from ..inputs import as_numbers,checked,real_number,require_choice,shown
 
 # %% ../../nbs/data/11_cutouts.ipynb #e85e015e
@@ -40,68 +43,128 @@ def _open_picture(content):
     return im
 
 # %% ../../nbs/data/11_cutouts.ipynb #e2e7cd2e
-def _require_size(width, height, bytes_each): require_pixels(width*height, bytes_each)
+def _is_tiff(content): return content[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
-def _tiff_tags(content):
-    "The first directory of a TIFF file."
-    stream = io.BytesIO(content)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
-    stream.seek(tags.next)
-    tags.load(stream)
-    return tags
+def _tiff_pages(content):
+    "The directory of each page of a TIFF file."
+    stream,pages,seen = io.BytesIO(content),[],set()
+    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if b'+' in content[:4] else 8))
+    while tags.next and tags.next not in seen:
+        seen.add(tags.next)
+        stream.seek(tags.next)
+        tags.load(stream)
+        pages.append(dict(tags))
+    return pages
 
-def _has_16_bit_colours(content):
+# %% ../../nbs/data/11_cutouts.ipynb #430d49b1
+def _is_reduced(tags): return tags.get(254, 0) & 5 or tags.get(255) == 2 # a small copy, or a mask of transparency
+
+def _pages_of(tiff):
+    "The numbers of the pages that are the image, and the names of their bands; None where they are not known."
+    full = [i for i,tags in enumerate(tiff) if not _is_reduced(tags)] or [0]
+    names = [str(tiff[i].get(285) or tiff[i].get(270) or '').strip() for i in full]
+    is_one = len(full) == 1 or are_bands(names) and len({(tiff[i].get(256), tiff[i].get(257)) for i in full}) == 1
+    require(is_one, f'has {len(full)} pages, which may be bands or objects; save its bands as the planes of a FITS file whose header names them, or each object as a file', BadImage)
+    return full,tuple(names) if len(full) > 1 else None
+
+# %% ../../nbs/data/11_cutouts.ipynb #45d3a0a4
+def _has_16_bit_colours(content, tags):
     "Is it a PNG or TIFF of colours of 16 bits, and of a size that is allowed?"
     if content.startswith(b'\x89PNG') and content[24:25] == b'\x10' and content[25:26] in (b'\x02', b'\x06'):
         width,height = (int.from_bytes(content[i:i+4]) for i in (16, 20))
-    elif content[:4] in (b'II*\0', b'MM\0*') and set(np.atleast_1d(bits := _tiff_tags(content).get(258, 8))) == {16} and np.size(bits) > 2:
-        width,height = (_tiff_tags(content)[tag] for tag in (256, 257))
+    elif set(np.atleast_1d(bits := tags.get(258, 8))) == {16} and np.size(bits) > 2:
+        require({256, 257} <= set(tags), 'is a damaged picture', BadImage)
+        width,height = (tags[tag] for tag in (256, 257))
     else: return False
-    _require_size(width, height, 16)
+    require_pixels(width*height, 16)
     return True
 
 # %% ../../nbs/data/11_cutouts.ipynb #843ab7a8
-def _read_16_bit_colours(content):
+def _read_16_bit_colours(content, page=0):
     import cv2
-    x = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT) # about damaged files, of which we say one sentence
+    encoded = np.frombuffer(content, np.uint8)
+    x = cv2.imdecodemulti(encoded, cv2.IMREAD_UNCHANGED)[1][page] if page else cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     require(x is not None and x.ndim == 3, 'is a damaged picture', BadImage)
-    if x.shape[2] == 4: x = (x[...,:3]*(x[...,3:]/65535) + .5).astype(np.uint16)
-    return x[...,::-1].transpose(2, 0, 1)
+    return _seen(x[...,2::-1], x[...,3:])
+
+def _seen(x, alpha):
+    "Pixels (height, width, bands) without those that are transparent; `alpha` may have no pixels."
+    cutout = Cutout(np.atleast_3d(x).transpose(2, 0, 1))
+    return cutout.without(alpha.reshape(x.shape[:2]) == 0) if alpha.size else cutout
+
+# %% ../../nbs/data/11_cutouts.ipynb #67e7a7cf
+@lru_cache
+def _silence_tiff():
+    "Switch off the messages of the library libtiff, where it can be found."
+    with suppress(Exception):
+        library = ctypes.CDLL(Image.core.__file__)
+        for name in 'TIFFSetErrorHandler','TIFFSetWarningHandler':
+            switch = getattr(library, name)
+            switch.argtypes,switch.restype = [ctypes.c_void_p],ctypes.c_void_p
+            switch(None)
 
 # %% ../../nbs/data/11_cutouts.ipynb #1a0f0b16
-def _read_picture(content):
-    if _has_16_bit_colours(content): return _read_16_bit_colours(content)
-    im = _open_picture(content)
+_as_mode = {'1': 'L', 'RGBa': 'RGBA', 'La': 'LA', 'PA': 'RGBA'} | dict.fromkeys(('P', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX'), 'RGB')
+
+def _read_page(im, is_png=False):
+    "One page of an open picture."
     ImageOps.exif_transpose(im, in_place=True)
-    transparent = im.mode == 'PA' or im.mode == 'P' and 'transparency' in im.info
-    if im.mode in ('P', 'PA'): im = im.convert('RGBA' if transparent else 'RGB')
-    if im.mode in ('1', 'CMYK', 'YCbCr', 'LAB', 'HSV'): im = im.convert('L' if im.mode == '1' else 'RGB')
+    is_keyed = 'transparency' in im.info and im.mode in ('P', 'L', 'RGB') # one colour is transparent
+    mode = ('LA' if im.mode == 'L' else 'RGBA') if is_keyed else _as_mode.get(im.mode, im.mode)
+    if mode != im.mode: im = im.convert(mode)
     x = np.asarray(im)
-    if im.mode in ('LA', 'RGBA'): x = (x[...,:-1]*(x[...,-1:]/255) + .5).astype(np.uint8)
-    if im.mode == 'I' and content.startswith(b'\x89PNG'): x = x.astype(np.uint16)
-    return np.atleast_3d(x).transpose(2, 0, 1)
+    if im.mode in ('LA', 'RGBA'): return _seen(x[...,:-1], x[...,-1])
+    return _seen(x.astype(np.uint16) if im.mode == 'I' and is_png else x, np.zeros(0))
+
+def _read_picture(content):
+    tiff = _tiff_pages(content) if _is_tiff(content) else []
+    pages,names = _pages_of(tiff) if tiff else ([0], None)
+    if len(pages) == 1 and _has_16_bit_colours(content, tiff[pages[0]] if tiff else {}): return _read_16_bit_colours(content, pages[0])
+    if tiff: _silence_tiff()
+    found = []
+    for page in pages:
+        im = _open_picture(content)
+        n = getattr(im, 'n_frames', 1)
+        require(tiff or n == 1 or im.format == 'MPO', f'is an animation of {n} frames; save the frame that is the image alone', BadImage)
+        if page: im.seek(page)
+        found.append(_read_page(im, content.startswith(b'\x89PNG')))
+    if len(found) == 1: return found[0]
+    return Cutout(np.concatenate([cutout.pixels for cutout in found]), names)
 
 # %% ../../nbs/data/11_cutouts.ipynb #9eb38e54
 _npy_magic = b'\x93NUMPY'
 
-
-
 def _load_npy(content): return np.load(io.BytesIO(content), allow_pickle=False)
 
-def _read_npy(content): return bands_first(_load_npy(content))
+def _read_npy(content):
+    x = bands_first(_load_npy(content))
+    are_planes = x.ndim == 3 and x.dtype.kind in 'uif' and x.size and 1 < len(x) < 33
+    require(not (are_planes and holds_mask(x)), 'has a plane of two values, which is a mask rather than a band; save the image alone, or as .npz with the names image and mask', BadImage)
+    return x
 
 # %% ../../nbs/data/11_cutouts.ipynb #a9e1b284
+def _numbers(archive, names):
+    "The arrays of an archive with these names that are planes of numbers."
+    members = {info.filename.removesuffix('.npy'): info for info in archive.infolist()}
+    require_bytes(sum(members[name].file_size for name in names), max_bytes(), 'decompressed')
+    contents = {name: read_member(archive, members[name].filename) for name in names}
+    arrays = {name: _load_npy(content) for name,content in contents.items() if content.startswith(_npy_magic)}
+    return {name: a for name,a in arrays.items() if a.dtype.kind in 'buif' and a.ndim in (2, 3)}
+
 def _read_npz(content):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {info.filename.removesuffix('.npy'): info for info in archive.infolist()}
-        named = [name for name in ('image', 'images') if name in members]
-        chosen = [members[name] for name in named[:1] or members]
-        require_bytes(sum(info.file_size for info in chosen), max_bytes(), 'decompressed')
-        contents = [read_member(archive, info.filename) for info in chosen]
-    arrays = [_load_npy(content) for content in contents if content.startswith(_npy_magic)]
-    arrays = [a for a in arrays if a.dtype.kind in 'uif' and a.ndim in (2, 3)]
-    require(len(arrays) == 1, f'has {len(arrays)} arrays that may be the image; call one of them "image"', BadImage)
-    return bands_first(arrays[0])
+        kinds = {name: plane_kind(name) for name in (info.filename.removesuffix('.npy') for info in archive.infolist())}
+        named = [name for name in ('image', 'images') if name in kinds]
+        light = named[:1] or [name for name in kinds if kinds[name] == 'light'] or list(kinds)
+        arrays = _numbers(archive, light + [name for name in kinds if kinds[name] not in ('light', 'other') and name not in light])
+    images = [name for name in light if name in arrays and arrays[name].dtype.kind != 'b']
+    require(len(images) == 1, f'has {len(images)} arrays that may be the image; call one of them "image"', BadImage)
+    cutout = Cutout(bands_first(arrays.pop(images[0])))
+    for name,x in ((name, bands_first(x)) for name,x in arrays.items()):
+        if len(x) in (1, len(cutout.pixels)) and x.shape[1:] == cutout.pixels.shape[1:]:
+            cutout = cutout.without(unseen_beside(x, kinds[name], cutout.pixels, flag_bits(name, {})))
+    return cutout
 
 # %% ../../nbs/data/11_cutouts.ipynb #7477bb8f
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ..core import AstrovaderError,BadImage,BadInput,require,rng
 from .bands import Cutout,are_bands,pixel_facts,same_bands
 from .bytes import how_mosaic,max_bytes
 from .cutouts import Flag,Stretch,centre_crop,depths,greys,read_cutout,resize,to_grey
-from .unseen import fill_unseen,unseen
+from .unseen import fill_unseen
 
 # %% ../../nbs/data/12_framing.ipynb #c8fcd314
 framings = 'survey','canonical'
@@ -71,7 +71,8 @@ _most_radii = 1000.
 def _are_named(bands):
     "Is it a list of names of bands? One name has to be known, several need not be."
     names = bands.split(',') if isinstance(bands, str) else []
-    return bands not in band_choices and (len(set(names)) == len(names) > 1 and all(names) or are_bands(names))
+    if bands in band_choices or names in (['red'], ['green'], ['blue']): return False # of which one alone is a slip for rgb
+    return len(set(names)) == len(names) > 1 and all(names) or are_bands(names)
 
 def _in_range(value, most): return value is None or is_real(value) and 0 < value <= most
 
@@ -195,9 +196,9 @@ def _chosen(recipe, x):
     require(recipe.bands == 'grey' or n == needed, f"has {n} {'band' if n == 1 else 'bands'} where {needed} {'is' if needed == 1 else 'are'} needed{name}", BadImage)
     own,others = cutout.bands,recipe.band_names
     require(recipe.bands == 'grey' or same_bands(own, others), f'has the bands {", ".join(own or ())} where others have {", ".join(others or ())}', BadImage)
-    lost = unseen(cutout.pixels)
+    lost = cutout.unseen()
     pixels,lost,n_lost = _without_missing(cutout.pixels, lost, recipe.bands == 'grey')
-    if recipe.bands == 'grey': pixels,lost = to_grey(pixels, recipe.grey),lost.any(0, keepdims=True)
+    if recipe.bands == 'grey': pixels,lost = to_grey(np.asarray(pixels, np.float32), recipe.grey),lost.any(0, keepdims=True) # NumPy averages integers more slowly
     return replace(cutout, pixels=pixels), lost, n_lost
 
 # %% ../../nbs/data/12_framing.ipynb #1b4b9cc8
@@ -316,6 +317,7 @@ def commonest_reason(
     reasons, # Why, for each
 ) -> str: # The end of a sentence
     "The commonest reason, how many files share it, and the first of them."
+    require(len(files) == len(reasons) > 0, f'there are {len(files)} files and {len(reasons)} reasons; give one reason for each file.')
     reason,n = Counter(reasons).most_common(1)[0]
     return f'{n} of them, such as {files[list(reasons).index(reason)]}: {reason}'
 

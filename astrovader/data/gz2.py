@@ -13,7 +13,7 @@ from ..core import BadInput,require
 from ..inputs import as_path,checked
 from ..tables import read_table
 from .labels import has_campaign_votes,parents,question_of,questions,with_gz2_names
-from .sources import as_ids,rows_by_id
+from .ids import as_ids,rows_by_id
 from .survey import Survey
 
 # %% ../../nbs/data/14_gz2.ipynb #ffd16e9c

@@ -143,6 +143,7 @@ def feed(
     return (tuple(part.to(device) for part in data.batch(idxs)) for idxs in batches)
 
 # %% ../../nbs/data/20_loaders.ipynb #82d57804
+@checked(n=0, rank=0, world=1)
 def share(
     n:int, # Images in a batch
     rank:int, # Number of this process, from 0

@@ -19,12 +19,13 @@ from fastcore.basics import noop
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,sha256_of,write_json,writing
 from .canonical import columns as measured_columns
 from .cutouts import Flag,Stretch
-from . import arrays,band_files,mosaics,shards # chkstyle: ignore; they register sources
+from . import arrays,band_files,listed,regrid,several,shards # chkstyle: ignore; they register sources
 from .bands import pixel_facts,same_bands
 from .matching import rows_by_position
 from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,natural_bands,prepare,with_picture,worker_pool
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
-from .sources import as_ids,find_images,rows_by_id
+from .ids import as_ids,rows_by_id
+from .sources import find_images
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
@@ -275,8 +276,8 @@ def _recipe(sources, size, framing, bands, grey, stretch, crop, like, radii=None
     if bands is None: bands = 'grey' if grey != 'mean' else 'rgb' if is_lupton(stretch) else natural_bands(sources)
     recipe = measure(sources, Recipe(size=size, bands=bands, grey=grey, framing=framing, crop=crop, radii=radii, bits=bits or 8), stretch)
     recipe = _named(recipe, band_names_of(sources, bands))
-    if recipe.n_bands == 3 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
-        print(f'{sources.root}: the images do not name their bands, whose order is kept; the first is shown in red')
+    if recipe.n_bands > 2 and recipe.stretch.pixels == 'float32' and not recipe.band_names:
+        print(f'{sources.root}: the images do not name their {recipe.n_bands} bands, whose order is kept' + '; the first is shown in red'*(recipe.n_bands == 3))
     return recipe
 
 # %% ../../nbs/data/13a_pack.ipynb #058c7823
@@ -343,7 +344,8 @@ def _request(sources, catalogue, stretch, like, **options):
     table = None if catalogue is None else _digest([*catalogue.columns, *(_column_digest(catalogue[name]) for name in catalogue)])
     stretch = stretch.to_dict() if isinstance(stretch, Stretch) else stretch
     like = None if like is None else _packing_like(like)
-    return dict(**options, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
+    asked = dict(read_as=list(sources.read_as)) if sources.read_as else {}
+    return dict(**options, **asked, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
 
 # %% ../../nbs/data/13a_pack.ipynb #f6c5feb1
 def _contents(sources): return _digest(sources.states()) # of what the images are, without reading them
@@ -362,9 +364,8 @@ def _require_match(match, table, id_column):
 def _matching_rows(sources, table, id_column, match):
     "A row of a catalogue for each image, and counts of how they matched."
     if match is None: return rows_by_id(sources.ids, read_table(table, id_column, first_is_id=True), id_column)
-    own = sources.table
-    require(own is not None, f'{sources.root} gives its images no positions, which --match needs; give a table of the images with columns path, ra and dec.')
-    return rows_by_position(own, read_table(table), match, (f'the table of the images in {sources.root}', 'the table'))
+    require(sources.table is not None, f'{sources.root} gives its images no positions, which --match needs; give a table of the images with columns path, ra and dec.')
+    return rows_by_position(sources.table, read_table(table), match, (f'the table of the images in {sources.root}', 'the table'))
 
 def _catalogue_rows(sources, table, id_column, match=None):
     "A row of a catalogue for each image, or None; and counts of how they matched."
@@ -381,9 +382,9 @@ _told = {Flag.OUTSHONE: 'outshone by the other sources in the image', Flag.GREY:
 
 def _how_matched(counts):
     "How many images found their row of the catalogue."
-    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}'
+    how = f'within {counts["within_arcsec"]:g} arcsec' if 'within_arcsec' in counts else f'by {counts["id_column"]}{counts.get("form", "")}'
     rest = f'{counts["doubles"]} claimed by several images' if 'doubles' in counts else f'{counts["duplicates"]} repeated rows'
-    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found, {rest}'
+    return f'{counts["matched"]} objects found in the table {how}, {counts["unmatched"]} not found{counts.get("such", "")}, {rest}'
 
 def _announce(survey, joins):
     rejected = survey.rejected()

@@ -11,23 +11,26 @@ import numpy as np,pandas as pd,sep
 
 from ..core import require
 from .compiled import block_means,blurred
-from .compiled_sources import central_label,edge_tiles,least_squares,merged,numbered,sky_of,slope_of,surface_terms,unevenness
+from .compiled_sources import central_label,edge_tiles,least_squares,merged,numbered,sky_of,slope_of,surface_terms,unevenness,united
 from .cutouts import to_grey
 from ..inputs import as_plain,checked,shown
 
 # %% ../../nbs/data/11a_segment.ipynb #10015dad
-@checked(x=2, k=1)
-def blocks(x:np.ndarray, k:int):
-    "Means of blocks of `k` by `k` pixels of an image (height, width); incomplete blocks at the edge average the pixels they have."
+def _blocks(x, k):
     if k == 1: return x
     is_empty = x.dtype == bool and not x.any()
     return np.zeros([-(-side//k) for side in x.shape], np.float32) if is_empty else block_means(x, k)
+
+@checked(x=2, k=1)
+def blocks(x:np.ndarray, k:int):
+    "Means of blocks of `k` by `k` pixels of an image (height, width); incomplete blocks at the edge average the pixels they have."
+    return _blocks(x, k)
 
 @checked(x=2, to=1)
 def reduced(x:np.ndarray, to:int=64):
     "The image averaged in blocks of `k` by `k` pixels, so that its shorter side remains at least `to`; and `k`."
     k = max(1, min(x.shape)//to)
-    return blocks(x, k), k
+    return _blocks(x, k), k
 
 # %% ../../nbs/data/11a_segment.ipynb #9df8c138
 _n_tiles = 8 # along a side
@@ -95,35 +98,6 @@ def _extract(y, level, min_area, contrast):
     try: return sep.extract(y, level, segmentation_map=True, **settings)[1]
     except Exception: return np.zeros(y.shape, np.int32)
 
-# %% ../../nbs/data/11a_segment.ipynb #acd5f344
-def _whole(flux, labels, inner):
-    "The sources that the edge does not cut, and the one in the middle."
-    cut = np.concatenate([labels[0], labels[-1], labels[:,0], labels[:,-1]])
-    whole = np.bincount(labels.ravel(), flux.ravel()) > 0
-    whole[cut] = False
-    whole[[0, inner]] = False,inner > 0
-    return whole
-
-def _is_balanced(flux, labels, members):
-    "Does the light of these sources surround the middle?"
-    y,x = np.nonzero(members[labels])
-    weight,of = flux[y,x].clip(0),labels[y,x]
-    y,x = (at-(side-1)/2 for at,side in zip((y, x), labels.shape))
-    total,sum_x,sum_y = (np.bincount(of, weight*values, len(members)) for values in (1, x, y))
-    mean = (sum_x.sum()**2+sum_y.sum()**2)/total.sum()**2
-    between = ((sum_x**2+sum_y**2)/np.maximum(total, 1e-30)).sum()/total.sum()
-    return mean < max(between/16, (weight*(x*x+y*y)).sum()/total.sum()/100)
-
-def _united(flux, labels, central):
-    "Labels and the central one, after sources that surround the middle have become one."
-    if labels.max() < 1+(central > 0): return labels, central
-    members = _whole(flux.clip(0), labels, central)
-    total = np.bincount(labels.ravel(), flux.clip(0).ravel())
-    is_one = total[central] > .75*total[members].sum() if central else not members.any()
-    if is_one or not _is_balanced(flux, labels, members): return labels, central
-    first = int(members.argmax())
-    return np.where(members[labels], first, labels), first
-
 # %% ../../nbs/data/11a_segment.ipynb #f593c05e
 class Found(NamedTuple):
     "The source of each pixel, and the sky background."
@@ -135,9 +109,10 @@ class Found(NamedTuple):
     united:bool=False # Was the source in the middle composed of several that surround the middle?
 
 def _require_settings(levels, **shares):
-    for name,value in shares.items(): require(0 <= value <= 1, f'{name} is {value}; give a number from 0 to 1.')
+    for name,value in shares.items():
+        if not 0 <= value <= 1: require(False, f'{name} is {value}; give a number from 0 to 1.')
     is_number = isinstance(as_plain(levels), (int, float)) and levels > 0
-    require(is_number, f'levels is {shown(levels)}; give a number above 0, or np.inf for fluxes.')
+    if not is_number: require(False, f'levels is {shown(levels)}; give a number above 0, or np.inf for fluxes.')
 
 @checked(x=2, threshold=0, rise=0)
 def find_sources(
@@ -162,8 +137,8 @@ def find_sources(
     central = central_label(labels, .04)
     sources = merged(y, labels, central, float(rise), float(dip))
     flux = small-level
-    labels,central = _united(flux, sources, central)
-    return Found(numbered(flux, labels, central, k, *x.shape), level, noise, at*k, uneven, labels is not sources)
+    labels,central,is_one = united(flux, sources, central)
+    return Found(numbered(flux, labels, central, k, *x.shape), level, noise, at*k, uneven, is_one)
 
 # %% ../../nbs/data/11a_segment.ipynb #4fbe0571
 def _measure(flux, labels):

@@ -14,8 +14,8 @@ from math import isqrt
 from urllib.parse import urlencode
 from fastcore.basics import patch
 from ..core import require
-from .matching import as_degrees,column_named,dec_names,position_columns,ra_names
-from .sources import as_ids
+from .matching import as_degrees,column_named,dec_names,positions_of,ra_names
+from .ids import as_ids
 from ..inputs import require_choice,shown
 from ..tables import id_column_of,read_table
 
@@ -88,12 +88,6 @@ def url_of(self:Cutouts,
     return f'{address}{"&" if "?" in address else "?"}{urlencode(query)}'
 
 # %% ../../nbs/data/12f_services.ipynb #75054665
-def _degrees(table, column, what):
-    "The numbers in a column of positions."
-    values = as_degrees(table[column])
-    require(np.isfinite(values).any(), f'column {column!r} of the catalogue holds no numbers; give the {what} in degrees.')
-    return values
-
 def _object_ids(table, id_column):
     "The id column, and the ids, all different."
     column = id_column_of(list(table.columns), id_column, 'the catalogue')
@@ -116,10 +110,11 @@ def objects_of(
     twice = next((name for name in table.columns[table.columns.duplicated()]), None)
     require(twice is None, f'the catalogue has two columns {twice!r}; rename one of them.')
     id_name,ids = _object_ids(table, id_column)
-    ra_name,dec_name = position_columns(table, 'the catalogue')
-    ra,dec = _degrees(table, ra_name, 'right ascension'),_degrees(table, dec_name, 'declination')
+    (ra,dec),columns = positions_of(table, 'the catalogue')
+    for values,column,what in zip((ra, dec), columns, ('right ascension', 'declination')):
+        require(np.isfinite(values).any(), f'column {column!r} of the catalogue holds no numbers; give the {what} in degrees, or as text such as 10:12:45.3.')
     own = dict(object_id=ids, path='', ra=ra % 360, dec=dec, arcsec_per_px=np.nan)
-    others = table.drop(columns={ra_name, dec_name} | ({id_name} & {'object_id'}))
+    others = table.drop(columns={*columns} - {id_name} | ({id_name} & {'object_id'}))
     return pd.DataFrame(own).join(others.rename(columns={name: f'{name}_table' for name in others if name in own}))
 
 # %% ../../nbs/data/12f_services.ipynb #85dfb5a5

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['centred_grid', 'Ellipse', 'radii_of', 'Scene', 'fill_by_symmetry', 'Profile', 'radial_profiles', 'ellipse_profile',
-           'radius_containing', 'half_light', 'add_hidden_flux', 'Fit', 'fit_shape']
+           'band_profiles', 'radius_containing', 'half_light', 'add_hidden_flux', 'Fit', 'fit_shape']
 
 # %% ../../nbs/data/11ab_shape.ipynb #b74e3183
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from scipy.special import gamma,gammaincc,gammaincinv
 from ..inputs import as_numbers,checked,instance_of,kinds
-from .compiled import containing,ellipse_of,elliptical_radii,fitted,grown,half_light_of,moments,ring_profile,symmetric
+from .compiled import containing,ellipse_of,elliptical_radii,fitted,grown,half_light_of,moments,ring_means,ring_profile,symmetric
 from .cutouts import to_grey
 from .segment import _smoothed,blocks,find_sources,level_sky,reduced
 from .unseen import fill_unseen
@@ -95,6 +95,10 @@ class Scene:
     def hidden(self):
         "Pixels of other sources, those next to them, and pixels that were not seen."
         return grown(self.labels > 1, self.labels != 1, min(self.shape)//40) | self.unseen
+    @cached_property
+    def unfilled(self):
+        "Hidden pixels whose values are not known from their surroundings."
+        return self.hidden & ~(self.unseen & ~self.unknown) if self.n_nan else self.hidden
 
 # %% ../../nbs/data/11ab_shape.ipynb #a41cf8ca
 kinds[Scene] = instance_of(Scene)
@@ -108,8 +112,8 @@ def from_pixels(
 ):
     "The cutout with its sources and its sky background."
     filled = fill_unseen(as_numbers(x, 'the cutout', 3), unseen)
-    lost = filled.lost.any(0)
-    unknown = (filled.lost & ~filled.narrow).any(0)
+    lost = unknown = np.zeros(filled.lost.shape[1:], bool)
+    if filled.n: lost,unknown = filled.lost.any(0),(filled.lost & ~filled.narrow).any(0)
     where = unknown if unknown.any() else None
     image = np.asarray(filled.image, np.float32)
     grey = to_grey(image)[0]
@@ -135,7 +139,7 @@ def fill_by_symmetry(
 
 # %% ../../nbs/data/11ab_shape.ipynb #b6cab638
 _edges = np.unique(np.round(4*np.concatenate([np.arange(0, 6, .75), 6*1.06**np.arange(121)])))/4
-_ring_of_quarter = np.repeat(np.arange(len(_edges)), np.append(4*np.diff(_edges), 1).astype(int)) # the ring of every quarter of a pixel
+_ring_of_quarter = np.repeat(np.arange(len(_edges), dtype=np.uint8), np.append(4*np.diff(_edges), 1).astype(int)) # the ring of every quarter of a pixel
 _rings = _edges,_ring_of_quarter
 
 class Profile(NamedTuple):
@@ -178,6 +182,7 @@ def radial_profiles(
     n_pixels = np.bincount(ring, minlength=len(_edges))[:-1]
     return [_profile(n_pixels, np.bincount(ring, band.ravel(), len(_edges)), axis_ratio) for band in bands]
 
+# %% ../../nbs/data/11ab_shape.ipynb #5cfd3dfa
 def ellipse_profile(
     x, # (height, width)
     left, # (height, width) bool, pixels that are left out
@@ -185,6 +190,15 @@ def ellipse_profile(
 ) -> Profile:
     "Radial profile of one image about an ellipse."
     return Profile(*ring_profile(x, left, radii_of(x.shape, ellipse), ellipse.axis_ratio, *_rings), ellipse.axis_ratio)
+
+def band_profiles(
+    x, # (bands, height, width)
+    left, # (height, width) bool, pixels that are left out
+    ellipse:Ellipse,
+): # Elliptical radii of the middles of rings, and (bands, rings) the mean of each band
+    "Mean of each band in rings about an ellipse."
+    edges,means,_ = ring_means(x, left, radii_of(x.shape[1:], ellipse), *_rings)
+    return (edges[1:]+edges[:-1])/2, means
 
 # %% ../../nbs/data/11ab_shape.ipynb #13fb41c1
 _n_radii = 4. # the total flux is that within so many half-light radii
@@ -301,11 +315,10 @@ def fit_shape(
 ) -> Fit: # None if nothing is found in the middle or the fit fails
     "Centre, orientation, axis ratio, radius, flux and concentration of the galaxy in the middle."
     if not scene.labels.any(): return None
-    unknown = scene.hidden & ~(scene.unseen & ~scene.unknown)
-    result = _fit_ellipse(scene.flux, scene.galaxy, scene.hidden, unknown, scene.united)
+    result = _fit_ellipse(scene.flux, scene.galaxy, scene.hidden, scene.unfilled, scene.united)
     if result is None: return None
     ellipse,r_h = result
-    profile = _last_profile(scene.flux, scene.hidden, unknown, ellipse)
+    profile = _last_profile(scene.flux, scene.hidden, scene.unfilled, ellipse)
     r_h,_,concentration = half_light(profile, r_h)
     if not np.isfinite(r_h): return None
     profile,r_h,total = add_hidden_flux(profile, r_h, scene.noise, ellipse.radius(*np.float32(scene.sky_at)))

@@ -13,9 +13,13 @@ from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
-from .bands import Cutout,bands_first
+from .bands import Cutout,bands_first,plane_kind,wavelength
 from .cutouts import decode,image_suffixes,read_cutout
-from .sources import Source,file_state,files_below,ids_in,natural_order,sorted_images,source_kind,suffix_of
+from .fits import enlarged
+from .ids import ids_in
+from .planes import flag_bits,telling,unseen_beside
+from .sources import Source,file_state,files_below,natural_order,sorted_images,source_kind,suffix_of
+from ..tables import with_whole_numbers
 
 # %% ../../nbs/data/12c_shards.ipynb #07e76c12
 _numbered = re.compile(r'\{(\d+)\.\.(\d+)\}')
@@ -92,30 +96,60 @@ def _band_fields(value):
     bands = value.values
     return {field.name: bands.field(i) for i,field in enumerate(bands.type) if bands.field(i).null_count == 0}
 
-def _bad(mask):
-    "Where a mask is of its rarer value."
-    return mask == (mask.mean() < .5)
 
 # %% ../../nbs/data/12c_shards.ipynb #224ae61f
-def _banded(value):
-    "The bands of an image of the Multimodal Universe."
+def _planes(fields):
+    "The pixels of each band of an image of the Multimodal Universe, NaN where they were not observed."
+    name = next(name for name in _pixel_fields if name in fields)
+    kinds = {other: plane_kind(other) for other,values in fields.items() if other not in _pixel_fields and pa.types.is_nested(values.type)}
+    for b in range(len(fields[name])):
+        cutout = Cutout(_array(fields[name][b].values).astype(np.float32)[None])
+        for other in telling(kinds):
+            x = _array(fields[other][b].values)[None]
+            if x.shape == cutout.pixels.shape: cutout = cutout.without(unseen_beside(x, kinds[other], cutout.pixels, flag_bits(other, {})))
+        yield cutout.pixels[0]
+
+def _surrounded(plane, shape):
+    "A plane in the middle of a larger one, NaN around it."
+    before = [(n-m)//2 for n,m in zip(shape, plane.shape)]
+    return np.pad(plane, [(b, n-m-b) for b,n,m in zip(before, shape, plane.shape)], constant_values=np.nan)
+
+def _enlarged(planes, scales):
+    "Planes of one object with the pixels of the largest: of smaller ones, those with the same scale are surrounded, and others enlarged."
+    shape = max(plane.shape for plane in planes)
+    if all(plane.shape == shape for plane in planes): return np.stack(planes)
+    if np.isfinite(scales).all() and max(scales) < 1.01*min(scales): return np.stack([_surrounded(plane, shape) for plane in planes])
+    widths = [plane.shape[0]*scale for plane,scale in zip(planes, scales)]
+    require(np.isnan(widths).any() or max(widths) < 1.1*min(widths), 'has bands whose fields of view and pixels differ', BadImage)
+    return np.concatenate([enlarged(plane[None], shape) for plane in planes])
+
+# %% ../../nbs/data/12c_shards.ipynb #b342e4d9
+def _banded(value, bands=None):
+    "The bands of an image of the Multimodal Universe; all of `bands`, where they are given."
     fields = _band_fields(value)
-    pixels = _array(fields[next(name for name in _pixel_fields if name in fields)]).astype(np.float32)
-    if 'ivar' in fields: pixels[~(_array(fields['ivar']) > 0)] = np.nan
-    elif 'mask' in fields: pixels[_bad(_array(fields['mask']).astype(bool))] = np.nan
-    facts = {ours: float(np.median(_array(fields[name]))) for name,ours in (('scale', 'pixel_scale'), ('psf_fwhm', 'psf_fwhm')) if name in fields}
-    return Cutout(pixels, tuple(fields['band'].to_pylist()) if 'band' in fields else None, **facts)
+    planes = list(_planes(fields))
+    require(planes, 'has no bands', BadImage)
+    scales = _array(fields['scale']).astype(float) if 'scale' in fields else np.full(len(planes), np.nan)
+    pixels = _enlarged(planes, scales)
+    facts = dict(pixel_scale=float(np.median(scales[[plane.shape == pixels.shape[1:] for plane in planes]]))) if 'scale' in fields else {}
+    if 'psf_fwhm' in fields: facts['psf_fwhm'] = float(np.median(_array(fields['psf_fwhm'])))
+    names = tuple(fields['band'].to_pylist()) if 'band' in fields else None
+    if bands and names and names != bands:
+        lacking = np.full(pixels.shape[1:], np.nan, np.float32)
+        pixels,names = np.stack([pixels[names.index(band)] if band in names else lacking for band in bands]),bands
+    return Cutout(pixels, names, **facts)
 
 # %% ../../nbs/data/12c_shards.ipynb #6a5edfde
 def as_cutout(
     value, # A scalar of Arrow, from a column of images
     folder:str='', # Where a path in the value starts
+    bands=None, # The names of all bands of the table, where rows have different ones
 ): # Pixels, or a `Cutout`
     "The image that a value of a table holds."
     require(value.is_valid, 'has no image', BadImage)
     if _depth(value.type) > 1: return bands_first(_array(value.values))
     fields = _fields(value.type)
-    if any(name in fields for name in _pixel_fields): return _banded(value)
+    if any(name in fields for name in _pixel_fields): return _banded(value, bands)
     content,path = (value['bytes'].as_py(), value['path'].as_py() if 'path' in fields else None) if fields else (value.as_py(), None)
     if content is None: require(path, 'has neither bytes nor a path', BadImage)
     return read_cutout(content if content is not None else os.path.join(folder, path))
@@ -149,9 +183,10 @@ def read_parquet_row(
     path, # A Parquet file
     column:str, # Of images
     i:int, # The number of the row
+    bands=None, # The names of all bands of the table, where rows have different ones
 ): # Pixels, or a `Cutout`
     "One image of a Parquet file."
-    return as_cutout(_rows(path, file_state(path), column)[i], os.path.dirname(path))
+    return as_cutout(_rows(path, file_state(path), column)[i], os.path.dirname(path), bands)
 
 # %% ../../nbs/data/12c_shards.ipynb #ce2721ef
 def _plain_columns(schema, images):
@@ -188,7 +223,7 @@ class ParquetShards(Shards):
     takes = 'id_column','images','skip'
     def image(self, i):
         shard,row = self.place(i)
-        return partial(read_parquet_row, self.paths[shard], self.column, row)
+        return partial(read_parquet_row, self.paths[shard], self.column, row, self.all_bands)
 
     @staticmethod
     def recognises(src):
@@ -203,23 +238,44 @@ class ParquetShards(Shards):
         return cls.of(src, paths, id_column, images)
 
 # %% ../../nbs/data/12c_shards.ipynb #a1e84675
+def _all_bands(paths, field):
+    "The names of all bands of a table, in the order of wavelength; None where its rows have the same."
+    if 'band' not in _fields(field.type): return None
+    lists = [row for path in paths for row in _bands_in(path, field)]
+    found = {tuple(row) for row in lists if row}
+    if len(found) < 2 or len({frozenset(row) for row in found}) == 1: return None
+    bands = sorted(set().union(*found), key=lambda band: (np.nan_to_num(wavelength(band), nan=np.inf), band))
+    n = sum(set(row or ()) != set(bands) for row in lists)
+    print(f'{paths[0]}: {n} of {len(lists)} rows lack some of the bands {", ".join(bands)}; what they lack is not observed')
+    return tuple(bands)
+
+def _bands_in(path, field):
+    "The names of the bands of each row of a Parquet file."
+    part = f'{field.name}.band' if pa.types.is_struct(field.type) else f'{field.name}.list.element.band'
+    for batch in _open_parquet(path).iter_batches(1024, columns=[part]):
+        for row in batch.column(0).to_pylist(): yield row and (row['band'] if isinstance(row, dict) else [band['band'] for band in row])
+
 @patch(cls_method=True)
 def of(cls:ParquetShards, src, paths, id_column, images):
     "The images of Parquet files with the same columns."
     schema = _open_parquet(paths[0]).schema_arrow
     column = image_column(schema, images, paths[0])
     names = _plain_columns(schema, column)
+    unused = [field.name for field in schema if field.name != column and _holds_images(field) and plane_kind(field.name) not in ('light', 'other')]
+    if unused: print(f'{paths[0]}: {", ".join(unused)} beside {column} would tell what was observed, and is not used; put it into one column with the image')
     tables = []
     for path in paths:
         file = _open_parquet(path)
         require(column in file.schema_arrow.names, f'{path} has no column {column!r}, as {paths[0]} has; leave it out.')
-        tables.append(file.read([name for name in names if name in file.schema_arrow.names]).to_pandas())
+        table = file.read([name for name in names if name in file.schema_arrow.names])
+        tables.append(with_whole_numbers(table.to_pandas(), table))
     counts = [_open_parquet(path).metadata.num_rows for path in paths]
     table = pd.concat(tables, ignore_index=True) if names else None
     labels = [f'{os.path.basename(path)}[{i}]' for path,n in zip(paths, counts) for i in range(n)]
     source = cls(str(src), labels, ids_in(table, id_column, src), None if table is None else table.drop(columns='object_id', errors='ignore'))
     if source.ids is None: source.ids = [str(i) for i in range(len(labels))]
     source.paths,source.column,source.ends = paths,column,np.cumsum(counts)
+    source.all_bands = _all_bands(paths, schema.field(column))
     return source
 
 # %% ../../nbs/data/12c_shards.ipynb #22719c05
@@ -306,6 +362,7 @@ def _objects_of(path):
 class TarShards(Shards):
     "Images in tar files."
     kind = 'a tar file of images'
+    named = True
     takes = 'id_column','skip'
     def image(self, i): return partial(read_member_at, self.paths[self.place(i)[0]], *self.places[i])
     @staticmethod

@@ -23,6 +23,7 @@ def npy_header(
     dtype=np.uint8, # Or uint16
 ) -> bytes:
     "How a `.npy` file of that shape begins."
+    require(np.iterable(shape) and all(map(is_whole, shape)), f'the shape of an array is {shape!r}; give whole numbers.')
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, dict(descr=np.dtype(dtype).newbyteorder('<').str, fortran_order=False, shape=tuple(shape)))
     return buffer.getvalue()

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_dilation,binary_propagation,distance_transform_edt,find_objects,label
 from scipy.spatial import cKDTree
+from fastcore.basics import patch
 from ..core import BadImage,require
+from .bands import Cutout
 from .compiled import squares,touching_edge,zeros_at_edge
 from ..inputs import checked
 
@@ -35,6 +37,27 @@ def _placeholder(band, good):
     lost = np.zeros(band.shape, bool)
     for side in -1,1:
         while (found := _extreme(band, good & ~lost, side)).any(): lost |= found
+    return lost
+
+# %% ../../nbs/data/11aa_unseen.ipynb #b650b905
+_limits = 65535, 32767, -32768, 2**31-1, -2**31, 2**32-1 # of integers; 255 is always light
+
+def _ring(area): return binary_dilation(area, np.ones((3, 3))) & ~area
+
+def _at_limit(band, good):
+    "The areas at a limit of integers that have hard edges."
+    lost = np.zeros(band.shape, bool)
+    values = band[good] if good.any() else np.zeros(1)
+    for value in {values.min(), values.max()} & set(_limits):
+        found = good & (band == value)
+        rest = band[good & ~found].astype(float)
+        if np.count_nonzero(found) < 16 or len(rest) < (1-_most)*band.size: continue
+        sky,(areas,_) = np.median(rest),label(found, np.ones((3, 3)))
+        for i,at in enumerate(find_objects(areas), 1):
+            at = tuple(slice(max(0, part.start-1), part.stop+1) for part in at)
+            area = areas[at] == i
+            ring = band[at][_ring(area) & good[at]].astype(float)
+            if area.sum() >= 16 and len(ring) and abs(np.median(ring)-sky) < .25*abs(float(value)-sky): lost[at] |= area
     return lost
 
 # %% ../../nbs/data/11aa_unseen.ipynb #d0ac75e4
@@ -70,12 +93,18 @@ def unseen(
     for band,missing in zip(x, lost):
         if x.dtype.kind == 'f' and missing.all(): continue
         if x.dtype.kind == 'f': missing |= _placeholder(band, ~missing)
+        if x.dtype != np.uint8: missing |= _at_limit(band, ~missing)
         if zeros_at_edge(band) >= max(3, min(band.shape)//10): missing |= _strip(band, ~missing)
     return lost
 
-# %% ../../nbs/data/11aa_unseen.ipynb #1d76b426
-def _ring(hole): return binary_dilation(hole, np.ones((3, 3))) & ~hole
+# %% ../../nbs/data/11aa_unseen.ipynb #711cd957
+@patch
+def unseen(self:Cutout):
+    "The pixels in which nothing was observed, by their values or because they are known: (bands, height, width) bool."
+    found = unseen(self.pixels)
+    return found if self.lost is None else found | self.lost
 
+# %% ../../nbs/data/11aa_unseen.ipynb #1d76b426
 def _least(band, hole, lost, sky, noise):
     "The least value in a hole."
     ring = _ring(hole)

@@ -29,7 +29,7 @@ def _open_at_worker(run, survey, identity, options):
     "The inference that a worker keeps for its next part."
     expected = dict(identity)
     options = replace(options, bf16=expected['precision'] == 'bfloat16')
-    inference = open_catalogue(run, survey, expected['scaling'], expected['temperature'], expected['draw_seed'], options, show_progress=False)
+    inference = open_catalogue(run, survey, expected['scaling'], expected['temperature'], expected['draw_seed'], options, posterior=bool(expected['posterior']), show_progress=False)
     found = inference.identity()
     differs = [name for name,value in found.items() if expected[name] != value]
     require('precision' not in differs, f'a worker has no bfloat16 on {inference.model.device}, but the catalogue needs it; leave that worker out, or begin another catalogue in float32.')
@@ -83,11 +83,12 @@ def catalogue_on_dask(
     device = None, # A torch device of the workers; a GPU where there is one if None
     batch:int = None, # Images at a time, which sets the memory needed; by the workers' devices if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
+    posterior:bool = True, # Add z_var_0 ..., q_0 ..., p_entropy and q_entropy, which double the length of a row
 ) -> Path: # The finished folder
     "Write the catalogue of a survey on a Dask cluster; the same call resumes an interrupted one."
     options, out = RunOptions(device, batch, bf16), Path(out).resolve()
     _check_cluster(client, out, part_rows)
-    inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions('cpu'))
+    inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions('cpu'), posterior=posterior)
     if options.bf16 and _workers_have_bf16(client, options.device): inference.precision = 'bfloat16'
     elif options.bf16: print('not all workers have bfloat16: the networks compute in float32', flush=True)
     def on_workers(function, tasks):

@@ -268,7 +268,8 @@ def write_generated(
     draw(model, min(n, 1), component, temperature, seed)
     require(shard_rows > 0, f'shards of {shard_rows} images cannot be written; ask for at least 1.')
     request = dict(n=n, component=component, temperature=temperature, seed=seed, shard_rows=shard_rows, model=model_digest(model), precision=precision)
-    if not _is_finished(out, request):
+    if _is_finished(out, request): SyntheticSurvey(out).tidy() # as after a process that was killed while it tidied
+    else:
         require_room(named, _image_bytes(model, n) + n*(60 + 8*model.arch.n_latent), f'{n:,} images')
         if not _write_survey(model, out, request, batch): return
     _remove_leftover(out)

@@ -189,6 +189,7 @@ def write_hats(
         return found['objects']
     with writing(out), atomic_path(out, folder=True) as folder:
         n, n_lost = _write_pixels(folder, cat, survey, ra, dec, rows, order, Path(out).name)
-        write_json(folder/_record_name, request | dict(objects=n))
+        digests = {str(file.relative_to(folder)): sha256_of(file) for file in folder.rglob('*') if file.is_file() and not file.name.startswith('Npix=')}
+        write_json(folder/_record_name, request | dict(objects=n, digests=digests))
     if n_lost: print(f'{n_lost:,} objects have no position, and are not in {out}')
     return n

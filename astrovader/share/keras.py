@@ -181,14 +181,22 @@ def load_keras(
     return model
 
 # %% ../../nbs/share/80_keras.ipynb #5c82c424
+def _holds(run, model):
+    "Does a run hold this model, and nothing else?"
+    if not run.is_dir() or [path.name for path in run.iterdir()] != ['model']: return False
+    try: return VaDE.load(run/'model').meta['keras']['sha256'] == model.meta['keras']['sha256']
+    except (BadModel, KeyError): return False
+
 def import_keras(
     file, # The authors' HDF5 file, or one that their code wrote
-    run, # The folder to write; one that holds anything already is refused
+    run, # The folder to write; one that holds anything but this model is refused
 ) -> VaDE: # As it was written
     "Write the model in a Keras file as a run."
     run = as_path(run, 'the run')
     sweep(run/'model') # of an import that was killed
-    require_free(run, error=BadModel)
+    if not (run/'model').is_dir(): require_free(run, error=BadModel)
     model = load_keras(file)
-    model.save(run/'model', **model.meta)
+    if not _holds(run, model):
+        require_free(run, error=BadModel)
+        model.save(run/'model', **model.meta)
     return VaDE.load(run/'model')

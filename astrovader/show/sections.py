@@ -31,6 +31,7 @@ from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostic
 from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
+from .trust_plots import plot_reliability,plot_shares
 
 # %% ../../nbs/show/71a_sections.ipynb #dc0d3a36
 class Figure(NamedTuple):
@@ -147,6 +148,12 @@ def draw_reconstructions(summary, _):
 sections['reconstructions'] = Section('Reconstructions', None, draw_reconstructions)
 
 # %% ../../nbs/show/71a_sections.ipynb #04bf5bb4
+def _draw_population(table):
+    if table is None: return
+    yield Figure('shares', plot_shares(table), 'The share of every component, with 68% intervals: of the most probable components of the objects, and corrected for objects that are counted in the '
+        'wrong component, by the mean of their probabilities. The intervals are for the population of which the survey is a random sample; how much the shares change with the seed of the training, astrovader-consensus shows.')
+    yield Table('shares-of-components', table)
+
 def draw_occupancy(summary, _):
     n = summary.occupancy.attrs['silhouettes_of']
     total = len(summary.catalogue)
@@ -157,6 +164,7 @@ def draw_occupancy(summary, _):
         f'top probability. Silhouettes are means in the latent space: the full silhouette uses distances between objects (of {sample}), the simplified one uses distances to the component means.')
     yield Figure('responsibilities', plot_responsibilities(summary.responsibilities), 'The responsibility matrix. Each row is the mean posterior of the objects with one label. The diagonal is 1 where '
         'components are distinct, and off-diagonal entries show which components are confused. Posteriors are exact and evaluated at the mean of the latents.')
+    yield from _draw_population(summary.get(parts.compute_population))
 
 sections['occupancy'] = Section('Numbers', None, draw_occupancy)
 
@@ -295,6 +303,13 @@ def draw_odd(summary, odd, n=24):
 
 sections['odd'] = Section('Look-alikes and outliers', parts.compute_odd, draw_odd)
 
+# %% ../../nbs/show/71a_sections.ipynb #ec2dc1d5
+def _draw_reliability(found):
+    if found is None: return
+    yield Figure('reliability', plot_reliability(found.tables), f'Reliability of the class of an object by “{escape(found.column)}”, where components are named after classes on other objects: the fraction of right '
+        'classes against their probability, with the expected calibration error. Below the diagonal, probabilities are too high. The two kinds are responsibilities at the mean of the latents, and averaged over their posterior.')
+    yield Table('calibration', found.errors.rename_axis('responsibilities').reset_index())
+
 # %% ../../nbs/show/71a_sections.ipynb #b0789f5b
 def file_names(columns):
     "A file name for each column, numbered where two would be the same."
@@ -313,6 +328,7 @@ def draw_agree(summary, table):
     yield Table('agreement', table, 'Agreement of components with known classes, with 68% bootstrap intervals. ami and nmi: adjusted and normalised mutual information '
         '(ami is 0 for chance, and both are 1 for identical partitions). purity: share of the objects in the majority class of their component. balanced_accuracy and kappa: recall of the majority vote averaged over classes, '
         'and its accuracy beyond chance.', table[['column', 'objects', 'classes']].assign(**{name: interval(name) for name in measures}))
+    yield from _draw_reliability(summary.get(parts.compute_reliability))
 
 sections['agree'] = Section('Known classes', parts.compute_agree, draw_agree)
 

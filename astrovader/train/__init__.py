@@ -1,1 +1,1 @@
-"""The phased training of AstroVaDEr. The notebooks define the schedule as data, keep the mixture components distinct and populated, and run the phases with callbacks on a fastai Learner, on one device or several, with checkpoints that resume exactly."""
+"""The phased training of AstroVaDEr. The notebooks define the schedule as data, keep the mixture components distinct and populated, and run the phases with callbacks on a fastai Learner, on one device or several, for one seed or several, with checkpoints that resume exactly."""
