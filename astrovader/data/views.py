@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['unchanged', 'shape_views', 'Views', 'uniform', 'draw_views', 'sky_level', 'affine', 'companion_galaxies',
-           'companion_stars', 'change_flux', 'noise_windows', 'apply_views', 'ViewLoader', 'view_loaders']
+           'companion_stars', 'change_flux', 'noise_windows', 'sky_offsets', 'apply_views', 'ViewLoader',
+           'view_loaders']
 
 # %% ../../nbs/data/21_views.ipynb #bcdf1665
 import numpy as np, torch
@@ -32,8 +33,9 @@ class Views:
     width:tuple = (.012, .03) # Standard deviation of a star's profile
     brightness:tuple = (1., 1.) # Factor on the flux of the galaxy
     tint:float = 0. # Largest relative change of the flux of the first band, with the opposite change of the last
-    blur:float = 0. # Largest fraction of the flux that is spread over neighbouring pixels
+    blur:float = 0. # Largest weight of the blurred image
     noise:float = 0. # Largest standard deviation of added noise
+    sky:float = 0. # Largest change of the sky level, independent in each band
 
     def __post_init__(self):
         for field in fields(self):
@@ -55,7 +57,7 @@ def _check(views):
     every('flip companion star', lambda v: _is_number(v) and 0 <= v <= 1, 'a probability, from 0 to 1')
     every('angle', lambda v: _is_number(v) and 0 <= v <= 180, 'degrees from 0 to 180')
     every('shift', lambda v: _is_number(v) and 0 <= v < .5, 'a share of the side, from 0 to below 0.5')
-    every('tint blur noise', lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1')
+    every('tint blur noise sky', lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1')
     every('zoom', lambda v: _is_range(v) and .25 <= v[0] and v[1] <= 4, 'two factors from 0.25 to 4, the smaller first')
     every('distance flux brightness', lambda v: _is_range(v) and v[0] >= 0, 'two numbers, 0 or more, the smaller first')
     every('scale width', lambda v: _is_range(v) and v[0] > 0, 'two numbers above 0, the smaller first')
@@ -64,7 +66,7 @@ def _check(views):
 unchanged = dict(angle=0., flip=0., shift=0., zoom=(1., 1.), companion=0.) # as in `Views(**unchanged)`: images as they are
 
 # %% ../../nbs/data/21_views.ipynb #5ee13eda
-shape_views = Views(shift=.04, zoom=(.75, 1.1), companion=0., brightness=(.6, 1.15), tint=.1, blur=1., noise=.03)
+shape_views = Views(shift=.06, zoom=(.75, 1.1), companion=0., brightness=(.5, 1.15), tint=.4, blur=1., noise=.1, sky=.12)
 
 # %% ../../nbs/data/21_views.ipynb #249e7cd6
 def _as_rows(value, what):
@@ -88,7 +90,7 @@ def uniform(
     return ((x ^ (x >> np.uint64(31))) >> np.uint64(11))*2.**-53
 
 # %% ../../nbs/data/21_views.ipynb #3edd6544
-_drawn = 'angle flip x y zoom company star which distance direction turn scale flux width brightness tint blur noise row column'.split()
+_drawn = 'angle flip x y zoom company star which distance direction turn scale flux width brightness tint blur noise sky row column'.split()
 
 kinds[Views] = instance_of(Views)
 
@@ -109,7 +111,7 @@ def draw_views(
     drawn = dict(angle=centred('angle', views.angle), flip=u['flip'] < views.flip, x=centred('x', views.shift), y=centred('y', views.shift),
         zoom=np.exp(between('zoom', *np.log(views.zoom))), galaxy=has_companion & ~is_star, star=has_companion & is_star)
     drawn |= dict(which=(u['which']*n_others).astype(int), direction=between('direction', 0, 2*np.pi), turn=between('turn', 0, 360))
-    drawn |= dict(tint=centred('tint', views.tint), blur=between('blur', 0, views.blur), noise=between('noise', 0, views.noise), row=u['row'], column=u['column'])
+    drawn |= dict(tint=centred('tint', views.tint), blur=between('blur', 0, views.blur), noise=between('noise', 0, views.noise), sky=np.full(len(u['row']), views.sky), row=u['row'], column=u['column'])
     return drawn | {name: between(name, *getattr(views, name)) for name in ('distance', 'flux', 'scale', 'width', 'brightness')}
 
 # %% ../../nbs/data/21_views.ipynb #94939fd6
@@ -193,7 +195,8 @@ def change_flux(
     if not d['blur'].any(): return flux
     taps = torch.tensor([1., 4, 6, 4, 1], device=flux.device)/16
     kernel = (taps[:,None]*taps).expand(bands, 1, 5, 5)
-    blurred = F.conv2d(F.pad(flux, (2,)*4, mode='replicate'), kernel, groups=bands)
+    blurred = flux
+    for _ in range(3): blurred = F.conv2d(F.pad(blurred, (2,)*4, mode='replicate'), kernel, groups=bands)
     return flux + _per_image(d['blur'], flux.device)*(blurred - flux)
 
 # %% ../../nbs/data/21_views.ipynb #5e0dab6b
@@ -213,6 +216,15 @@ def noise_windows(
     row, column = (torch.from_numpy((d[name]*windows.shape[1]).astype(int)).to(device) for name in ('row', 'column'))
     return windows[:,row,column].transpose(0, 1)*_per_image(d['noise'], device)
 
+def sky_offsets(
+    d:dict, # From `draw_views`, of n
+    bands:int, # Of the images
+    device = 'cpu', # Of the result
+) -> torch.Tensor: # (n, bands, 1, 1), uniform from minus to plus the largest change
+    "The change of the sky level of each image and band."
+    u = uniform((2**40*d['row']).astype(np.uint64), bands, 0, 'sky')
+    return torch.from_numpy(2*u - 1).float().to(device)[...,None,None]*_per_image(d['sky'], device)
+
 # %% ../../nbs/data/21_views.ipynb #8a7f419a
 def _add_flux(x, present, flux):
     "Add `flux`, one image for each True in `present`, to those images of `x`."
@@ -228,6 +240,7 @@ def apply_views(
     _require_drawn(d)
     sky = sky_level(x)
     y = change_flux(affine(x - sky, d['angle'], (d['x'], d['y']), d['zoom'], d['flip']), d) + sky
+    if d['sky'].any(): y = y + sky_offsets(d, x.shape[1], x.device)
     galaxies, stars = ({name: values[d[kind]] for name,values in d.items()} for kind in ('galaxy', 'star'))
     if d['galaxy'].any(): y = _add_flux(y, d['galaxy'], companion_galaxies(others, galaxies))
     if d['star'].any(): y = _add_flux(y, d['star'], companion_stars(x.shape[-1], stars, x.device))
