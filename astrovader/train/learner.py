@@ -165,7 +165,7 @@ class AnnounceEpochs(Callback):
     def after_epoch(self):
         row = self.rows[-1]
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
-        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl)]
+        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast') if f'train_{name}' in row]
         if row['phase'] != 'alpha': terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
         left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - row['epoch'])
         terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{format_time(left)} left']
