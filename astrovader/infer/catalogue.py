@@ -44,6 +44,7 @@ def _measure(model, x, noise=None, posterior=True):
     z_mean, z_log_var = model.encode(x)
     z = z_mean if noise is None else z_mean + (z_log_var/2).exp()*noise
     error = (model.decode(z) - x).square().sum((1, 2, 3))
+    z, z_mean, z_log_var = (part[:,:model.arch.n_latent] for part in (z, z_mean, z_log_var))
     return torch.cat([model.mixture.log_joint(z), z, error[:,None], *(_posterior(model, z_mean, z_log_var) if posterior else [])], 1)
 
 # %% ../../nbs/infer/50_catalogue.ipynb #166d56ac

@@ -42,7 +42,7 @@ def keep_memory() -> bool: # False on systems without glibc
     return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, 2**31 - 1))
 
 # %% ../../nbs/model/36_device.ipynb #253fdfc5
-def plain_order(arch): return not (arch.residual or arch.upsample_first)
+def plain_order(arch): return arch.encoder == 'convolutional' and not (arch.residual or arch.upsample_first)
 
 class Step(NamedTuple):
     "One step of a network."

@@ -200,7 +200,7 @@ def _spans(self:Inference, ranges):
 
 @patch
 def _noise(self:Inference, start, stop):
-    return None if self.draw_seed is None else noise(self.draw_seed, start, stop, self.model.arch.n_latent)
+    return None if self.draw_seed is None else noise(self.draw_seed, start, stop, self.model.arch.latent_size)
 
 # %% ../../nbs/model/38_inference.ipynb #166700cc
 @patch
@@ -224,7 +224,7 @@ def _digest(chunks): return hashlib.sha256(b'\0'.join(chunks)).hexdigest()[:16]
 def model_digest(model) -> str: # 16 hexadecimal digits
     "A fingerprint of the architecture and the weights of a model."
     model = as_model(model)
-    arch = repr(model.arch).replace("prior='mixture'", 'raw_mixture=False').replace("prior='raw_mixture'", 'raw_mixture=True') # as version 0.1 wrote it
+    arch = repr(model.arch).replace(", encoder='convolutional', n_detail=0", '').replace("prior='mixture'", 'raw_mixture=False').replace("prior='raw_mixture'", 'raw_mixture=True') # as version 0.1 wrote it
     chunks = [arch.encode()]
     for name,weights in sorted(model.state_dict().items()): chunks += [name.encode(), weights.float().cpu().numpy().tobytes()]
     return _digest(chunks)
@@ -258,14 +258,15 @@ def embeddings(
     n_batches:int, # How many batches; all of them if there are fewer
     seed:int = 0, # Of the choice of images
     group:ProcessGroup = ProcessGroup(), # The processes that share the work
-) -> tuple: # The means and the variances of q(z|x), each float64 (n, J)
-    "The posteriors of the images in some random mini-batches."
+) -> tuple: # The means and the variances of q(s|x), each float64 (n, J)
+    "The posteriors of the images in some random mini-batches, without their detail."
     n_batches = whole_number(n_batches, 'the number of batches', 1)
     rows = rng(seed, 'embeddings').permutation(len(loader.dataset))[:n_batches*loader.bs]
-    table = torch.zeros(len(rows), 2, model.arch.n_latent)
+    j = model.arch.n_latent
+    table = torch.zeros(len(rows), 2, j)
     parts = np.array_split(np.arange(len(rows)), max(1, len(rows)//loader.bs))
     for part in parts[group.rank::group.world]:
         x = to_float(loader.dataset.batch(rows[part])[0], model.device)
-        table[part] = torch.stack(model._run(model.encoder, x), 1).cpu()
+        table[part] = torch.stack(model._run(model.encoder, x), 1)[...,:j].cpu()
     z_mean, z_log_var = group.sum_(table).double().numpy().swapaxes(0, 1)
     return z_mean, np.exp(z_log_var)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['reconstructions', 'squared_error', 'cross_entropy', 'aperture_map', 'halving', 'pyramid', 'noise_likelihood',
            'Reconstruction', 'get_reconstruction', 'require_suited', 'gaussian_kl', 'mixture_kl', 'l2', 'symmetric_kl',
-           'VaDELoss']
+           'no_others', 'contrast', 'VaDELoss']
 
 # %% ../../nbs/model/33_losses.ipynb #d18c2152
 import math,torch
@@ -190,6 +190,25 @@ def symmetric_kl(
     of_widths = 2*(torch.cosh(log_var-other_log_var) - 1)
     return (of_means + of_widths).sum(-1).mean()/4
 
+# %% ../../nbs/model/33_losses.ipynb #bfa25e4f
+def no_others(rows): return rows, 0
+
+def contrast(
+    one, # (n, F) features of one view of each image
+    other, # (n, F), of another view
+    temperature:float = .2, # tau, of cosine similarities
+    gather = no_others, # The rows of the whole mini-batch, and where these begin; several processes that share a batch replace it
+) -> torch.Tensor: # A scalar, in nats per image
+    "Cross-entropy of finding the other view of each image among all views in the mini-batch."
+    one, other = (F.normalize(as_tensor(rows, 'features', ('n', 'F'))) for rows in (one, other))
+    require(one.shape == other.shape, f'two views of the same images are needed, and these have features {tuple(one.shape)} and {tuple(other.shape)}.')
+    (every_one, first), (every_other, _) = gather(one), gather(other)
+    same = torch.arange(first, first+len(one), device=one.device)
+    def entropy(rows, own, partners):
+        to_own = (rows @ own.T/temperature).scatter(1, same[:,None], -torch.inf)
+        return F.cross_entropy(torch.cat([rows @ partners.T/temperature, to_own], 1), same)
+    return (entropy(one, every_one, every_other) + entropy(other, every_other, every_one))/2
+
 # %% ../../nbs/model/33_losses.ipynb #a674f9a6
 class VaDELoss:
     "The weighted sum of the terms of the loss."
@@ -200,6 +219,8 @@ class VaDELoss:
         scaling:str = 'exact', # Scaling of the responsibilities; the paper trained with 'minmax'
         aperture:float = 0., # Radius of full weight around the centre in half-widths; 0 for equal weights
         consistency:float = 0., # Weight of the divergence between two views; 0 where there is one view
+        contrast:float = 0., # Weight of the contrast between galaxies, likewise
+        detail:float = 1., # Weight of the divergence of the detail from its standard normal prior
     ):
         require(hasattr(model, 'mixture'), f'the loss needs a VaDE, and this is a {type(model).__name__}; open a saved one with open_model.')
         self.model = model
@@ -207,17 +228,26 @@ class VaDELoss:
         self.l2_strength = l2_strength
         self.scaling = scaling
         self.aperture = aperture
-        self.constant_weights = dict(rec=1., l2=1., consistency=consistency)
+        self.constant_weights = dict(rec=1., l2=1., consistency=consistency, contrast=contrast, detail_kl=detail)
         self.weights = dict(gaussian_kl=1., mixture_kl=0.)
-        self.names = 'rec', 'gaussian_kl', 'mixture_kl', *['consistency']*bool(consistency), 'l2', 'loss'
+        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrast)
+        self.names = 'rec', 'gaussian_kl', 'mixture_kl', *(name for name,is_used in optional.items() if is_used), 'l2', 'loss'
         self.last = ()
         self.n = 0
 
     def rec(self, out, x, other): return self.reconstruction(out.recon, x, self.model, aperture_map(x.shape[-1], self.aperture, x.device))
-    def gaussian_kl(self, out, x, other): return gaussian_kl(out.z_mean, out.z_log_var)
+    def gaussian_kl(self, out, x, other): return gaussian_kl(*self.split(out)[0])
+    def detail_kl(self, out, x, other): return gaussian_kl(*self.split(out)[1])
     def mixture_kl(self, out, x, other): return mixture_kl(self.model.mixture, out, self.scaling)
     def consistency(self, out, x, other): return symmetric_kl((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other))
+    def contrast(self, out, x, other): return contrast(self.shape(out.z_mean), self.shape(self.model._run(self.model.encoder, other)[0]), gather=self.gather)
     def l2(self, out, x, other): return l2(self.model, self.l2_strength)
+    gather = staticmethod(no_others)
+    def shape(self, z): return z[:,:self.model.arch.n_latent]
+    def split(self, out):
+        "Means and log-variances of the shape, and those of the detail."
+        sizes = self.model.arch.n_latent, self.model.arch.n_detail
+        return tuple(zip(out.z_mean.split(sizes, 1), out.z_log_var.split(sizes, 1)))
 
 # %% ../../nbs/model/33_losses.ipynb #0fec1031
 @patch

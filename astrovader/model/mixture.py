@@ -24,9 +24,11 @@ class Mixture(nn.Module):
         n_components:int, # K
         n_latent:int, # J
         floor:float = -8., # f, the lower bound of the log-variances
+        n_detail:int = 0, # D, latents with a standard normal prior after those of the mixture
     ):
         super().__init__()
         n_components, n_latent = _counts(n_components, n_latent)
+        self.n_detail = whole_number(n_detail, 'the number of detail latents', 0)
         self.floor = floor
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.means = nn.Parameter(_initial_means(n_components, n_latent))
@@ -117,9 +119,10 @@ def _wide(z): return z if z.dtype == torch.float64 else z.float()
 
 @patch
 def _latents(self:Mixture, z, what='latents'):
-    "Latents on the device of the mixture, all of them finite."
-    z = as_tensor(z, what, ('n', self.n_latent)).to(self.device)
-    return require_finite(z, what)
+    "The latents of the mixture on its device, all of them finite, without the detail latents that may follow."
+    whole = self.n_latent + self.n_detail
+    z = as_tensor(z, what, ('n', whole if np.shape(z)[1:] == (whole,) else self.n_latent)).to(self.device)
+    return require_finite(z, what)[:,:self.n_latent]
 
 @patch
 def log_joint(self:Mixture,
@@ -254,9 +257,11 @@ class RawMixture(Mixture):
     def __init__(self,
         n_components:int, # K
         n_latent:int, # J
+        n_detail:int = 0, # D
     ):
         nn.Module.__init__(self)
         n_components, n_latent = _counts(n_components, n_latent)
+        self.n_detail = whole_number(n_detail, 'the number of detail latents', 0)
         self.theta = nn.Parameter(torch.full((n_components,), 1/n_components))
         self.means = nn.Parameter(_initial_means(n_components, n_latent))
         self.variances = nn.Parameter(torch.ones(n_components, n_latent))
@@ -287,7 +292,7 @@ def prior_for(
 ) -> Mixture: # Untrained
     "The prior of an architecture, by its name in `priors`."
     require_choice(arch.prior, priors, 'the prior')
-    return priors[arch.prior](arch.n_components, arch.n_latent)
+    return priors[arch.prior](arch.n_components, arch.n_latent, n_detail=arch.n_detail)
 
 # %% ../../nbs/model/31_mixture.ipynb #ce076943
 @patch
@@ -297,7 +302,7 @@ def sample(self:Mixture,
     component:int = None, # Draw from this component only; from all, by weight, if None
     temperature:float = 1., # Multiplies the standard deviations
     generator:torch.Generator = None, # Makes the draw repeatable; on the mixture's device
-) -> tuple: # z (n, J) and c (n,)
+) -> tuple: # z (n, J+D) and c (n,)
     "Latent vectors drawn from the prior, and the component of each."
     k = self.n_components
     n = whole_number(n, 'the number of samples', 1)
@@ -306,8 +311,9 @@ def sample(self:Mixture,
     require(is_real(temperature) and temperature >= 0, f'the temperature is {temperature}; give 0, for the means of the components, or a positive number.')
     weights = self.log_weights.exp() if component is None else F.one_hot(torch.tensor(component, device=self.device), k).float()
     c = torch.multinomial(weights, n, replacement=True, generator=generator)
-    epsilon = torch.randn((n, self.n_latent), generator=generator, device=self.device, dtype=self.dtype)
-    return self.means[c] + temperature*(self.log_vars/2).exp()[c]*epsilon, c
+    epsilon = temperature*torch.randn((n, self.n_latent+self.n_detail), generator=generator, device=self.device, dtype=self.dtype)
+    shape, detail = epsilon.split([self.n_latent, self.n_detail], 1)
+    return torch.cat([self.means[c] + (self.log_vars/2).exp()[c]*shape, detail], 1), c
 
 # %% ../../nbs/model/31_mixture.ipynb #c0d8c8de
 def fit_mixture(

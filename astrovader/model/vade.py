@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
-import hashlib,math,torch
+import hashlib,math,numpy as np,torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load,save
@@ -21,7 +21,7 @@ from ..hardware import require_device
 from ..inputs import as_path
 from .tensors import as_tensor,checks_values,require_finite
 from .mixture import prior_for
-from .networks import Architecture,Decoder,Encoder,require_architecture
+from .networks import Architecture,Decoder,encoders,require_architecture
 
 # %% ../../nbs/model/32_vade.ipynb #afe6be57
 class Output(NamedTuple):
@@ -45,7 +45,7 @@ class VaDE(nn.Module):
         self.bf16 = False # Compute the networks in bfloat16?
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
-        self.encoder = Encoder(arch)
+        self.encoder = encoders[arch.encoder](arch)
         self.decoder = Decoder(arch)
         self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), self.initial_log_var/self.pace))
@@ -101,11 +101,12 @@ def _require_pixels(x, z_mean):
 # %% ../../nbs/model/32_vade.ipynb #13ee8b41
 @patch
 def decode(self:VaDE,
-    z:torch.Tensor, # (n, J), or an array
+    z:torch.Tensor, # (n, J+D), or (n, J) for galaxies of average detail; arrays too
 ) -> torch.Tensor: # (n, bands, size, size)
     "The images of latent vectors."
-    z = as_tensor(z, 'latents of this model', ('n', self.arch.n_latent), self.mixture.means)
-    return self._run(self.decoder, require_finite(z, 'latents'))
+    j, d = self.arch.n_latent, self.arch.n_detail
+    z = as_tensor(z, 'latents of this model', ('n', j if np.shape(z)[1:] == (j,) else j+d), self.mixture.means)
+    return self._run(self.decoder, F.pad(require_finite(z, 'latents'), (0, j+d-z.shape[1])))
 
 # %% ../../nbs/model/32_vade.ipynb #0f498eb2
 _format = 1

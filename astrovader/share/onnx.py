@@ -92,7 +92,7 @@ def _inputs(model):
         z, _ = model.mixture.sample(n, generator=generator)
         yield dict(encoder=model.decoder(z).clamp(0, 1), decoder=z)
         noise = torch.rand(n, arch.bands, arch.size, arch.size, generator=generator)
-        yield dict(encoder=noise, decoder=torch.randn(n, arch.n_latent, generator=generator))
+        yield dict(encoder=noise, decoder=torch.randn(n, arch.latent_size, generator=generator))
 
 @torch.no_grad()
 def differences(
@@ -131,13 +131,13 @@ def _about(model, found):
     images = f'float32 (n, {arch.bands}, {arch.size}, {arch.size}) in [0, 1]: the pixels of a survey with this packing, divided by {2**(model.packing or {}).get("bits", 8)-1}'
     mixture = dict(zip(('weights', 'means', 'variances'), model.mixture.moments()))
     origin = provenance(runtimes={name: metadata.version(name) for name in ('onnx', 'onnxscript', 'onnxruntime')})
-    return dict(format=_format, images=images, packing=model.packing, latents=[f'z_{j}' for j in range(arch.n_latent)],
+    return dict(format=_format, images=images, packing=model.packing, latents=[f'z_{j}' for j in range(arch.latent_size)],
         components=[f'p_{c}' for c in range(arch.n_components)], architecture=asdict(arch), mixture=mixture, differences=found, limits=limits,
         model=model.meta, **origin)
 
 def _graphs(model):
     arch = model.arch
-    examples = dict(encoder=torch.zeros(3, arch.bands, arch.size, arch.size), decoder=torch.zeros(3, arch.n_latent))
+    examples = dict(encoder=torch.zeros(3, arch.bands, arch.size, arch.size), decoder=torch.zeros(3, arch.latent_size))
     nets = dict(encoder=Sorter(model), decoder=model.decoder)
     labels = dict(astrovader=metadata.version('astrovader'), packing=json.dumps(model.packing), architecture=json.dumps(asdict(arch)))
     return {side: graph(net, examples[side], takes[side], gives[side], **labels) for side,net in nets.items()}

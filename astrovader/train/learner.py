@@ -26,7 +26,7 @@ from torch.nn.utils import clip_grad_value_
 from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
 from ..data.loaders import survey_loaders,to_float
 from ..data.survey import Survey,as_survey
-from ..data.views import Views,view_loaders
+from ..data.views import Views,shape_views,view_loaders
 from ..model.device import ForDevice
 from ..model.inference import embeddings
 from ..inputs import as_path,whole_number
@@ -165,7 +165,7 @@ class AnnounceEpochs(Callback):
     def after_epoch(self):
         row = self.rows[-1]
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
-        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl)]
+        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast') if f'train_{name}' in row]
         if row['phase'] != 'alpha': terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
         left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - row['epoch'])
         terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{format_time(left)} left']
@@ -193,7 +193,7 @@ class VaDELearner(Learner):
         self.rows = [] # Of the history
         self.diagnostics = {} # Of the mixture, in the current epoch
         self.failure = None # Why the last fit ended early
-        loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency)
+        loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, preset.contrast, preset.alpha)
         adam = partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True)
         cbs = [TrainEvalCallback, LossRecorder] + [ProgressCallback]*is_interactive()
         super().__init__(dls, model, loss, adam, lr=preset.lr, cbs=cbs, default_cbs=False)
@@ -303,7 +303,8 @@ def start_from_mean(
 # %% ../../nbs/train/41_learner.ipynb #7aafb509
 def _loaders(survey, preset, seed, device):
     "Loaders of a survey for a preset, which must have enough images for its components."
-    if preset.views: dls = view_loaders(survey, Views(), preset.consistency > 0, preset.batch_size, preset.valid, seed, device)
+    views, pair = shape_views if preset.contrast else Views(), preset.consistency + preset.contrast > 0
+    if preset.views: dls = view_loaders(survey, views, pair, preset.batch_size, preset.valid, seed, device)
     else: dls = survey_loaders(survey, preset.batch_size, preset.valid, preset.flips, seed, device)
     k = preset.arch.n_components
     n = min(len(dls.train.dataset), preset.init_batches*dls.train.bs)

@@ -46,6 +46,7 @@ class Preset:
     aperture:float = 0. # Radius within which pixels count fully, in half-widths of a canonical frame; 0 weights all pixels equally
     views:bool = False # Show rotated, mirrored and crowded views to the encoder, with the original image as the target?
     consistency:float = 0. # Weight of the distance between the encodings of two such views; needs `views`
+    contrast:float = 0. # Weight of the contrast between galaxies, each in two views that change its appearance, too; needs `views`
     l2:float = 0.01 # Weight of the squared weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
     lr:float = 3e-4 # Adam's learning rate at the start
@@ -72,7 +73,7 @@ _rules = {} # what a value must be: the fields, and the check
 _rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
 _rules['a whole number of at least 0'] = 'epochs_static steps', lambda v: is_whole(v) and v >= 0
 _rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
-_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency', lambda v: is_real(v) and v >= 0
+_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
 _rules['a number from 0 to 1'] = 'split_merge', lambda v: is_real(v) and 0 <= v <= 1
 _rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: is_real(v) and 0 <= v < 1.5
@@ -91,7 +92,9 @@ def _require_valid(preset):
         for name in names.split(): require_field(name, is_valid, wanted)
     for name,known in choices.items(): require_field(name, lambda value: isinstance(value, str) and value in known, f'one of {", ".join(known)}')
     require_suited(preset.reconstruction, preset.arch)
-    require(preset.views or not preset.consistency, f'consistency is {preset.consistency} without views; it compares two views, so set views=True.')
+    for name in 'consistency','contrast':
+        value = getattr(preset, name)
+        require(preset.views or not value, f'{name} is {value} without views; it compares two views, so set views=True.')
 
 # %% ../../nbs/train/40_phases.ipynb #00db1869
 presets = {}

@@ -1,0 +1,98 @@
+"Shape and detail: a model whose mixture governs the shape alone, trained with a contrast between galaxies, from the survey to everything that is made with it."
+import json
+from dataclasses import asdict
+from hashlib import sha256
+import numpy as np,pandas as pd,pytest,torch
+from fastai.callback.core import Callback
+from astrovader.core import BadInput
+from astrovader.data.pack import pack_arrays
+from astrovader.data.survey import Survey
+from astrovader.data.synth import sky
+from astrovader.infer.catalogue import catalogue
+from astrovader.infer.generate import write_generated
+from astrovader.model.inference import model_digest
+from astrovader.model.networks import Architecture
+from astrovader.model.process_group import launch
+from astrovader.model.vade import VaDE
+from astrovader.train.learner import begin,train,vade_learner
+from astrovader.train.phases import with_changes
+
+small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_detail=3,
+    n_components=3, reconstruction='pyramid', n_scales=3, views=True, contrast=1000., epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1,
+    batch_size=31, lr=2e-3, valid=.1, alpha=1., mixture_weight=1., bf16=False)
+
+class StopAfterFour(Callback):
+    order = 90
+    def after_epoch(self):
+        if self.epoch == 3: raise KeyboardInterrupt
+
+@pytest.fixture(scope='module')
+def survey(tmp_path_factory): return pack_arrays(sky(203, 32)[0], tmp_path_factory.mktemp('shape')/'survey')
+
+@pytest.fixture(scope='module')
+def run(survey):
+    train(survey, survey.path.parent/'run', 'small', device='cpu', **small)
+    return survey.path.parent/'run'
+
+def test_every_term_is_recorded_and_the_views_come_closer(run):
+    h = pd.read_csv(run/'history.csv')
+    assert {'train_detail_kl', 'valid_contrast'} <= set(h) and np.isfinite(h.filter(like='train')).all(axis=None)
+    assert h.train_contrast.iloc[-1] < h.train_contrast.iloc[0] < np.log(2*31-1) + 1
+
+def test_it_resumes_exactly(survey, run, tmp_path):
+    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **small).add_cb(StopAfterFour())
+    with pytest.raises(KeyboardInterrupt): learn.fit_phases()
+    again = train(survey, tmp_path/'run', resume=True, device='cpu')
+    assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), VaDE.load(run/'model').state_dict().values()))
+
+def test_two_processes_train_as_one(survey, run, tmp_path):
+    (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
+        'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
+    done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small), timeout=300)
+    assert done.returncode == 0, done.stderr
+    one, two = (pd.read_csv(folder/'history.csv').drop(columns='seconds').select_dtypes('number') for folder in (run, tmp_path/'two'))
+    first = [name for name in one if name.startswith(('train_', 'valid_'))]
+    assert ((one - two)[first].abs()/one[first].abs().clip(lower=1)).iloc[0].max() < 2e-3
+
+def test_the_contrast_of_two_processes_has_all_galaxies(survey, tmp_path):
+    (tmp_path/'script.py').write_text('import sys,torch\nfrom astrovader.model.losses import contrast\nfrom astrovader.model.process_group import join_group\n'
+        'from astrovader.train.distributed import GroupRows\ntorch.manual_seed(0)\none,other = torch.randn(2, 7, 3, requires_grad=True)\n'
+        'with join_group(device="cpu") as group:\n    part = slice(0, 4) if group.is_first else slice(4, 7)\n'
+        '    def gather(rows): return GroupRows.apply(rows, part, 7, group), part.start\n'
+        '    whole = contrast(one, other)\n    expected, = torch.autograd.grad(whole, one)\n'
+        '    mine = contrast(one[part], other[part], gather=gather)*(part.stop-part.start)/7\n    found, = torch.autograd.grad(mine, one)\n'
+        '    found = group.sum_(found); total = group.sum_(mine.detach().clone())\n'
+        '    assert abs(total - whole) < 1e-6 and (found - expected).abs().max() < 1e-6, (total, whole, found, expected)\n')
+    done = launch(2, tmp_path/'script.py', timeout=120)
+    assert done.returncode == 0, done.stderr
+
+def test_what_is_made_with_it(survey, run, tmp_path):
+    model, cat = VaDE.load(run/'model'), catalogue(run, survey, device='cpu')
+    assert [name for name in cat if name.startswith('z_') and name[2:].isdigit()] == ['z_0', 'z_1', 'z_2', 'z_3'] and 'z_var_3' in cat and 'z_var_4' not in cat
+    x = torch.from_numpy(survey.images(slice(None))/np.float32(255))
+    z_mean,_ = model.encode(x)
+    assert z_mean.shape == (203, 7) and np.abs(model.mixture.posterior(z_mean).numpy() - cat[['p_0', 'p_1', 'p_2']]).max(axis=None) < 1e-4
+    errors = (model.decode(z_mean) - x).square().sum((1, 2, 3)).numpy()
+    assert np.allclose(errors, cat.recon_error, rtol=1e-3) and (model.decode(z_mean[:,:4]) - x).square().sum() > errors.sum()
+    made = write_generated(run, tmp_path/'made', 20, device='cpu')
+    assert len(Survey(made.path)) == 20
+
+def test_its_export_computes_the_same(run, tmp_path):
+    for name in 'onnx','onnxscript','onnxruntime': pytest.importorskip(name)
+    from astrovader.share.onnx import to_onnx
+    assert max(to_onnx(run, tmp_path/'out')['differences'].values()) < 1e-3
+
+def test_models_without_detail_keep_their_digest():
+    "The digest is that of the version before, which had no fields for encoder and detail; catalogues that it began continue."
+    torch.manual_seed(0)
+    widths = dict(encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,))
+    model = VaDE(Architecture(8, n_latent=2, n_components=2, **widths))
+    fields = {name: value for name,value in asdict(model.arch).items() if name not in ('encoder', 'n_detail')}
+    former = ', '.join('raw_mixture=False' if name == 'prior' else f'{name}={value!r}' for name,value in fields.items())
+    chunks = [f'Architecture({former})'.encode()]
+    for name,weights in sorted(model.state_dict().items()): chunks += [name.encode(), weights.numpy().tobytes()]
+    assert model_digest(model) == sha256(b'\0'.join(chunks)).hexdigest()[:16]
+
+def test_contrast_needs_views(survey):
+    with pytest.raises(BadInput, match='contrast is 1.0 without views'): vade_learner(survey, 'small', contrast=1.)
+    assert with_changes('small', views=True, contrast=1.).contrast == 1
