@@ -111,7 +111,8 @@ def draw_views(
     drawn = dict(angle=centred('angle', views.angle), flip=u['flip'] < views.flip, x=centred('x', views.shift), y=centred('y', views.shift),
         zoom=np.exp(between('zoom', *np.log(views.zoom))), galaxy=has_companion & ~is_star, star=has_companion & is_star)
     drawn |= dict(which=(u['which']*n_others).astype(int), direction=between('direction', 0, 2*np.pi), turn=between('turn', 0, 360))
-    drawn |= dict(tint=centred('tint', views.tint), blur=between('blur', 0, views.blur), noise=between('noise', 0, views.noise), sky=np.full(len(u['row']), views.sky), row=u['row'], column=u['column'])
+    drawn |= dict(tint=centred('tint', views.tint), blur=between('blur', 0, views.blur), noise=between('noise', 0, views.noise))
+    drawn |= dict(sky=np.full(len(u['row']), views.sky), row=u['row'], column=u['column'])
     return drawn | {name: between(name, *getattr(views, name)) for name in ('distance', 'flux', 'scale', 'width', 'brightness')}
 
 # %% ../../nbs/data/21_views.ipynb #94939fd6
@@ -201,8 +202,7 @@ def change_flux(
 
 # %% ../../nbs/data/21_views.ipynb #5e0dab6b
 @lru_cache
-def _noise_field(bands, size, device):
-    return torch.randn(bands, 4*size, 4*size, generator=torch.Generator().manual_seed(0)).to(device)
+def _noise_field(bands, size, device): return torch.randn(bands, 4*size, 4*size, generator=torch.Generator().manual_seed(0)).to(device)
 
 def noise_windows(
     d:dict, # From `draw_views`, of n
