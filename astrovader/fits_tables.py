@@ -8,6 +8,7 @@ __all__ = ['from_astropy', 'read_fits_table', 'image_cells', 'write_fits', 'requ
 # %% ../nbs/01c_fits_tables.ipynb #cfffcf07
 import io,json,warnings,numpy as np,pandas as pd,pyarrow as pa
 from contextlib import redirect_stdout
+from pathlib import Path
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
@@ -36,6 +37,8 @@ def from_astropy(
 def _table_number(path):
     "The number of the HDU with the only table of a FITS file, or with the longest."
     with fits.open(path) as hdus: found = [(hdu.header['NAXIS2'], i, hdu.name or str(i)) for i,hdu in enumerate(hdus) if not hdu.is_image and 'TFIELDS' in hdu.header]
+    is_cut = Path(path).suffix.lower() in ('.fits', '.fit') and Path(path).stat().st_size % 2880
+    require(found or not is_cut, f'{path} is not a readable table: it is cut short; copy it again.')
     require(found, f'{path} is a FITS file without a table; give one with a table.')
     found.sort(key=lambda table: -table[0])
     names = ', '.join(name for _,_,name in found)

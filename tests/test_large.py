@@ -145,7 +145,7 @@ for n in 10_000,100_000:
 '''
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     "100,000 rows of 130 numbers are 52 MB as float32, and several times that on their way through pandas"
-    VaDE(Architecture(4, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), n_latent=64, n_components=64)).save(tmp_path/'run/model')
+    VaDE(Architecture(4, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), n_latent=32, n_components=32)).save(tmp_path/'run/model')
     r = run(sys.executable, '-c', grow, tmp_path/'run', tmp_path)
     assert r.returncode == 0, r.stderr
     small,large = (float(o.split()[1]) for o in r.stdout.splitlines() if o.startswith('MB'))

@@ -133,10 +133,11 @@ def _key_of(file):
 def light_among(
     files, # Names of images
 ): # Those that are images of light, and the others
-    "Images without the errors, weights, masks and models that belong to them: whose names have no other words but one that these may lack."
+    "Images without the errors, weights, masks and models that belong to them: whose names have no other words, but may lack one that most images have."
     keys = list(map(_key_of, files))
     light = {key for key,is_other in keys if not is_other}
-    light |= {key[:k]+key[k+1:] for key in light for k,word in enumerate(key) if word.isalpha()}
+    n_with = Counter(word for key in light for word in {*key})
+    light |= {key[:k]+key[k+1:] for key in light for k,word in enumerate(key) if word.isalpha() and 2*n_with[word] > len(light)}
     others = [key for key,is_other in keys if is_other]
     belong = 2*sum(key in light for key in others) > len(others)
     left = [is_other and (belong or key in light) for key,is_other in keys]

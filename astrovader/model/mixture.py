@@ -121,7 +121,7 @@ def _wide(z): return z if z.dtype == torch.float64 else z.float()
 def _latents(self:Mixture, z, what='latents'):
     "The latents of the mixture on its device, all of them finite, without the detail latents that may follow."
     whole = self.n_latent + self.n_detail
-    z = as_tensor(z, what, ('n', whole if np.shape(z)[1:] == (whole,) else self.n_latent)).to(self.device)
+    z = as_tensor(z, what, ('n', whole if tuple(getattr(z, 'shape', ()))[1:] == (whole,) else self.n_latent)).to(self.device)
     return require_finite(z, what)[:,:self.n_latent]
 
 @patch

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
-import hashlib,math,numpy as np,torch
+import hashlib,math,torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load,save
@@ -105,7 +105,8 @@ def decode(self:VaDE,
 ) -> torch.Tensor: # (n, bands, size, size)
     "The images of latent vectors."
     j, d = self.arch.n_latent, self.arch.n_detail
-    z = as_tensor(z, 'latents of this model', ('n', j if np.shape(z)[1:] == (j,) else j+d), self.mixture.means)
+    is_shape = tuple(getattr(z, 'shape', ()))[1:] == (j,)
+    z = as_tensor(z, 'latents of this model', ('n', j if is_shape else j+d), self.mixture.means)
     return self._run(self.decoder, F.pad(require_finite(z, 'latents'), (0, j+d-z.shape[1])))
 
 # %% ../../nbs/model/32_vade.ipynb #0f498eb2
