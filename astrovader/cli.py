@@ -121,7 +121,7 @@ def astrovader_pack(
     root:str = None, # The folder that holds the images of a list whose paths come from another computer
     band_files:str = None, # Objects with a file for each band, in a folder, zip, tar, list or pattern: how the files are called, such as '{id}_{band}.fits'
     positions:str = None, # Tiles of the sky: the catalogue of the objects to cut out, with ra and dec in degrees or as text such as 10:12:45.3, or galactic l and b
-    width:str = None, # Tiles of the sky: width of the cutouts, an angle such as '25.6 arcsec', or a number times a column in arcseconds such as '8 petroR90_r'
+    width:str = None, # Tiles of the sky: width of the cutouts, an angle such as '25.6 arcsec', or a number times a column such as '8 petroR90_r', in the unit of that column or in arcseconds
 ):
     "Pack images into a survey; the same command resumes an interrupted one."
     from astrovader.data.pack import pack
