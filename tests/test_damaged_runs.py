@@ -1,5 +1,5 @@
 "Runs that are damaged, shared, written twice or on a full disk: every flipped byte is refused, nothing is half-written, and a training resumes."
-import contextlib,io,json,os,resource,stat
+import contextlib,io,json,os,resource,shutil,stat
 from contextlib import contextmanager
 import numpy as np,pytest,torch
 from fastai.callback.core import Callback
@@ -72,6 +72,12 @@ def test_a_history_may_be_an_epoch_ahead_of_its_checkpoint(run):
     path.write_text(whole + whole.splitlines()[-1].replace('2,', '3,', 1) + '\n')
     assert quietly(verify, run) == 1
     path.write_text(whole)
+
+def test_a_history_without_a_checkpoint_is_still_read(run, tmp_path):
+    shutil.copytree(run, tmp_path/'run', ignore=shutil.ignore_patterns('checkpoint'))
+    assert quietly(verify, tmp_path/'run') == 1
+    (tmp_path/'run/history.csv').write_bytes(b'')
+    with pytest.raises(AstrovaderError, match='history.csv'): quietly(verify, tmp_path/'run')
 
 def test_a_flipped_byte_in_the_settings_is_refused(run): assert survivors(run/'run.json', lambda: Run(run).saved()) == []
 

@@ -9,31 +9,18 @@ __all__ = ['reliability', 'calibrations', 'coverage']
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
 from scipy.stats import norm
-from .health import calibration,calibration_error,class_probabilities
-from .metrics import named_after
+from .health import calibration,calibration_error,judged_half,with_known_class
 from ..core import require,require_seed,rng
 from ..infer.inputs import checked
 from ..inputs import as_numbers
 from ..tables import numbered
 
 # %% ../../nbs/analysis/61c_reliability.ipynb #f0c14a2a
-def _known(p, classes):
-    "Responsibilities and class numbers of the objects whose class is known, and the number of classes."
-    p, y = np.asarray(p, np.float64), pd.Series(np.asarray(classes, object))
-    require(p.ndim == 2 and len(p) == len(y), f'{p.shape} responsibilities and {len(y)} classes do not fit; give one class per object.')
-    require(np.isfinite(p).all(), 'some responsibilities are NaN or infinite; leave those rows out.')
-    codes, names = pd.factorize(y[y.notna()], sort=True)
-    require(len(codes) >= 4 and len(names) >= 2, f'{len(codes)} objects of {len(names)} classes cannot be halved; give more of them, of at least two classes.')
-    return p[y.notna()], codes, len(names)
-
 def _judged(p, y, k, vote, seed):
     "The probability of the class of every object, and whether it is right, with components named on the other half."
     halves = np.array_split(rng(require_seed(seed), 'reliability').permutation(len(y)), 2)
     sure, right = np.empty(len(y)), np.empty(len(y), bool)
-    for train,score in (halves, halves[::-1]):
-        names = named_after(np.eye(k)[y[train]].T @ p[train], vote)
-        probabilities = class_probabilities(p[score], names, k)
-        sure[score], right[score] = probabilities.max(1), probabilities.argmax(1) == y[score]
+    for train,score in (halves, halves[::-1]): sure[score], right[score] = judged_half(p, y, train, score, k, vote)
     return sure, right
 
 # %% ../../nbs/analysis/61c_reliability.ipynb #a6c5c861
@@ -48,7 +35,7 @@ def reliability(
 ) -> pd.DataFrame: # A row for each bin: sure (mean probability), right (fraction), low, high, objects; `attrs` has ece
     "The fraction of right classes by the probability of the class."
     require(bins >= 1 and 0 < level < 1, f'{bins} bins at the level {level} make no diagram; give at least one bin, and a level such as 0.683.')
-    sure, right = _judged(*_known(p, classes), vote, seed)
+    sure, right = _judged(*with_known_class(p, classes), vote, seed)
     parts = np.array_split(np.argsort(sure, kind='stable'), min(bins, len(sure)))
     counts, n = np.array([right[part].sum() for part in parts]), np.array([len(part) for part in parts])
     low, high = binom_conf_interval(counts, n, level, 'jeffreys')

@@ -48,8 +48,9 @@ def _checkpoint(path):
 
 def _history(path):
     "Compare the history of a run with the rows in its checkpoint; it may be one epoch ahead."
+    if not path.exists(): return
     checkpoint = last_checkpoint(path.parent)
-    if not (checkpoint and path.exists()): return
+    if not checkpoint: return verify_table(path)
     *rows, _ = pd.DataFrame(read_json(checkpoint/'state.json', BadModel)['history']).to_csv(index=False).encode().split(b'\n')
     is_same = path.read_bytes().split(b'\n')[:len(rows)] == rows
     require(is_same, f'{path} is not the history of the training in {checkpoint}; copy it again.', BadModel)
