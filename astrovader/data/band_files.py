@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache,partial
 from pathlib import Path
 from ..core import BadImage,BadInput,require
-from .bands import Cutout,are_bands,wavelength,without_bands
+from .bands import Cutout,are_bands,instrument_words,wavelength,without_bands
 from .bytes import inflated,read_bytes
 from .cutouts import read_cutout
 from .fits import enlarged,files_apart
@@ -43,8 +43,6 @@ def grouped(
     return found
 
 # %% ../../nbs/data/12e_band_files.ipynb #6e484e08
-_instruments = set('nir nisp des decam hsc sdss ps1 lsst acs wfc3 nircam miri vista ukidss galex wise irac megacam cfht'.split())
-
 @lru_cache(2**16)
 def _is_band(word): return bool(np.isfinite(wavelength(word)))
 
@@ -55,7 +53,7 @@ def _slots(file):
         if not _is_band(word[0]): continue
         yield file[:word.start()], word[0], file[word.end():]
         before = re.search(r'([^\W_]+)[-_]$', file[:word.start()])
-        if before and before[1].lower() in _instruments: yield file[:before.start()], file[before.start():word.end()], file[word.end():]
+        if before and before[1].lower() in instrument_words: yield file[:before.start()], file[before.start():word.end()], file[word.end():]
 
 # %% ../../nbs/data/12e_band_files.ipynb #d0826401
 def _by_slot(files):
@@ -195,7 +193,7 @@ def _only_object(source):
     "The number of the image of each band by the name of the folder, where the files are called by bands alone; None elsewhere."
     bands = {image_suffix().sub('', os.path.basename(file)): i for i,file in enumerate(source.files)}
     folders = {os.path.dirname(file) for file in source.files}
-    are_alone = all({word.lower() for word in without_bands(name)} <= _instruments for name in bands)
+    are_alone = all({word.lower() for word in without_bands(name)} <= instrument_words for name in bands)
     if len(folders) > 1 or len(bands) < max(2, len(source)) or not are_alone or not are_bands(bands): return None
     try: return {Path(source.root).resolve().stem: bands} if _show_the_same(source) else None
     except BadImage: return None

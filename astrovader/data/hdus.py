@@ -10,7 +10,7 @@ import re,numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 from ..core import BadImage,require
-from .bands import band_axis,bands_first,plane_kind,wavelength,without_bands
+from .bands import band_axis,bands_first,instrument_words,light_words,plane_kind,wavelength,without_bands
 from .planes import holds_mask
 
 # %% ../../nbs/data/10bb_hdus.ipynb #e5d2e433
@@ -64,15 +64,13 @@ def band_names(
     return next((tuple(map(str, names)) for names in choices if len(names) == n and all(names)), None)
 
 # %% ../../nbs/data/10bb_hdus.ipynb #c7236f53
-_science = {'sci', 'science', 'image', 'img', 'data', 'flux', 'primary', 'compressed', 'input'}
-_instruments = set("""nir nisp vis euclid des decam hsc sdss cfht megacam subaru lsst ps1 panstarrs ztf gaia hst acs wfc3 uvis ir jwst nircam miri roman
-    irac mips wise unwise galex ukidss vista twomass band filter channel e""".split())
+_words = light_words | instrument_words | {'band', 'filter', 'channel', 'e'}
 _numbered_band = re.compile(r'(band|filter|channel)_?\d+', re.I)
 
 def _object_of(hdu):
     "What remains of the name of a plane without the words for a band or a kind of plane."
     if _numbered_band.fullmatch(hdu.name): return ''
-    words = [word for word in without_bands(hdu.name) if word.lower() not in _science | _instruments and plane_kind(word) == 'light']
+    words = [word for word in without_bands(hdu.name) if word.lower() not in _words and plane_kind(word) == 'light']
     return '_'.join(words + ([str(hdu.ver)] if hdu.ver > 1 else []))
 
 # %% ../../nbs/data/10bb_hdus.ipynb #b1ade060
@@ -117,7 +115,7 @@ def _are_one(planes):
     own = [hdu.name for hdu in planes]
     if len(planes) < 2 or _have_filters(planes): return True
     if all(map(_numbered_band.fullmatch, own)): return True
-    is_repeated = own[0] and len(set(own)) == 1 and not {own[0].lower()} & _science
+    is_repeated = own[0] and len(set(own)) == 1 and own[0].lower() not in light_words
     if is_repeated or len({hdu.shape for hdu in planes}) > 1 or len(planes) > 5 or are_apart(planes): return False
     raise BadImage(f'holds {len(planes)} planes of one size without names, which may be bands, objects, or an image and its errors; '
         f'{how_planes}, or name the plane that is the image, such as --images 0')

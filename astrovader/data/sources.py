@@ -17,7 +17,7 @@ from functools import cached_property,lru_cache,partial
 from pathlib import Path,PurePosixPath
 import numpy as np,pandas as pd
 from ..core import BadInput,require
-from .bands import plane_kind
+from .bands import light_words,plane_kind
 from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes,read_cutout
 from .fits import holds_images,object_names,read_fits,rows_in,tables_in
@@ -122,13 +122,11 @@ def is_image(name):
 def sorted_images(names): return sorted(filter(is_image, names), key=natural_order)
 
 # %% ../../nbs/data/12a_sources.ipynb #54d92ea5
-_said_of_light = {'sci', 'science', 'image', 'images', 'img', 'data', 'flux', 'int', 'intensity'}
-
 def _key_of(file):
     "The words of a path without those for kinds of planes, and whether one of them says that it is not light."
     words = [word for word in re.split(r'[\W_]+', image_suffix().sub('', file)) if word]
     others = [word for word in words if plane_kind(word) != 'light']
-    return tuple(word for word in words if word not in others and word.lower() not in _said_of_light), bool(others)
+    return tuple(word for word in words if word not in others and word.lower() not in light_words), bool(others)
 
 def light_among(
     files, # Names of images
