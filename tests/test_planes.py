@@ -350,3 +350,31 @@ def test_two_bands_without_names_in_an_array_of_four_axes_are_asked_for(tmp_path
     path = write(tmp_path/'a.fits', plane(x, 'SCI'))
     with pytest.raises(BadInput, match='4 x 2 x 48 x 48, which may be objects in bands; say so with --axes nbhw'): packed(path, tmp_path/'out')
     assert [len(read_cutout(image).pixels) for image in find_images(path, axes='nbhw')[:]] == [2]*4
+
+# Names of bands beside an array
+
+@pytest.mark.parametrize('axes', ['bhw', 'hwb'])
+@pytest.mark.parametrize('how', ['file', 'folder'])
+def test_names_of_bands_tell_one_image_from_several(axes, how, tmp_path):
+    "A scene as scarlet keeps it: images, mask and variance of five bands, whose names an array of their number gives."
+    (tmp_path/'src').mkdir()
+    image = np.stack([galaxy(0, 50*(i+1)) for i in range(5)])
+    mask = np.zeros(image.shape, np.int32)
+    mask[:,corner] = 1
+    def laid(x): return x if axes == 'bhw' else x.transpose(1, 2, 0)
+    for name in ('a', 'b')[:1 + (how == 'folder')]:
+        np.savez(tmp_path/f'src/{name}.npz', images=laid(image), mask=laid(mask), variance=laid(np.ones_like(image)), filters=list('griyz'), psfs=np.ones((5, 9, 9)))
+    source = find_images(tmp_path/'src/a.npz' if how == 'file' else tmp_path/'src')
+    cutout = read_cutout(source[:1][0])
+    assert len(source) == (1 if how == 'file' else 2) and cutout.bands == tuple('griyz')
+    assert (cutout.pixels[:,~corner] == image[:,~corner]).all() and unseen_in(cutout)[corner].all() and not unseen_in(cutout)[~corner].any()
+
+def test_names_of_bands_that_are_pickled_are_left_alone(tmp_path):
+    np.savez(tmp_path/'a.npz', image=np.stack([galaxy(i) for i in range(3)]), filters=np.array(['g', 'r', {}], object))
+    cutout = read_cutout(tmp_path/'a.npz')
+    assert len(cutout.pixels) == 3 and cutout.bands is None
+
+def test_a_filter_for_each_of_many_images_is_a_column(tmp_path):
+    np.savez(tmp_path/'a.npz', images=np.stack([galaxy(i) for i in range(6)]), filters=list('grzgrz'))
+    source = find_images(tmp_path/'a.npz')
+    assert len(source) == 6 and source.table.filters.to_list() == list('grzgrz')

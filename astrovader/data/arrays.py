@@ -13,7 +13,7 @@ from functools import lru_cache,partial
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import BadImage,BadInput,require
-from .bands import Cutout,are_bands,band_axis,plane_kind,wavelength
+from .bands import Cutout,are_bands,band_axis,lists_bands,plane_kind,wavelength
 from .bytes import max_bytes
 from .planes import flag_bits,telling,unseen_beside
 from .labels import class_names,galaxy10_decals,galaxy10_sdss
@@ -238,11 +238,15 @@ def _named_bands(arrays, name, axes):
     "The names of the bands; None where they are not known."
     n = arrays[name].shape[axes.index('b')] if 'b' in axes else 1
     listed = [array[0] if array.ndim == 2 else array[:] for other,array in arrays.items() if array.dtype.kind in 'SOUT' and array.shape[-1:] == (n,)
-        and array.ndim < 3 and re.search('band|filter', other, re.I)]
+        and array.ndim < 3 and lists_bands(other)]
     attribute = getattr(arrays[name], 'attrs', {}).get('bands')
     listed += [list(attribute)] if attribute is not None else []
     names = [tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values) for values in listed]
     return next((found for found in names if len(found) == n), None)
+
+def _axes_by_names(arrays, name):
+    "The axes of a single image whose bands have names beside it; None elsewhere."
+    return next((axes for axes in ('bhw', 'hwb') if arrays[name].ndim == 3 and are_bands(_named_bands(arrays, name, axes) or ())), None)
 
 # %% ../../nbs/data/12b_arrays.ipynb #f5ae5c7c
 def read_object(
@@ -342,7 +346,7 @@ def find(cls:Arrays, src, id_column, images, axes):
     name = image_array(arrays, images, src)
     shape = arrays[name].shape
     one_axis = {array.shape[0] for array in arrays.values() if array.ndim == 1}
-    axes = axes_of(shape, axes, shape[0] if shape[0] in one_axis else None, f'{name or "the array"} of {src}')
+    axes = axes_of(shape, axes or _axes_by_names(arrays, name), shape[0] if shape[0] in one_axis else None, f'{name or "the array"} of {src}')
     n = shape[axes.index('n')] if 'n' in axes else 1
     table = _with_class_names(_columns(arrays, name, n), shape)
     ids = ids_in(table, id_column, src)

@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image,ImageOps,TiffImagePlugin
 from ..core import AstrovaderError,BadImage,require
-from .bands import Cutout,are_bands,bands_first,plane_kind
+from .bands import Cutout,are_bands,bands_first,lists_bands,plane_kind
 from .bytes import inflated,max_bytes,read_bytes,read_member,reason_of,require_bytes,require_pixels
 from .fits import read_fits
 from .planes import flag_bits,holds_mask,unseen_beside
@@ -144,23 +144,30 @@ def _read_npy(content):
     return x
 
 # %% ../../nbs/data/11_cutouts.ipynb #a9e1b284
-def _numbers(archive, names):
-    "The arrays of an archive with these names that are planes of numbers."
+def _arrays(archive, names):
+    "The arrays of an archive with these names."
     members = {info.filename.removesuffix('.npy'): info for info in archive.infolist()}
     require_bytes(sum(members[name].file_size for name in names), max_bytes(), 'decompressed')
     contents = {name: read_member(archive, members[name].filename) for name in names}
-    arrays = {name: _load_npy(content) for name,content in contents.items() if content.startswith(_npy_magic)}
-    return {name: a for name,a in arrays.items() if a.dtype.kind in 'buif' and a.ndim in (2, 3)}
+    return {name: _load_npy(content) for name,content in contents.items() if content.startswith(_npy_magic)}
+
+def _bands_beside(archive, names, n):
+    "The names of the `n` bands of an image, as an array beside it lists them; None where there is none."
+    try: listed = _arrays(archive, [*filter(lists_bands, names)]).values()
+    except ValueError: return None # an array of Python objects, which is never unpickled
+    return next((tuple(map(str, array)) for array in listed if array.dtype.kind == 'U' and array.shape == (n,)), None)
 
 def _read_npz(content):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         kinds = {name: plane_kind(name) for name in (info.filename.removesuffix('.npy') for info in archive.infolist())}
         named = [name for name in ('image', 'images') if name in kinds]
         light = named[:1] or [name for name in kinds if kinds[name] == 'light'] or list(kinds)
-        arrays = _numbers(archive, light + [name for name in kinds if kinds[name] not in ('light', 'other') and name not in light])
-    images = [name for name in light if name in arrays and arrays[name].dtype.kind != 'b']
-    require(len(images) == 1, f'has {len(images)} arrays that may be the image; call one of them "image"', BadImage)
-    cutout = Cutout(bands_first(arrays.pop(images[0])))
+        found = _arrays(archive, light + [name for name in kinds if kinds[name] not in ('light', 'other') and name not in light])
+        arrays = {name: x for name,x in found.items() if x.dtype.kind in 'buif' and x.ndim in (2, 3)}
+        images = [name for name in light if name in arrays and arrays[name].dtype.kind != 'b']
+        require(len(images) == 1, f'has {len(images)} arrays that may be the image; call one of them "image"', BadImage)
+        pixels = bands_first(arrays.pop(images[0]))
+        cutout = Cutout(pixels, _bands_beside(archive, kinds, len(pixels)))
     for name,x in ((name, bands_first(x)) for name,x in arrays.items()):
         if len(x) in (1, len(cutout.pixels)) and x.shape[1:] == cutout.pixels.shape[1:]:
             cutout = cutout.without(unseen_beside(x, kinds[name], cutout.pixels, flag_bits(name, {})))
