@@ -7,6 +7,7 @@ __all__ = ['plot_stability', 'save_stability', 'plot_reliability', 'plot_shares'
 
 # %% ../../nbs/show/70d_trust_plots.ipynb #bd301be6
 import numpy as np,pandas as pd,matplotlib.pyplot as plt
+from textwrap import fill
 from matplotlib.ticker import MaxNLocator
 from ..analysis.matching import doubtful,stable
 from .image_plots import styled
@@ -20,7 +21,7 @@ def _lonely(matches):
     lonely = matches[(matches.found_in == 1) & (matches.objects > 0)]
     names = [f'component {component} of {run}' for run,component in zip(lonely.run, lonely.component)]
     more = f', and {len(names)-4} others' if len(names) > 4 else ''
-    return f'in one run only: {", ".join(names[:4])}{more}' if names else ''
+    return fill(f'in one run only: {", ".join(names[:4])}{more}', 90) if names else ''
 
 def _write_shares(ax, components, y):
     for height,row in zip(y, components.itertuples()):
@@ -40,7 +41,7 @@ def plot_stability(
     fig, ax = plt.subplots(figsize=(6.5, 1.1+.24*len(components)))
     colours = [_verdict_colours[verdict] for verdict in components.verdict]
     ax.hlines(y, components.lowest, components.highest, colours, lw=2)
-    ax.scatter(components.stability, y, color=colours, s=28, zorder=3)
+    ax.scatter(components.stability, y, color=colours, s=28, zorder=3, clip_on=False)
     ax.scatter(components.by_chance, y, color='.4', marker='|', s=40, label='by chance')
     for limit in doubtful, stable: ax.axvline(limit, color='.6', lw=.8, ls=':')
     _write_shares(ax, components, y)
@@ -76,7 +77,7 @@ def plot_reliability(
     ax.axline((0, 0), slope=1, color='.5', lw=.8, ls=':')
     least = min(min(table.sure.min(), table.low.min()) for table in tables.values())
     ax.set(xlim=(max(0, least-.05), 1.02), ylim=(max(0, least-.05), 1.02), xlabel='probability of the class', ylabel='fraction that is right')
-    ax.legend(fontsize=8, loc='lower right')
+    ax.legend(fontsize=8, loc='upper left')
     return fig
 
 # %% ../../nbs/show/70d_trust_plots.ipynb #dd209bf4
