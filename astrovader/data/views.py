@@ -184,6 +184,13 @@ def companion_stars(
     return _per_image(d['flux'], device)*torch.exp(-distance2/(2*_per_image(d['width'], device)**2))
 
 # %% ../../nbs/data/21_views.ipynb #fc671ef5
+@lru_cache
+def _blur_matrix(n, device):
+    "The matrix that convolves a row of `n` pixels with the kernel (1, 4, 6, 4, 1)/16 three times; the outermost pixels continue beyond the edge."
+    i, once = torch.arange(n), torch.zeros(n, n)
+    for offset,tap in zip(range(-2, 3), (1, 4, 6, 4, 1)): once.index_put_((i, (i+offset).clamp(0, n-1)), torch.tensor(tap/16), accumulate=True)
+    return torch.linalg.matrix_power(once, 3).to(device)
+
 def change_flux(
     flux:torch.Tensor, # (n, bands, size, size), without sky
     d:dict, # From `draw_views`, of the same n
@@ -194,11 +201,9 @@ def change_flux(
     tilt = torch.linspace(1, -1, bands, device=flux.device)[:,None,None] if bands > 1 else 0.
     flux = flux*_per_image(d['brightness'], flux.device)*(1 + tilt*_per_image(d['tint'], flux.device))
     if not d['blur'].any(): return flux
-    taps = torch.tensor([1., 4, 6, 4, 1], device=flux.device)/16
-    kernel = (taps[:,None]*taps).expand(bands, 1, 5, 5)
-    blurred = flux
-    for _ in range(3): blurred = F.conv2d(F.pad(blurred, (2,)*4, mode='replicate'), kernel, groups=bands)
-    return flux + _per_image(d['blur'], flux.device)*(blurred - flux)
+    rows, columns = (_blur_matrix(n, flux.device) for n in flux.shape[2:])
+    return flux + _per_image(d['blur'], flux.device)*(rows@flux@columns.T - flux)
+
 
 # %% ../../nbs/data/21_views.ipynb #5e0dab6b
 @lru_cache
@@ -249,26 +254,28 @@ def apply_views(
 
 # %% ../../nbs/data/21_views.ipynb #12760512
 class ViewLoader(SurveyLoader):
-    "Batches `(view, target, rows)`, or `(view, target, rows, another view)`."
-    def __init__(self, *args, views=Views(), pair=False, **kwargs):
+    "Batches `(view, target, rows)`, `(view, target, rows, another view)`, or `(image, target, rows, view, another view)`."
+    def __init__(self, *args, views=Views(), pair=False, plain=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.views = views
         self.pair = pair
+        self.plain = plain
 
-    def new(self, dataset=None, cls=None, **kws): return super().new(dataset, cls, **dict(views=self.views, pair=self.pair) | kws)
+    def new(self, dataset=None, cls=None, **kws): return super().new(dataset, cls, **dict(views=self.views, pair=self.pair, plain=self.plain) | kws)
     def draws(self, idxs):
         "The transformations of each view of a batch."
-        purposes = [(self.epoch, 0), (self.epoch, 1)][:1+self.pair] if self.shuffle else [('valid', 0)]
-        return [draw_views(self.views, self.dataset.rows[idxs], self.n, self.seed, *purpose) for purpose in purposes]
+        purpose = self.epoch if self.shuffle else 'valid'
+        n_views = 1 + self.pair if self.shuffle or self.plain else self.pair
+        return [draw_views(self.views, self.dataset.rows[idxs], self.n, self.seed, purpose, view) for view in range(n_views)]
 
     def reads(self, idxs): return np.concatenate([idxs, *(d['which'][d['galaxy']] for d in self.draws(idxs))])
     def after_batch(self, b):
         x, rows, idxs, *_ = b
         draws = self.draws(idxs)
         x, *others = to_float(x).split([len(idxs), *(int(d['galaxy'].sum()) for d in draws)])
-        inputs = [apply_views(x, *drawn) for drawn in zip(draws, others)]
-        if not self.shuffle: inputs.insert(0, x)
+        inputs = [x]*(self.plain or not self.shuffle) + [apply_views(x, *drawn) for drawn in zip(draws, others)]
         return inputs[0], x, rows[:len(idxs)], *inputs[1:]
+
 
 # %% ../../nbs/data/21_views.ipynb #0956a458
 @checked(bs=1)
@@ -276,6 +283,7 @@ def view_loaders(
     survey, # A `Survey`, as in `survey_loaders`
     views:Views, # The ranges
     pair:bool = False, # Two views of each image?
+    plain:bool = False, # The image itself as the input, and the views after the rows?
     bs:int = 128, # Images in a batch
     valid = 0.1, # As in `survey_loaders`
     seed:int = 0, # Of the split, the order and the views
@@ -283,6 +291,6 @@ def view_loaders(
 ) -> DataLoaders: # `train` has views, `valid` has none, or a second one if `pair`
     "Training and validation loaders whose inputs are views."
     dls = survey_loaders(survey, bs, valid, False, seed, device)
-    train = dls.train.new(cls=ViewLoader, views=views, pair=pair)
-    valid = dls.valid.new(cls=ViewLoader, views=views, pair=pair, seed=seed) if pair else dls.valid
+    train = dls.train.new(cls=ViewLoader, views=views, pair=pair, plain=plain)
+    valid = dls.valid.new(cls=ViewLoader, views=views, pair=pair, plain=plain, seed=seed) if pair else dls.valid
     return DataLoaders(train, valid, device=dls.device)

@@ -235,15 +235,14 @@ class VaDELoss:
         self.last = ()
         self.n = 0
 
-    def rec(self, out, x, other): return self.reconstruction(out.recon, x, self.model, aperture_map(x.shape[-1], self.aperture, x.device))
-    def gaussian_kl(self, out, x, other): return gaussian_kl(*self.split(out)[0])
-    def detail_kl(self, out, x, other): return gaussian_kl(*self.split(out)[1])
-    def mixture_kl(self, out, x, other): return mixture_kl(self.model.mixture, out, self.scaling)
+    def rec(self, out, x, *views): return self.reconstruction(out.recon, x, self.model, aperture_map(x.shape[-1], self.aperture, x.device))
+    def gaussian_kl(self, out, x, *views): return gaussian_kl(*self.split(out)[0])
+    def detail_kl(self, out, x, *views): return gaussian_kl(*self.split(out)[1])
+    def mixture_kl(self, out, x, *views): return mixture_kl(self.model.mixture, out, self.scaling)
     def consistency(self, out, x, other): return symmetric_kl((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other))
-    def contrast(self, out, x, other): return contrast(self.shape(out.z_mean), self.shape(self.model._run(self.model.encoder, other)[0]), gather=self.gather)
-    def l2(self, out, x, other): return l2(self.model, self.l2_strength)
+    def contrast(self, out, x, *views): return sum(contrast(*pair, gather=self.gather) for pair in zip(*(self.model._run(self.model.encoder.contrasted, view) for view in views)))/2
+    def l2(self, out, x, *views): return l2(self.model, self.l2_strength)
     gather = staticmethod(no_others)
-    def shape(self, z): return z[:,:self.model.arch.n_latent]
     def split(self, out):
         "Means and log-variances of the shape, and those of the detail."
         sizes = self.model.arch.n_latent, self.model.arch.n_detail
@@ -256,9 +255,9 @@ def part(self:VaDELoss, name, weight, *batch):
     with unchecked(), torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
 
 @patch
-def __call__(self:VaDELoss, out, x, rows=None, other=None):
+def __call__(self:VaDELoss, out, x, rows=None, *views):
     weights = self.constant_weights | self.weights
-    parts = {name: self.part(name, weights[name], out, x, other) for name in self.names[:-1]}
+    parts = {name: self.part(name, weights[name], out, x, *views) for name in self.names[:-1]}
     loss = sum(weights[name]*part for name,part in parts.items() if weights[name])
     self.last = torch.stack([part.detach() for part in (*parts.values(), loss)])
     self.n = len(x)

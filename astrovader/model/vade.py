@@ -64,7 +64,7 @@ def device(self:VaDE): return self.mixture.device
 @patch
 def _run(self:VaDE, net, x):
     "The output of a network in float32, whatever precision it computes in."
-    autocast = self.bf16 and not self.fused
+    autocast = self.bf16 and net not in self.fused
     with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext(): out = self.fused.get(net, net)(x)
     return tuple(part.float() for part in out) if isinstance(out, tuple) else out.float()
 

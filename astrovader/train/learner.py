@@ -303,8 +303,8 @@ def start_from_mean(
 # %% ../../nbs/train/41_learner.ipynb #7aafb509
 def _loaders(survey, preset, seed, device):
     "Loaders of a survey for a preset, which must have enough images for its components."
-    views, pair = shape_views if preset.contrast else Views(), preset.consistency + preset.contrast > 0
-    if preset.views: dls = view_loaders(survey, views, pair, preset.batch_size, preset.valid, seed, device)
+    views, pair, plain = shape_views if preset.contrast else Views(), preset.consistency + preset.contrast > 0, preset.contrast > 0
+    if preset.views: dls = view_loaders(survey, views, pair, plain, preset.batch_size, preset.valid, seed, device)
     else: dls = survey_loaders(survey, preset.batch_size, preset.valid, preset.flips, seed, device)
     k = preset.arch.n_components
     n = min(len(dls.train.dataset), preset.init_batches*dls.train.bs)
