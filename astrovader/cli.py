@@ -140,6 +140,7 @@ def astrovader_train(
     epochs_anneal:int = None, # Epochs of an annealing phase, in which the weight of the mixture grows
     epochs_static:int = None, # Epochs of a static phase, in which that weight is constant
     n_periods:int = None, # How often an annealing and a static phase follow each other
+    patience:int = None, # End alpha and static phases when the validation loss has converged, judged by means over so many epochs; 0 by default, for phases of fixed length
     batch_size:int = None, # Images in a mini-batch
     lr:float = None, # Learning rate at the start
     lr_end:float = None, # Learning rate at the end

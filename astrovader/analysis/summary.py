@@ -30,6 +30,8 @@ from .outliers import outliers
 from .reliability import calibrations,reliability
 from .shares import shares as component_shares
 from ..model.diagnostics import bhattacharyya
+from ..train.convergence import limit_cautions
+from ..train.phases import Preset
 from .votes import agreement_table,class_counts,ranking
 
 # %% ../../nbs/analysis/65_summary.ipynb #95fbcbeb
@@ -417,11 +419,16 @@ def compute_odd(summary):
     return outliers(summary.model, summary.catalogue, seed=summary.seed, device=summary.model.device)
 
 # %% ../../nbs/analysis/65_summary.ipynb #ca9ae7ab
+def _limits(summary):
+    "Phases that did not converge, where the preset judges it."
+    preset = summary.meta.get('preset')
+    return limit_cautions(Preset(**preset), summary.history.to_dict('records')) if isinstance(preset, dict) and preset.get('patience') else []
+
 def all_cautions(summary):
     "Every caution about a run on a survey."
     cautions = component_cautions(summary.occupancy, summary.responsibilities, bhattacharyya(summary.model.mixture))
     kinds, measured = summary.get(compute_kinds), summary.get(compute_health)
     if kinds is not None: cautions += kind_cautions(kinds)
     if measured is not None: cautions += health_cautions(measured)
-    if summary.history is not None: return cautions + history_cautions(summary.history)
+    if summary.history is not None: return cautions + history_cautions(summary.history) + _limits(summary)
     return cautions if summary.keras else cautions + ['The run has no history.csv, so its training cannot be judged.']

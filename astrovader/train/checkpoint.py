@@ -19,6 +19,7 @@ from ..hardware import has_bf16
 from ..jobs import Job
 from ..inputs import as_path,whole_number
 from ..model.vade import load_weights,write_weights
+from .convergence import next_epoch
 from .phases import Preset
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #9f0b902c
@@ -106,7 +107,7 @@ def _arithmetic(learn):
 def write_checkpoint(
     learn, # A learner after an epoch
     folder, # The folder to write
-    epoch:int, # Number of complete epochs
+    epoch:int, # The last complete epoch, from 1
 ):
     "Write everything that the next epoch depends on."
     random_tensors, plain = random_states()
@@ -148,10 +149,10 @@ def read_checkpoint(
     return state, {name: load_weights(folder/f'{name}.safetensors', digests.get(name)) for name in ('weights', 'optimizer', 'random')}
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #69667cbb
-def _require_history(state):
-    rows = state['history']
-    complete = isinstance(rows, list) and len(rows) == state['epoch'] and all({'epoch', 'phase', 'seconds'} <= set(row) for row in rows)
-    require(complete, 'its history does not have one row for each epoch')
+def _require_history(rows, epoch, preset):
+    complete = isinstance(rows, list) and rows and all({'epoch', 'phase', 'seconds'} <= set(row) for row in rows)
+    expected = [next_epoch(preset, rows[:n])+1 for n in range(len(rows))] if complete else []
+    require(complete and [row['epoch'] for row in rows] == expected and epoch == expected[-1], 'its history does not have one row for each epoch')
 
 def restore(
     learn, # Made with the settings of the checkpoint
@@ -160,13 +161,13 @@ def restore(
     "Set weights, optimiser, random states and history of a learner from a checkpoint."
     state, parts = read_checkpoint(folder)
     try:
-        _require_history(state)
+        _require_history(state['history'], state['epoch'], learn.preset)
         learn.model.load_state_dict(parts['weights'])
         learn.create_opt()
         _set_optimizer_tensors(learn, parts['optimizer'])
         set_random_states(parts['random'], state['random'])
         arithmetic = dict(threads=state['threads'], bf16=state['bf16'], ranks=state.get('ranks', 1))
-        has_moved = len(learn.rows) != state['epoch']
+        has_moved = len(learn.rows) != len(state['history'])
         learn.rows = state['history']
     except (ArithmeticError, AttributeError, BadInput, KeyError, RuntimeError, TypeError, ValueError) as e:
         raise BadModel(f'{folder} is damaged ({" ".join(str(e).split()):.100}); remove the checkpoint folder and train again.') from None

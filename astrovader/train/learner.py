@@ -35,6 +35,7 @@ from ..model.mixture import fit_mixture
 from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
+from .convergence import end_of_phase,next_epoch
 from .recorder import LossRecorder
 from .phases import Preset,decodes_draw,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
@@ -65,8 +66,7 @@ class AnnouncePhases(Callback):
     order = 10
     def before_epoch(self):
         phase = phase_at(self.preset, self.epoch)
-        name = f'{phase.name} phase {phase.period or ""}'.strip()
-        if phase.start == self.epoch: self.announce(f'{name}: epochs {phase.start+1} to {phase.end}')
+        if phase.start == self.epoch: self.announce(f'{phase.title}: epochs {phase.start+1} to {phase.end}')
 
 # %% ../../nbs/train/41_learner.ipynb #9c5e15f8
 class InitMixture(Callback):
@@ -153,6 +153,7 @@ class KeepHistory(Callback):
         names = [name for name in self.recorder.metric_names if name not in ('epoch', 'time')]
         row |= dict(zip(names, self.recorder.values[-1])) | self.diagnostics | dict(seconds=time.time()-self.started)
         self.rows.append(row)
+        self.learn.next_epoch = self.first_epoch
         if self.folder and self.group.is_first: self.write()
 
     def write(self):
@@ -167,9 +168,10 @@ class AnnounceEpochs(Callback):
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
         terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast') if f'train_{name}' in row]
         if row['phase'] != 'alpha': terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
-        left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - row['epoch'])
-        terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{format_time(left)} left']
+        left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - self.next_epoch)
+        terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{"at most "*bool(self.preset.patience)}{format_time(left)} left']
         self.announce(f"epoch {row['epoch']}/{self.n_epoch} {row['phase']}: {', '.join(terms)}")
+        if ended := end_of_phase(self.preset, self.rows): self.announce(ended)
 
     def black_bands(self):
         brightest = self.pred.recon.detach().amax((0, 2, 3)).cpu()
@@ -201,7 +203,7 @@ class VaDELearner(Learner):
     @property
     def history(self): return pd.DataFrame(self.rows)
     @property
-    def first_epoch(self): return len(self.rows)
+    def first_epoch(self): return next_epoch(self.preset, self.rows)
     def announce(self, text):
         if self.group.is_first: print(text, flush=True)
 
@@ -214,7 +216,11 @@ def fit(self:VaDELearner, n_epoch, *args, start_epoch=0, **kwargs):
 
 @patch
 def _do_fit(self:VaDELearner):
-    for self.epoch in range(self.from_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+    self.next_epoch = self.from_epoch
+    while self.next_epoch < self.n_epoch:
+        self.epoch = self.next_epoch
+        self.next_epoch += 1
+        self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
 # %% ../../nbs/train/41_learner.ipynb #b67c2d79
 @patch(as_prop=True)
@@ -366,7 +372,7 @@ def begin(
     checkpoint = last_checkpoint(run)
     if not checkpoint: return learn
     restore(learn, checkpoint)
-    learn.announce(f'continuing after epoch {learn.first_epoch} of {n_epochs(learn.preset)}')
+    learn.announce(f'continuing after epoch {learn.rows[-1]["epoch"]} of {n_epochs(learn.preset)}')
     return learn
 
 # %% ../../nbs/train/41_learner.ipynb #9d37eac0

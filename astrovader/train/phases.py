@@ -36,6 +36,7 @@ class Preset:
     epochs_anneal:int = 25 # T_beta, epochs of an annealing phase, in which the weight of the mixture KL rises
     epochs_static:int = 25 # T_s, epochs of a static phase
     n_periods:int = 5 # Periods of annealing and static phase
+    patience:int = 0 # A phase of constant weights ends early when the means over so many epochs fall no more; 0 for phases of fixed length
     alpha:float = 5e-4 # Weight of the Gaussian KL; the paper's value is not published
     mixture_weight:float = 0.3 # w, the full weight of the mixture KL
     scaling:str = 'exact' # Of the responsibilities in the loss, one of `scalings`: 'minmax' is eq. 17
@@ -71,7 +72,7 @@ class Preset:
 # %% ../../nbs/train/40_phases.ipynb #33e83b81
 _rules = {} # what a value must be: the fields, and the check
 _rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
-_rules['a whole number of at least 0'] = 'epochs_static steps', lambda v: is_whole(v) and v >= 0
+_rules['a whole number of at least 0'] = 'epochs_static steps patience', lambda v: is_whole(v) and v >= 0
 _rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
 _rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
@@ -135,6 +136,8 @@ class Phase:
 
     @property
     def end(self): return self.start + self.epochs
+    @property
+    def title(self): return f'{self.name} phase {self.period or ""}'.strip()
 
 def plan(
     preset:Preset, # The preset whose phases are listed, or its name
