@@ -254,28 +254,26 @@ def apply_views(
 
 # %% ../../nbs/data/21_views.ipynb #12760512
 class ViewLoader(SurveyLoader):
-    "Batches `(view, target, rows)`, `(view, target, rows, another view)`, or `(image, target, rows, view, another view)`."
-    def __init__(self, *args, views=Views(), pair=False, plain=False, **kwargs):
+    "Batches `(view, target, rows)`, or `(view, target, rows, another view)`."
+    def __init__(self, *args, views=Views(), pair=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.views = views
         self.pair = pair
-        self.plain = plain
 
-    def new(self, dataset=None, cls=None, **kws): return super().new(dataset, cls, **dict(views=self.views, pair=self.pair, plain=self.plain) | kws)
+    def new(self, dataset=None, cls=None, **kws): return super().new(dataset, cls, **dict(views=self.views, pair=self.pair) | kws)
     def draws(self, idxs):
         "The transformations of each view of a batch."
-        purpose = self.epoch if self.shuffle else 'valid'
-        n_views = 1 + self.pair if self.shuffle or self.plain else self.pair
-        return [draw_views(self.views, self.dataset.rows[idxs], self.n, self.seed, purpose, view) for view in range(n_views)]
+        purposes = [(self.epoch, 0), (self.epoch, 1)][:1+self.pair] if self.shuffle else [('valid', 0)]
+        return [draw_views(self.views, self.dataset.rows[idxs], self.n, self.seed, *purpose) for purpose in purposes]
 
     def reads(self, idxs): return np.concatenate([idxs, *(d['which'][d['galaxy']] for d in self.draws(idxs))])
     def after_batch(self, b):
         x, rows, idxs, *_ = b
         draws = self.draws(idxs)
         x, *others = to_float(x).split([len(idxs), *(int(d['galaxy'].sum()) for d in draws)])
-        inputs = [x]*(self.plain or not self.shuffle) + [apply_views(x, *drawn) for drawn in zip(draws, others)]
+        inputs = [apply_views(x, *drawn) for drawn in zip(draws, others)]
+        if not self.shuffle: inputs.insert(0, x)
         return inputs[0], x, rows[:len(idxs)], *inputs[1:]
-
 
 # %% ../../nbs/data/21_views.ipynb #0956a458
 @checked(bs=1)
@@ -283,7 +281,6 @@ def view_loaders(
     survey, # A `Survey`, as in `survey_loaders`
     views:Views, # The ranges
     pair:bool = False, # Two views of each image?
-    plain:bool = False, # The image itself as the input, and the views after the rows?
     bs:int = 128, # Images in a batch
     valid = 0.1, # As in `survey_loaders`
     seed:int = 0, # Of the split, the order and the views
@@ -291,6 +288,6 @@ def view_loaders(
 ) -> DataLoaders: # `train` has views, `valid` has none, or a second one if `pair`
     "Training and validation loaders whose inputs are views."
     dls = survey_loaders(survey, bs, valid, False, seed, device)
-    train = dls.train.new(cls=ViewLoader, views=views, pair=pair, plain=plain)
-    valid = dls.valid.new(cls=ViewLoader, views=views, pair=pair, plain=plain, seed=seed) if pair else dls.valid
+    train = dls.train.new(cls=ViewLoader, views=views, pair=pair)
+    valid = dls.valid.new(cls=ViewLoader, views=views, pair=pair, seed=seed) if pair else dls.valid
     return DataLoaders(train, valid, device=dls.device)

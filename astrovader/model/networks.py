@@ -245,12 +245,9 @@ class ResidualEncoder(nn.Module):
         self.projection = nn.Sequential(nn.Linear(filters[-1], 128), nn.Unflatten(1, (128, 1, 1)), BatchNorm(128), nn.ReLU(), nn.Flatten(), nn.Linear(128, 64))
         self.detail = _detail_encoder(arch) if arch.n_detail else None
 
-    def contrasted(self, x):
-        features = self.features(x)
-        return self.projection(features), self.shape_heads[0](features.detach())
-
+    def contrasted(self, x): return self.projection(self.features.train(self.training)(x))
     def forward(self, x):
-        features = self.features(x).detach()
+        with torch.no_grad(): features = self.features.eval()(x)
         shape = [head(features) for head in self.shape_heads]
         return tuple(torch.cat(parts, 1) for parts in zip(shape, self.detail(x))) if self.detail else tuple(shape)
 
