@@ -21,6 +21,7 @@ from fastai.optimizer import OptimWrapper
 from fastcore.basics import noop,patch
 from fastcore.foundation import L
 from fastprogress.fastprogress import format_time
+from scipy.linalg import eigh
 from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
 from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
@@ -83,8 +84,10 @@ def set_shape(learn):
         return torch.cat(out).double()
     clean, one, other = map(features, range(3))
     mean, j = clean.mean(0), model.arch.n_latent
-    w, v = torch.linalg.eigh(torch.cov(clean.T))
-    axes = v[:,-j:].flip(1)/w[-j:].flip(0).sqrt()
+    within = torch.cov((one-other).T)/2
+    w, v = eigh(torch.cov(clean.T).numpy(), within.numpy() + 1e-3*np.eye(len(within))*np.trace(within)/len(within))
+    v = torch.from_numpy(v[:,::-1][:,:j].copy())
+    axes = v/((clean-mean)@v).std(0)
     s, difference = (clean-mean)@axes, (one-other)@axes
     target = (difference.square()/2 + 1e-4).log() + 1.27
     table = torch.cat([s, torch.ones(len(s), 1).double()], 1)
