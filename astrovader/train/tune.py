@@ -6,7 +6,7 @@
 __all__ = ['scores', 'n_seeds', 'n_sample', 'search_space', 'checked_space', 'evidence', 'components_of', 'score_of',
            'read_classes', 'Pruned', 'EachTenth', 'Search', 'TuneJob', 'trial_table', 'tune']
 
-# %% ../../nbs/train/44_tune.ipynb #26a825f7
+# %% ../../nbs/train/44_tune.ipynb #0f2c58a4
 import json,shutil,sqlite3,time,torch
 import numpy as np,pandas as pd
 from contextlib import contextmanager,redirect_stdout
@@ -36,7 +36,7 @@ from .checkpoint import settings
 from .learner import vade_learner
 from .phases import Preset,get_preset,with_changes,write_preset
 
-# %% ../../nbs/train/44_tune.ipynb #1dd929e7
+# %% ../../nbs/train/44_tune.ipynb #f7893564
 _factors = dict(lr=(5, 5), lr_end=(4, 4), alpha=(100, 2), mixture_weight=(10, 10), l2=(10, 10)) # Down and up from the value of the preset
 _whole = 'n_latent', 'n_components', 'epochs_alpha', 'epochs_anneal', 'epochs_static', 'n_periods'
 
@@ -56,7 +56,7 @@ def search_space(
     for name in 'encoder_kernels','decoder_kernels': space[name] = _distinct([(3,)*len(getattr(arch, name)), tuple(getattr(arch, name)), (5,)*len(getattr(arch, name))])
     return space | {name: (values[name]/down, values[name]*up, 'log') for name,(down,up) in _factors.items() if values[name]}
 
-# %% ../../nbs/train/44_tune.ipynb #ba3da232
+# %% ../../nbs/train/44_tune.ipynb #e16a454b
 _not_searched = 'arch', 'size', 'bands', 'reconstruction', 'n_scales', 'aperture', 'valid', 'steps'
 
 def _is_range(choice):
@@ -87,7 +87,7 @@ def checked_space(
     for name,choice in space.items(): _require_searchable(preset, name, choice)
     return space
 
-# %% ../../nbs/train/44_tune.ipynb #75648a61
+# %% ../../nbs/train/44_tune.ipynb #3107cb23
 def _nats(rec, reconstruction):
     "The negative log-likelihood of a pixel, from its reconstruction loss."
     if reconstruction != 'squared_error': return rec
@@ -114,7 +114,7 @@ def evidence(
     n_pixels = len(data)*np.prod(data.survey.shape)
     return -float(_nats(rec/n_pixels, learn.preset.reconstruction) + kl/n_pixels)
 
-# %% ../../nbs/train/44_tune.ipynb #9a6649f1
+# %% ../../nbs/train/44_tune.ipynb #3c6d326f
 scores = 'likelihood', 'stability', 'labels'
 n_seeds = 3 # Trainings of a trial that is scored by its stability
 n_sample = 5000 # Galaxies whose components are compared
@@ -144,7 +144,7 @@ def score_of(
     filled = [1 - is_empty(np.bincount(own, minlength=learn.model.arch.n_components)).mean() for own,learn in zip(assigned, learns)]
     return float(np.mean([adjusted_rand_score(*pair) for pair in combinations(assigned, 2)])*np.mean(filled))
 
-# %% ../../nbs/train/44_tune.ipynb #9f142f0a
+# %% ../../nbs/train/44_tune.ipynb #9b04033e
 def _class_column(survey, labels):
     "The index of a survey with the classes of its galaxies, and the name of their column."
     index = survey.index()
@@ -169,7 +169,7 @@ def read_classes(
     require(2 <= n <= 100, f'{name} has {n:,} different values for {len(rows):,} galaxies of the survey; classes are needed, from 2 to 100 of them.')
     return rows, found
 
-# %% ../../nbs/train/44_tune.ipynb #002c133c
+# %% ../../nbs/train/44_tune.ipynb #89a79e43
 class Pruned(Exception): "A trial that is worse than others so far."
 
 class EachTenth(Callback):
@@ -182,7 +182,7 @@ class EachTenth(Callback):
         tenths, self.passed = range(self.passed+1, passed+1), passed
         self.function(self.learn, tenths)
 
-# %% ../../nbs/train/44_tune.ipynb #7494e914
+# %% ../../nbs/train/44_tune.ipynb #2e945f4c
 @dataclass
 class Search:
     "What the trials of a search have in common."
@@ -207,7 +207,7 @@ def _trained(search, preset, seed, during):
     learn.add_cb(EachTenth(during))
     with redirect_stdout(StringIO()): return learn.fit_phases()
 
-# %% ../../nbs/train/44_tune.ipynb #65f2eed0
+# %% ../../nbs/train/44_tune.ipynb #4c07c4e5
 def _run(search, trial, preset):
     "Train a trial; its learners and its score."
     def report(value, steps, can_stop):
@@ -225,7 +225,7 @@ def _run(search, trial, preset):
     require(np.isfinite(value), f'its {search.score} is {value}', Diverged)
     return learns, value
 
-# %% ../../nbs/train/44_tune.ipynb #846df768
+# %% ../../nbs/train/44_tune.ipynb #222052b3
 def _optuna():
     "The module optuna, which is silent."
     try: import optuna
@@ -252,7 +252,7 @@ def _study(search):
         pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
         return optuna.create_study(storage=storage, study_name='tune', direction='maximize', pruner=pruner, load_if_exists=True)
 
-# %% ../../nbs/train/44_tune.ipynb #f44beade
+# %% ../../nbs/train/44_tune.ipynb #c86c9014
 class TuneJob(Job):
     "The folder of a search."
     plan_file = 'tune.json'
@@ -261,7 +261,7 @@ class TuneJob(Job):
 def _lock_file(search, name): return search.folder/f'.{name}.lock'
 def _study_lock(search): return FileLock(_lock_file(search, 'study'))
 
-# %% ../../nbs/train/44_tune.ipynb #5e8428e4
+# %% ../../nbs/train/44_tune.ipynb #5395e09a
 def _is_killed(trial): return trial.state.name == 'FAIL' and 'remark' not in trial.user_attrs
 def _is_settled(trial): return trial.state.name in ('COMPLETE', 'PRUNED', 'FAIL') and not _is_killed(trial)
 
@@ -278,7 +278,7 @@ def _repeat_killed(search, study):
         except Timeout: n_running += 1
     return n_running
 
-# %% ../../nbs/train/44_tune.ipynb #ed132dc9
+# %% ../../nbs/train/44_tune.ipynb #cb3bdc4b
 def _values(search, trial):
     "The values that are tried."
     n_before = sum(not _is_killed(other) for other in trial.study.get_trials(deepcopy=False)[:trial.number])
@@ -300,7 +300,7 @@ def _own_values(search):
         elif choice[0] <= value <= choice[1]: own[name] = value
     return own
 
-# %% ../../nbs/train/44_tune.ipynb #7fc92c18
+# %% ../../nbs/train/44_tune.ipynb #7fd27669
 def _take(search, study, n_trials):
     "The next trial, the lock that marks it as running, and the values it tries; None where all are settled or running."
     with _study_lock(search):
@@ -313,7 +313,7 @@ def _take(search, study, n_trials):
         lock.acquire()
         return trial, lock, _values(search, trial)
 
-# %% ../../nbs/train/44_tune.ipynb #1e24115e
+# %% ../../nbs/train/44_tune.ipynb #28a247d3
 _health = 'duplicates', 'empties', 'inactive'
 
 def _end(search, study, trial, preset):
@@ -339,7 +339,7 @@ def _save(search, trial, learn):
         learn.save_model()
         learn.history.to_csv(learn.folder/'history.csv', index=False)
 
-# %% ../../nbs/train/44_tune.ipynb #1dc8e008
+# %% ../../nbs/train/44_tune.ipynb #29ce7019
 _states = dict(COMPLETE='complete', PRUNED='pruned', RUNNING='running', WAITING='waiting')
 
 def _row(search, trial):
@@ -357,7 +357,7 @@ def trial_table(search, study) -> pd.DataFrame:
 
 def _best(table): return table[table.state == 'complete'].sort_values('score', ascending=False, kind='stable').trial.tolist()
 
-# %% ../../nbs/train/44_tune.ipynb #dd7d6946
+# %% ../../nbs/train/44_tune.ipynb #48b5a33c
 def _best_preset(search, study, number):
     "The preset of a trial, which makes as many epochs for any survey."
     params = study.get_trials(deepcopy=False)[number].params
@@ -378,7 +378,7 @@ def _publish(search, study):
             if number not in best[:search.keep]: shutil.rmtree(_run_folder(search, number), ignore_errors=True)
     return table
 
-# %% ../../nbs/train/44_tune.ipynb #0a2c6fd6
+# %% ../../nbs/train/44_tune.ipynb #83d73f05
 def _announce(search, table, number, text, n_trials, durations):
     "A line about a trial that has ended."
     settled, n_running = table.state.isin(['complete', 'pruned', 'failed']).sum(), (table.state == 'running').sum()
@@ -399,7 +399,7 @@ def _go_on(search, study, n_trials):
         durations.append(time.time()-began)
         _announce(search, _publish(search, study), trial.number, text, n_trials, durations)
 
-# %% ../../nbs/train/44_tune.ipynb #a4c01cbb
+# %% ../../nbs/train/44_tune.ipynb #64418142
 def _searched(survey, out, preset, score, labels, space, seed, keep, figure, device, changes):
     "Check what is requested, and that the preset itself can be trained; the search, and what is recorded of it."
     score = score or ('likelihood' if labels is None else 'labels')
