@@ -7,7 +7,7 @@ __all__ = ['plot_trials', 'save_trials']
 
 # %% ../../nbs/show/70e_trial_plots.ipynb #bc189227
 import numpy as np,pandas as pd,matplotlib.pyplot as plt
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator,MaxNLocator,NullLocator
 from ..core import require
 from ..inputs import shown
 from .image_plots import page_width,styled
@@ -46,7 +46,10 @@ def _positions(ax, values):
         ax.set_xticks(range(len(choices)), [text.strip('[]').replace(', ', '\n') for text in choices], size=7)
         ax.set_xlim(-.5, len(choices)-.5)
         return texts.map({text: i for i,text in enumerate(choices)}).astype(float)
-    if numbers.min() > 0 and numbers.max() > 10*numbers.min(): ax.set_xscale('log')
+    if numbers.min() > 0 and numbers.max() > 10*numbers.min():
+        ax.set_xscale('log')
+        steps = (1, 3) if numbers.max() < 100*numbers.min() else (1,)
+        ax.xaxis.set(major_locator=LogLocator(subs=steps, numticks=6), minor_locator=NullLocator(), major_formatter='{x:g}')
     else: ax.xaxis.set_major_locator(MaxNLocator(4))
     return numbers.astype(float)
 
