@@ -54,7 +54,8 @@ def search_space(
     space |= dict(convolutions=(1, arch.convolutions+1), batch_size=_distinct([max(1, preset.batch_size//2), preset.batch_size, 2*preset.batch_size]))
     space |= {name: _halves(getattr(arch, name)) for name in ('encoder_filters', 'decoder_filters')}
     for name in 'encoder_kernels','decoder_kernels': space[name] = _distinct([(3,)*len(getattr(arch, name)), tuple(getattr(arch, name)), (5,)*len(getattr(arch, name))])
-    return space | {name: (values[name]/down, values[name]*up, 'log') for name,(down,up) in _factors.items() if values[name]}
+    def rounded(value): return float(f'{value:.6g}')
+    return space | {name: (rounded(values[name]/down), rounded(values[name]*up), 'log') for name,(down,up) in _factors.items() if values[name]}
 
 # %% ../../nbs/train/44_tune.ipynb #e16a454b
 _not_searched = 'arch', 'size', 'bands', 'reconstruction', 'n_scales', 'aperture', 'valid', 'steps'
@@ -170,7 +171,7 @@ def read_classes(
     return rows, found
 
 # %% ../../nbs/train/44_tune.ipynb #89a79e43
-class Pruned(Exception): "A trial that is worse than others so far."
+class Pruned(AstrovaderError): "A trial that is worse than others so far."
 
 class EachTenth(Callback):
     "Calls a function at each tenth of the training, with the learner and the tenths that have passed since the last call."
@@ -220,7 +221,7 @@ def _run(search, trial, preset):
     learns = []
     for i in range(n_seeds if search.score == 'stability' else 1):
         learns.append(_trained(search, preset, (search.seed+i) % 2**32, during))
-        if i == 1: report(_score(search, learns), [1], True)
+        if i == 1: report(_score(search, learns), [7], True)
     value = _score(search, learns)
     require(np.isfinite(value), f'its {search.score} is {value}', Diverged)
     return learns, value
@@ -249,7 +250,7 @@ def _study(search):
     def connect(): return sqlite3.connect(path, timeout=60, check_same_thread=False)
     with _database(path), _study_lock(search):
         storage = optuna.storages.RDBStorage('sqlite:///study.db', engine_kwargs=dict(creator=connect))
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
         return optuna.create_study(storage=storage, study_name='tune', direction='maximize', pruner=pruner, load_if_exists=True)
 
 # %% ../../nbs/train/44_tune.ipynb #c86c9014
