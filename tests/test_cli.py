@@ -151,7 +151,7 @@ train survey out --n-components 500 --epochs-alpha 1 -> 500 components
 train survey run -> --resume
 train large run --resume -> survey; repeat the request that began it
 train survey out --preset sky/truth.csv -> a JSON file of its fields
-train survey out --preset run/run.json -> holds no preset
+train survey out --preset run/run.json -> begins with the preset a dict
 tune nowhere out -> nowhere does not exist
 tune survey sky -> something else
 tune survey out --trials 0 -> at least 1

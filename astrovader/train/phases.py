@@ -11,7 +11,7 @@ import math
 from dataclasses import asdict,dataclass,field,fields,replace
 from pathlib import Path
 from ..core import BadInput,read_json,require,write_json
-from ..inputs import as_path,as_plain,is_path,is_real,is_whole,real_number
+from ..inputs import as_path,as_plain,is_path,is_real,is_whole,real_number,shown
 from ..model.losses import get_reconstruction,reconstructions,require_suited
 from ..model.mixture import scalings
 from ..model.networks import Architecture,current_fields,takes_former_fields
@@ -138,7 +138,7 @@ def read_preset(
     is_table = isinstance(found, dict) and isinstance(found.get('arch', {}), dict)
     require(is_table, f'{path} holds no preset; write the fields of one, such as {{"preset": "small", "lr": 0.001}}.')
     base, arch = found.pop('preset', 'morphology'), found.pop('arch', {})
-    require(isinstance(base, str) and base in presets, f'{path} begins with the preset {base!r}, which is not known; use one of {", ".join(presets)}.')
+    require(isinstance(base, str) and base in presets, f'{path} begins with the preset {shown(base)}, which is not known; use one of {", ".join(presets)}.')
     if not found.keys().isdisjoint(_lengths): found = dict(steps=0) | found
     try: return with_changes(base, **arch | found)
     except BadInput as error: raise BadInput(f'{path} holds no preset: {error}') from None
