@@ -47,6 +47,7 @@ class Preset:
     views:bool = False # Show rotated, mirrored and crowded views to the encoder, with the original image as the target?
     consistency:float = 0. # Weight of the distance between the encodings of two such views; needs `views`
     contrast:float = 0. # Weight of the contrast between galaxies, each in two views that change its appearance, too; needs `views`
+    label_weight:float = 100. # Weight of the classes of labelled galaxies, where there are labels; from the first annealing phase on
     l2:float = 0.01 # Weight of the squared weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
     lr:float = 3e-4 # Adam's learning rate at the start
@@ -73,7 +74,7 @@ _rules = {} # what a value must be: the fields, and the check
 _rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
 _rules['a whole number of at least 0'] = 'epochs_static steps', lambda v: is_whole(v) and v >= 0
 _rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
-_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast', lambda v: is_real(v) and v >= 0
+_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast label_weight', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
 _rules['a number from 0 to 1'] = 'split_merge', lambda v: is_real(v) and 0 <= v <= 1
 _rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: is_real(v) and 0 <= v < 1.5
