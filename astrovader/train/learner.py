@@ -36,7 +36,7 @@ from ..model.mixture import fit_mixture
 from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
-from .guide import Guide,count_labels,save_labels,saved_labels
+from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import LossRecorder
 from .phases import Preset,decodes_draw,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
@@ -86,10 +86,14 @@ class InitMixture(Callback):
             self.announce('the latents hardly distinguish the images; train the alpha phase longer, or with a smaller alpha')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
-            fitted = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=self.preset.init_covariance)
-        self.model.mixture.maximise_(fitted.predict_proba(z_mean), z_mean, z_var)
+            gamma = self.responsibilities(z_mean, self.model.arch.n_components, self.seed, self.preset.init_covariance)
+        self.model.mixture.maximise_(gamma, z_mean, z_var)
         pi,_,_ = self.model.mixture.moments()
         self.announce(f'mixture fitted to {len(z_mean)} embeddings: components with {pi.min():.1%} to {pi.max():.1%} of them')
+
+    def responsibilities(self, z, *how):
+        if not self.labels: return fit_mixture(z, *how[:2], covariance=how[2]).predict_proba(z)
+        return guided_responsibilities(z, *(value.cpu().double().numpy() for value in labelled_latents(self.model, labelled_batches(self.learn))), *how)
 
 # %% ../../nbs/train/41_learner.ipynb #897bf703
 class ClipValues(Callback):
@@ -320,9 +324,11 @@ def _loaders(survey, preset, seed, device):
 def _labels_for(preset, survey, labels, group):
     "The labels of a survey, which must have no more classes than the preset has components."
     if labels is None: return None
-    labels = read_labels(survey, labels, noop if group and not group.is_first else print)
+    announce = print if group is None or group.is_first else noop
+    labels = read_labels(survey, labels, announce)
     k = preset.arch.n_components
     require(len(labels.names) <= k, f'{k} components cannot form {len(labels.names)} classes; ask for more with --n-components, or give fewer classes.')
+    announce(labels)
     return labels
 
 def vade_learner(
