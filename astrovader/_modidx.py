@@ -2915,6 +2915,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'astrovader.show.report._digests': ('show/report.html#_digests', 'astrovader/show/report.py'),
                                         'astrovader.show.report._duration': ('show/report.html#_duration', 'astrovader/show/report.py'),
                                         'astrovader.show.report._finished': ('show/report.html#_finished', 'astrovader/show/report.py'),
+                                        'astrovader.show.report._labels_used': ( 'show/report.html#_labels_used',
+                                                                                 'astrovader/show/report.py'),
                                         'astrovader.show.report._origin': ('show/report.html#_origin', 'astrovader/show/report.py'),
                                         'astrovader.show.report._page_html': ('show/report.html#_page_html', 'astrovader/show/report.py'),
                                         'astrovader.show.report._record': ('show/report.html#_record', 'astrovader/show/report.py'),
