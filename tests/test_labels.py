@@ -151,7 +151,7 @@ def test_labels_raise_the_agreement_of_the_others(place):
     without, found = (agreement(c.component, kind, 'lift') for c in (plain, guided))
     owners = model.class_shares.argmax(1)
     assert sorted(np.bincount(owners)) == [1, 2] and guided.component.nunique() == 3, 'a class owns several components'
-    assert found['ami'] > without['ami'] and ((guided.class_upright > .5) == (kind == 'upright')).mean() > .9
+    assert found['ami'] > without['ami'] + .1 and ((guided.class_upright > .5) == (kind == 'upright')).mean() > .75
 
 def test_every_seed_has_the_labels(place):
     folders = quietly(train_seeds, place/'survey', place/'seeds', 1, small, labels='seen', device='cpu')
