@@ -147,6 +147,8 @@ def astrovader_train(
     alpha:float = None, # Weight of the Gaussian KL divergence in the alpha phase
     mixture_weight:float = None, # Final weight of the KL divergence from the mixture
     valid:float = None, # Fraction of the survey used for validation
+    labels:str = None, # Classes of some galaxies, to guide the training: a column of the survey's table, empty for the others, or a table of ids and labels in any format
+    label_weight:float = None, # Weight of these classes in the loss
     seed:int = None, # Of all random numbers; 0 by default
     seeds:int = None, # Train so many models, with the seeds 0, 1, ..., into RUN/seed-0, RUN/seed-1, ...; --resume finishes them, or adds more
     at_once:int = 1, # Of --seeds, how many train side by side; each needs the memory of one training

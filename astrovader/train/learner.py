@@ -25,6 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
 from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
 from ..data.loaders import survey_loaders,to_float
+from ..data.classes import Labels,read_labels
 from ..data.survey import Survey,as_survey
 from ..data.views import Views,shape_views,view_loaders
 from ..model.device import ForDevice
@@ -36,6 +37,7 @@ from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
 from .convergence import end_of_phase,next_epoch
+from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import LossRecorder
 from .phases import Preset,decodes_draw,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
@@ -84,10 +86,14 @@ class InitMixture(Callback):
             self.announce('the latents hardly distinguish the images; train the alpha phase longer, or with a smaller alpha')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
-            fitted = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=self.preset.init_covariance)
-        self.model.mixture.maximise_(fitted.predict_proba(z_mean), z_mean, z_var)
+            gamma = self.responsibilities(z_mean, self.model.arch.n_components, self.seed, self.preset.init_covariance)
+        self.model.mixture.maximise_(gamma, z_mean, z_var)
         pi,_,_ = self.model.mixture.moments()
         self.announce(f'mixture fitted to {len(z_mean)} embeddings: components with {pi.min():.1%} to {pi.max():.1%} of them')
+
+    def responsibilities(self, z, *how):
+        if not self.labels: return fit_mixture(z, *how[:2], covariance=how[2]).predict_proba(z)
+        return guided_responsibilities(z, *(value.cpu().double().numpy() for value in labelled_latents(self.model, labelled_batches(self.learn))), *how)
 
 # %% ../../nbs/train/41_learner.ipynb #897bf703
 class ClipValues(Callback):
@@ -166,7 +172,7 @@ class AnnounceEpochs(Callback):
     def after_epoch(self):
         row = self.rows[-1]
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
-        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast') if f'train_{name}' in row]
+        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast', 'labels') if pd.notna(row.get(f'train_{name}'))]
         if row['phase'] != 'alpha': terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
         left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - self.next_epoch)
         terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{"at most "*bool(self.preset.patience)}{format_time(left)} left']
@@ -187,11 +193,13 @@ class VaDELearner(Learner):
         run = None, # The folder for history, checkpoints and model; nothing is written if None
         seed:int = 0, # Of the mixture's fit
         group:ProcessGroup = None, # The processes that train together; this one alone if None
+        labels:Labels = None, # Of some galaxies, to guide the training
     ):
         self.preset = preset = get_preset(preset)
         self.folder = None if run is None else as_path(run, 'the run')
         self.seed = require_seed(seed)
         self.group = group or ProcessGroup()
+        self.labels = labels
         self.rows = [] # Of the history
         self.diagnostics = {} # Of the mixture, in the current epoch
         self.failure = None # Why the last fit ended early
@@ -251,14 +259,15 @@ def phase_callbacks(learn) -> list: # Of callbacks and callback classes
     n_images = len(learn.dls.train.dataset)*n_epochs(preset)
     cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, InitMixture, StopIfDiverged, ResetAdam, HoldMixture,
         SplitMerge, ClipValues, RecordDiagnostics, KeepHistory, AnnounceEpochs, ParamScheduler(dict(lr=SchedExp(preset.lr, preset.lr_end)))]
-    return cbs + [Checkpoint]*bool(learn.folder and learn.group.is_first)
+    return cbs + [Guide]*(learn.labels is not None) + [Checkpoint]*bool(learn.folder and learn.group.is_first)
 
 @patch
 def claim(self:VaDELearner, write=True):
     "Claim the learner's folder for its settings, or only check that this is possible."
     if not self.folder: return
-    if write: Run.begin(self.folder, settings(self))
-    else: Run(self.folder).check(settings(self))
+    if not write: return Run(self.folder).check(settings(self))
+    Run.begin(self.folder, settings(self))
+    if self.labels: save_labels(self.labels, self.folder)
 
 # %% ../../nbs/train/41_learner.ipynb #b1869738
 @patch
@@ -281,6 +290,7 @@ def _fit_phases(self:VaDELearner):
     self.fit(n_epochs(self.preset), lr=self.preset.lr, cbs=cbs, start_epoch=self.first_epoch)
     if self.failure: raise Diverged(self.failure)
     if self.preset.refit_weights: refit_weights(self)
+    if self.labels: count_labels(self)
     self.model.eval()
     if self.folder and self.group.is_first: self.save_model()
     self.group.barrier()
@@ -317,6 +327,16 @@ def _loaders(survey, preset, seed, device):
     require(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     return dls
 
+def _labels_for(preset, survey, labels, group):
+    "The labels of a survey, which must have no more classes than the preset has components."
+    if labels is None: return None
+    announce = print if group is None or group.is_first else noop
+    labels = read_labels(survey, labels, announce)
+    k = preset.arch.n_components
+    require(len(labels.names) <= k, f'{k} components cannot form {len(labels.names)} classes; ask for more with --n-components, or give fewer classes.')
+    announce(labels)
+    return labels
+
 def vade_learner(
     survey:Survey, # Packed images, or their folder
     preset = 'morphology', # One of `presets`, or a `Preset`; image size and bands follow the survey, and by name the number of epochs if images are few
@@ -324,16 +344,18 @@ def vade_learner(
     seed:int = 0, # Of the initial weights, the split, the order, the flips and the draws
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
     group:ProcessGroup = None, # The processes that train together; this one alone if None
+    labels = None, # Of some galaxies, to guide the training, as `read_labels` takes them
     **changes, # Fields of the preset or its architecture to replace, such as `n_components=8`
 ) -> VaDELearner: # Ready for `fit_phases`
     "A learner for a survey."
     survey, seed = as_survey(survey), require_seed(seed)
     preset = preset_for(preset, len(survey), *survey.shape[:2], changes)
     dls = _loaders(survey, preset, seed, device)
+    labels = _labels_for(preset, survey, labels, group)
     torch.manual_seed(seed)
-    model = VaDE(preset.arch, survey.packing).to(dls.device, memory_format=torch.channels_last)
+    model = VaDE(preset.arch, survey.packing, labels.names if labels else ()).to(dls.device, memory_format=torch.channels_last)
     start_from_mean(model, dls.train.dataset, seed)
-    return VaDELearner(dls, model, preset, run, seed, group)
+    return VaDELearner(dls, model, preset, run, seed, group, labels)
 
 # %% ../../nbs/train/41_learner.ipynb #f57e71d3
 def _saved_settings(run, preset, seed, changes):
@@ -356,6 +378,7 @@ def begin(
     resume:bool = False, # Continue the run from its last checkpoint
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
     group:ProcessGroup = None, # The processes that train together; this one alone if None
+    labels = None, # Of some galaxies, to guide the training: a column of the survey, or a table of ids and labels; a resumed run has its own
     **changes, # Fields of the preset to replace
 ) -> VaDELearner: # Ready for `fit_phases`
     "The learner of a new run, or of one that stopped; writes nothing."
@@ -366,7 +389,8 @@ def begin(
     if is_begun:
         preset, seed = _saved_settings(run, preset, seed, changes)
         changes = {}
-    learn = vade_learner(survey, preset or 'morphology', run, seed or 0, device, group, **changes)
+        if labels is None: labels = saved_labels(run)
+    learn = vade_learner(survey, preset or 'morphology', run, seed or 0, device, group, labels, **changes)
     if resume and not is_begun: learn.announce(f'{run} holds no training yet; beginning a new one')
     learn.claim(write=False)
     checkpoint = last_checkpoint(run)

@@ -49,6 +49,7 @@ class Preset:
     views:bool = False # Show rotated, mirrored and crowded views to the encoder, with the original image as the target?
     consistency:float = 0. # Weight of the distance between the encodings of two such views; needs `views`
     contrast:float = 0. # Weight of the contrast between galaxies, each in two views that change its appearance, too; needs `views`
+    label_weight:float = 10. # Weight of the classes of labelled galaxies, where there are labels; from the first annealing phase on
     l2:float = 0.01 # Weight of the squared weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
     lr:float = 3e-4 # Adam's learning rate at the start
@@ -75,7 +76,7 @@ _rules = {} # what a value must be: the fields, and the check
 _rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
 _rules['a whole number of at least 0'] = 'epochs_static steps patience', lambda v: is_whole(v) and v >= 0
 _rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
-_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast', lambda v: is_real(v) and v >= 0
+_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast label_weight', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
 _rules['a number from 0 to 1'] = 'split_merge', lambda v: is_real(v) and 0 <= v <= 1
 _rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: is_real(v) and 0 <= v < 1.5
@@ -223,7 +224,7 @@ presets |= dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=Tru
     small=Preset(arch=_small, epochs_alpha=24, epochs_anneal=8, epochs_static=4, n_periods=2, mixture_weight=.1, l2=1e-3, batch_size=64,
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
 presets['morphology'] = with_changes(presets['small'], reconstruction='pyramid', n_scales=5, output='sigmoid', n_latent=10, alpha=1., mixture_weight=20., init_covariance='full',
-    epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03, steps=500)
+    epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03, steps=500, label_weight=1000.)
 
 # %% ../../nbs/train/40_phases.ipynb #322c99d6
 def preset_for(
