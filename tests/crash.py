@@ -83,6 +83,9 @@ def trained(path): return weights(path/'model'), pd.read_csv(path/'history.csv')
 def names(path): return sorted(file.relative_to(path).as_posix() for file in path.rglob('*'))
 def fetched(path): return {file.name: sha256(file.read_bytes()).hexdigest() for file in path.glob('*.jpg')}, table(path/'catalogue.parquet')
 def agreed(path): return table(path/'catalogue.parquet'), table(path/'components.csv'), names(path)
+def tuned(path):
+    rows = pd.read_csv(path/'trials.csv')
+    return rows.loc[rows.state == 'complete', ['lr', 'score']].to_csv(index=False), (path/'best.json').read_text()
 def hats(path): return sha256(lsdb.open_catalog(path).compute().to_csv(index=False).encode()).hexdigest()
 
 # A sky service, in a process of its own
@@ -125,6 +128,7 @@ def make_inputs():
         torch.manual_seed(seed)
         arch = Architecture(16, encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3)
         VaDE(arch, Survey(here/'survey').packing).save(here/f'run{seed}/model')
+    (here/'tiny.json').write_text(json.dumps(train_settings))
     with h5py.File(here/'weights.h5', 'w') as file:
         for name,shape in layout(Architecture(16, n_latent=4, n_components=3)).items(): file[name] = r.normal(0, .1, shape)**2 + .1
 
@@ -142,6 +146,7 @@ def report(out, run=0): cli.astrovader_report(here/f'run{run}', here/'survey', o
 @calls
 def export(out, run=0): cli.astrovader_export(here/f'run{run}', out)
 def consensus(out): cli.astrovader_consensus([here/'run0', here/'run1'], here/'survey', out)
+def tune(out): cli.astrovader_tune(here/'survey', out, 2, here/'tiny.json', space='lr')
 def import_keras(out): cli.astrovader_import_keras(here/'weights.h5', out)
 
 # name: (the file or folder that is written, the command, what the result holds, the command whose result it replaces)
@@ -149,6 +154,7 @@ commands = {}
 commands['fetch'] = 'images', fetch, fetched, None
 commands['pack'] = 'survey', pack, survey, None
 commands['train'] = 'run', train, trained, None
+commands['tune'] = 'search', tune, tuned, None
 commands['catalogue, Parquet'] = 'c.parquet', catalogue(), table, None
 commands['catalogue, Parquet, replaced'] = 'c.parquet', catalogue(1), table, catalogue()
 commands['catalogue, FITS, replaced'] = 'c.fits', catalogue(1), table, catalogue()
@@ -161,7 +167,7 @@ commands['report, replaced'] = 'report', report(1), names, report()
 commands['export, replaced'] = 'onnx', export(1), names, export()
 commands['consensus'] = 'consensus', consensus, agreed, None
 commands['import-keras'] = 'keras', import_keras, lambda out: weights(out/'model'), None
-slow = 'report, replaced', 'export, replaced', 'catalogue, HATS', 'consensus' # seconds each, where others take a fraction
+slow = 'report, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'tune' # seconds each, where others take a fraction
 
 # Experiments
 

@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'catalogue', 'consensus', 'generate', 'report', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'generate', 'report', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -150,6 +150,14 @@ train survey out --preset huge -> paper, full, small
 train survey out --n-components 500 --epochs-alpha 1 -> 500 components
 train survey run -> --resume
 train large run --resume -> survey; repeat the request that began it
+train survey out --preset sky/truth.csv -> a JSON file of its fields
+train survey out --preset run/run.json -> begins with the preset a dict
+tune nowhere out -> nowhere does not exist
+tune survey sky -> something else
+tune survey out --trials 0 -> at least 1
+tune survey out --space rate -> no field 'rate'
+tune survey out --labels colour -> no column 'colour'
+tune survey out --score stability --labels kind -> for the score labels
 catalogue nowhere survey out.csv -> nowhere has no trained model
 catalogue run nowhere out.csv -> nowhere does not exist
 catalogue run large out.csv -> --like

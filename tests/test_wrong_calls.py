@@ -33,7 +33,7 @@ def at(tmp_path_factory):
 
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
     analysis.consensus analysis.matching analysis.reliability analysis.shares
-    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example infer.posterior train.seeds show.component_plots show.image_plots show.latent_plots
+    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
     show.statistics_plots show.trust_plots show.report'''.split()}
 names = dict(tables=tables, np=np) | {name.split('.')[1]: module for name,module in modules.items()}
 
@@ -295,6 +295,16 @@ seeds.train_seeds(at.survey, at.out, 'x') | give a whole number
 seeds.train_seeds(at.survey, at.out, 0) | at least 1
 seeds.train_seeds(at.survey, at.run, 2) | holds one training
 seeds.train_seeds(at.survey, at.out, 2, 'none') | none
+tune.tune(5, at.out) | the survey is
+tune.tune(at.survey, 5) | the folder of the search is 5
+tune.tune(at.survey, at.out, 'x') | give a whole number
+tune.tune(at.survey, at.out, preset='none') | no preset 'none'
+tune.tune(at.survey, at.out, score=5) | the score 5 is not known
+tune.tune(at.survey, at.out, labels=5) | no column 5
+tune.tune(at.survey, at.out, space=5) | the space is 5
+tune.tune(at.survey, at.out, space={'lr': 'low'}) | the range of lr is 'low'
+tune.tune(at.survey, at.out, seed=-1) | the seed is -1
+tune.search_space(5) | no preset 5
 trust_plots.plot_stability(at.cat) | has no column
 trust_plots.plot_reliability(at.cat) | has no column
 trust_plots.plot_shares(at.cat) | has no column

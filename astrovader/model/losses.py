@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['reconstructions', 'squared_error', 'cross_entropy', 'aperture_map', 'halving', 'pyramid', 'noise_likelihood',
            'Reconstruction', 'get_reconstruction', 'require_suited', 'gaussian_kl', 'mixture_kl', 'l2', 'symmetric_kl',
-           'no_others', 'contrast', 'VaDELoss']
+           'no_others', 'contrast', 'class_entropy', 'VaDELoss']
 
 # %% ../../nbs/model/33_losses.ipynb #d18c2152
 import math,torch
@@ -209,6 +209,18 @@ def contrast(
         return F.cross_entropy(torch.cat([rows @ partners.T/temperature, to_own], 1), same)
     return (entropy(one, every_one, every_other) + entropy(other, every_other, every_one))/2
 
+# %% ../../nbs/model/33_losses.ipynb #2168a586
+def class_entropy(
+    log_gamma:torch.Tensor, # (n, K), the log-responsibilities of labelled galaxies
+    shares:torch.Tensor, # (K, C), the shares of the classes in the components
+    classes:torch.Tensor, # (n,), the class of each galaxy, from 0
+) -> torch.Tensor: # (n,), in nats
+    "The negative log-probability of the right class."
+    log_gamma = as_tensor(log_gamma, 'log-responsibilities', ('n', 'K'))
+    shares = as_tensor(shares, 'shares of the classes', (log_gamma.shape[1], 'C'))
+    classes = as_tensor(classes, 'classes', (len(log_gamma),)).long()
+    return -(log_gamma + shares.log()[:,classes].T).logsumexp(1)
+
 # %% ../../nbs/model/33_losses.ipynb #a674f9a6
 class VaDELoss:
     "The weighted sum of the terms of the loss."
@@ -228,10 +240,11 @@ class VaDELoss:
         self.l2_strength = l2_strength
         self.scaling = scaling
         self.aperture = aperture
-        self.constant_weights = dict(rec=1., l2=1., consistency=consistency, detail_kl=detail)
+        self.constant_weights = dict(rec=1., l2=1., consistency=consistency, detail_kl=detail, labels=0.)
         self.weights = dict(gaussian_kl=1., mixture_kl=0.)
-        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrasts)
+        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrasts, labels=getattr(model, 'classes', ()))
         self.names = 'rec', 'gaussian_kl', 'mixture_kl', *(name for name,is_used in optional.items() if is_used), 'l2', 'loss'
+        self.labelled = None # Latents, classes and weights of labelled galaxies, which a callback sets for every mini-batch
         self.last = ()
         self.n = 0
 
@@ -241,6 +254,11 @@ class VaDELoss:
     def mixture_kl(self, out, x, other): return mixture_kl(self.model.mixture, out, self.scaling)
     def consistency(self, out, x, other): return symmetric_kl((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other))
     def contrast(self, out, x, other): return contrast(out, self.model(other), gather=self.gather)
+    def labels(self, out, x, other):
+        if self.labelled is None: return x.new_zeros(())
+        z, classes, weight = self.labelled
+        return (weight*class_entropy(self.model.mixture.log_posterior(z, self.scaling), self.model.class_shares, classes)).sum()
+
     def l2(self, out, x, other): return l2(self.model, self.l2_strength)
     gather = staticmethod(no_others)
     def split(self, out):

@@ -37,11 +37,13 @@ class VaDE(nn.Module):
     def __init__(self,
         arch:Architecture = Architecture(), # The architecture; the paper's by default
         packing:dict = None, # `Survey.packing` of the images that it is trained on
+        classes:tuple = (), # C names, where labels guide the training
     ):
         super().__init__()
         require_architecture(arch)
         self.arch = arch
         self.packing = packing
+        self.classes = tuple(classes)
         self.bf16 = False # Compute the networks in bfloat16?
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
@@ -50,6 +52,7 @@ class VaDE(nn.Module):
         self.decoder = Decoder(arch)
         self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), self.initial_log_var/self.pace))
+        if self.classes: self.register_buffer('class_counts', torch.zeros(arch.n_components, len(self.classes)))
 
     def noise(self, z): return torch.randn_like(z)
     def forward(self, x):
@@ -77,6 +80,16 @@ VaDE.pace = 50.
 
 @patch(as_prop=True)
 def noise_log_vars(self:VaDE): return self.floor + F.softplus(self.pace*self.log_noise - self.floor)
+
+# %% ../../nbs/model/32_vade.ipynb #6b6deb25
+VaDE.class_smoothing = 1. # a, in galaxies
+
+@patch(as_prop=True)
+def class_shares(self:VaDE) -> torch.Tensor: # (K, C), rows sum to 1
+    "The share of each class in each component, p(y|c)."
+    n = self.class_counts
+    usual = F.normalize(n.sum(0) + 1e-6, p=1, dim=0)
+    return (n + self.class_smoothing*usual)/(n.sum(1, keepdim=True) + self.class_smoothing)
 
 # %% ../../nbs/model/32_vade.ipynb #97a9c78b
 @patch
@@ -130,6 +143,7 @@ def save(self:VaDE,
 ):
     "Save the model for `VaDE.load`."
     about = dict(format=_format, architecture=asdict(self.arch), packing=self.packing, **provenance(**more))
+    if self.classes: about['classes'] = self.classes
     with atomic_path(as_path(path, 'the folder of a model'), folder=True) as tmp:
         about['weights_sha256'] = write_weights(tmp/'weights.safetensors', self.state_dict())
         write_json(tmp/'model.json', about)
@@ -156,7 +170,9 @@ def _build(cls, meta):
     require(isinstance(meta, dict), 'it is not a table of names and values')
     require(meta.get('format') == _format, f'its format is {meta.get("format")}, and this version reads format {_format}')
     require(meta['packing'] is None or isinstance(meta['packing'], dict), 'its packing is not a table')
-    return cls(Architecture(**meta['architecture']), meta['packing'])
+    classes = meta.get('classes', [])
+    require(isinstance(classes, list) and all(isinstance(name, str) for name in classes), 'its classes are not a list of names')
+    return cls(Architecture(**meta['architecture']), meta['packing'], classes)
 
 def _described(cls, path):
     "The contents of `model.json`, and an untrained model of that architecture."

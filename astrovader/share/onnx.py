@@ -164,7 +164,7 @@ def verify_export(
 # %% ../../nbs/share/82_onnx.ipynb #ac39f217
 def _copied(model):
     "A new model of the same weights, whatever the device and precision of the other: float32, on the CPU, ready to predict."
-    new = VaDE(model.arch, model.packing)
+    new = VaDE(model.arch, model.packing, model.classes)
     new.load_state_dict(model.state_dict())
     new.meta = getattr(model, 'meta', None)
     return new.eval().requires_grad_(False)

@@ -100,6 +100,12 @@ def _finished(meta):
     return f'on {escape(str(meta["created"])[:10])}' + (f' by {software}' if software else '')
 
 # %% ../../nbs/show/72_report.ipynb #57e06521
+def _labels_used(meta):
+    "How many galaxies had labels."
+    counts = (meta.get('labels') or {}).get('classes') or {}
+    if not counts: return 'No labels were used.'
+    return f'Labels of {sum(counts.values()):,} galaxies guided it ({escape(", ".join(f"{n:,} {name}" for name,n in counts.items()))}).'
+
 def _origin(summary):
     "The origin of the weights, in a sentence or two."
     meta = summary.meta
@@ -112,7 +118,7 @@ def _origin(summary):
         text += f' on {data["n_train"]:,} images of {escape(str(data["source"]))} (and validated on {data["n_valid"]:,})'
     if history is not None: text += f' for {len(history)} epochs in {_duration(history.seconds.sum())}'
     if 'seed' in meta: text += f' with the seed {escape(str(meta["seed"]))}'
-    return f'{text}. No labels were used.' + (f' Training finished {finished}.' if finished else '')
+    return f'{text}. {_labels_used(meta)}' + (f' Training finished {finished}.' if finished else '')
 
 # %% ../../nbs/show/72_report.ipynb #d432c35c
 def _description(summary):

@@ -59,7 +59,9 @@ def settings(
     checksums = [meta['index_sha256'], *(shard['sha256'] for shard in meta['shards'])]
     survey = dict(source=meta.get('source'), name=train.survey.path.name, n_train=len(train), n_valid=len(valid),
         sha256=sha256(''.join(checksums).encode()).hexdigest())
-    return json_form(dict(format=1, preset=asdict(learn.preset), seed=learn.seed, survey=survey))
+    labels = getattr(learn, 'labels', None)
+    given = {} if labels is None else dict(labels=dict(classes=labels.counts, sha256=labels.sha256))
+    return json_form(dict(format=1, preset=asdict(learn.preset), seed=learn.seed, survey=survey, **given))
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #3d3843b6
 def random_states() -> tuple: # Tensors for safetensors, and a dict for JSON

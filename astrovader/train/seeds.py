@@ -16,6 +16,7 @@ from ..data.survey import as_survey
 from ..inputs import as_path,whole_number
 from ..jobs import processes,require_free
 from .checkpoint import Run
+from .guide import saved_labels
 from .learner import begin,train
 from .phases import n_epochs
 
@@ -46,7 +47,7 @@ def _claimed(survey, folder, preset, resume, device, changes):
 def _claim(survey, folders, begun, preset, resume, device, changes):
     "Claim all seeds, those that were begun first; the folders that are left to train."
     finished = {folder for folder in begun if _claimed(survey, folder, preset, resume, device, changes)}
-    if begun: preset, changes = Run(begun[0]).saved()[0], {}
+    if begun: preset, changes = Run(begun[0]).saved()[0], dict(labels=saved_labels(begun[0]))
     for folder in folders:
         if folder not in begun: _claimed(survey, folder, preset, False, device, changes)
     return [folder for folder in folders if folder not in finished]
@@ -98,7 +99,7 @@ def train_seeds(
     resume:bool = False, # Continue unfinished seeds, and begin missing ones with the same settings
     at_once:int = 1, # Seeds that are trained side by side; each needs the memory of one training
     device:str = None, # 'cpu' or 'cuda'; a GPU where there is one if None
-    **changes, # Fields of the preset to replace
+    **changes, # Fields of the preset to replace, and `labels` as `begin` takes them
 ) -> list: # The folders of the runs
     "Train a model with each of several seeds."
     survey, run = as_survey(survey), as_path(run, 'the run')
