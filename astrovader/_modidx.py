@@ -2451,6 +2451,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'astrovader/model/losses.py'),
                                          'astrovader.model.losses.VaDELoss.part': ( 'model/losses.html#vadeloss.part',
                                                                                     'astrovader/model/losses.py'),
+                                         'astrovader.model.losses.VaDELoss.parts': ( 'model/losses.html#vadeloss.parts',
+                                                                                     'astrovader/model/losses.py'),
                                          'astrovader.model.losses.VaDELoss.rec': ( 'model/losses.html#vadeloss.rec',
                                                                                    'astrovader/model/losses.py'),
                                          'astrovader.model.losses.VaDELoss.split': ( 'model/losses.html#vadeloss.split',

@@ -287,3 +287,5 @@ def __call__(self:VaDELoss, out, x, rows=None, other=None):
     self.n = len(x)
     return loss
 
+@patch(as_prop=True)
+def parts(self:VaDELoss): return dict(zip(self.names, self.last))

@@ -207,6 +207,7 @@ class BatchNorm(nn.BatchNorm2d):
         normalised = (x - mean[:,None,None])*(var + self.eps).rsqrt()[:,None,None]
         return normalised if self.weight is None else normalised*self.weight[:,None,None] + self.bias[:,None,None]
 
+# %% ../../nbs/model/30_networks.ipynb #7b3bc81b
 def normalised_conv(ni, nf, ks, stride=1): return [nn.Conv2d(ni, nf, ks, stride, ks//2, bias=False), BatchNorm(nf)]
 
 class HalvingBlock(nn.Module):
@@ -224,7 +225,6 @@ class HalvingBlock(nn.Module):
         nn.init.zeros_(self.way[-1].weight)
 
     def forward(self, x): return self.last(self.way(x) + self.around(x))
-
 
 # %% ../../nbs/model/30_networks.ipynb #23ea1a47
 def _detail_encoder(arch):

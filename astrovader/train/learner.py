@@ -257,18 +257,19 @@ def _call_one(self:VaDELearner, event):
         try: cb(event)
         except Exception as error: raise _as_raised(error)
 
-# %% ../../nbs/train/41_learner.ipynb #bde44166
+# %% ../../nbs/train/41_learner.ipynb #18b23102
 def learning_rate(preset):
     "The learning rate as a function of progress: an exponential decay, after a cycle of its own in the contrast phase."
     decay, share = SchedExp(preset.lr, preset.lr_end), preset.epochs_contrast/n_epochs(preset)
     return combine_scheds([share, 1-share], [combined_cos(.15, preset.lr/10, preset.lr, preset.lr/100), decay]) if share else decay
 
+# %% ../../nbs/train/41_learner.ipynb #bde44166
 def phase_callbacks(learn) -> list: # Of callbacks and callback classes
     "The callbacks of `fit_phases`."
     preset = learn.preset
     n_images = len(learn.dls.train.dataset)*n_epochs(preset)
-    cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, ContrastPhase, InitMixture, StopIfDiverged, ResetAdam, HoldMixture,
-        SplitMerge, ClipValues, RecordDiagnostics, KeepHistory, AnnounceEpochs, ParamScheduler(dict(lr=learning_rate(preset)))]
+    cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, ContrastPhase, InitMixture, StopIfDiverged,
+        ResetAdam, HoldMixture, SplitMerge, ClipValues, RecordDiagnostics, KeepHistory, AnnounceEpochs, ParamScheduler(dict(lr=learning_rate(preset)))]
     return cbs + [Guide]*(learn.labels is not None) + [Checkpoint]*bool(learn.folder and learn.group.is_first)
 
 @patch
