@@ -136,6 +136,7 @@ def astrovader_train(
     preset:str = None, # 'morphology' for canonical images, the default; 'small'; 'full' with the network of the paper; 'paper' as its authors ran it; or a JSON file, such as best.json of astrovader-tune
     n_components:int = None, # K, the number of components of the mixture
     n_latent:int = None, # J, the number of latent dimensions
+    epochs_contrast:int = None, # Epochs of the contrast phase, which only a residual encoder has
     epochs_alpha:int = None, # Epochs of the alpha phase
     epochs_anneal:int = None, # Epochs of an annealing phase, in which the weight of the mixture grows
     epochs_static:int = None, # Epochs of a static phase, in which that weight is constant

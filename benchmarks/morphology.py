@@ -49,14 +49,15 @@ def _idea(bands='rgb', **changes): return 'canonical', bands, best, changes
 
 # Name: framing, bands, preset, changes to it; those after 'morphology' are that preset with one idea less or one more
 configurations = {'autoencoder': ('canonical', 'rgb', small, _short | dict(alpha=0., sample_alpha=False)), 'paper': ('survey', 'grey', small, _short | _published),
-    'canonical': ('canonical', 'grey', small, _short), 'morphology': _idea(), '- pyramid': _idea(**_squares), 'gaussian': _idea(reconstruction='gaussian'),
+    'canonical': ('canonical', 'grey', small, _short), 'morphology': _idea(), 'shape': ('canonical', 'rgb', presets['shape'], {}), '- pyramid': _idea(**_squares), 'gaussian': _idea(reconstruction='gaussian'),
     '- colour': _idea('grey'), '- mend, settle': _idea(split_merge=0., refit_weights=False), '+ views': _idea(views=True), '+ consistency': _idea(views=True, consistency=1.),
     '+ aperture': _idea(aperture=.6), '+ residual': _idea(residual=True), '+ upsample_first': _idea(upsample_first=True),
     '+ all': _idea(views=True, consistency=1., aperture=.6, residual=True)}
 baselines = {'pca': ('canonical', 'rgb'), 'pca survey': ('survey', 'rgb')}
 # Name: whose model, and of which images, without training; 'raw' ones have the survey's framing
 transfers = {'morphology, re-cut': ('morphology', 're-cut'), 'morphology, blurred and dimmed': ('morphology', 'dimmed'),
-    'morphology, other survey': ('morphology', 'other'), 'morphology, raw cutout': ('morphology', 'raw'), '+ views, raw cutout': ('+ views', 'raw')}
+    'shape, re-cut': ('shape', 're-cut'), 'shape, blurred and dimmed': ('shape', 'dimmed'),
+    'morphology, other survey': ('morphology', 'other'), 'shape, other survey': ('shape', 'other'), 'morphology, raw cutout': ('morphology', 'raw'), '+ views, raw cutout': ('+ views', 'raw')}
 ceilings = 'trees with votes','network with votes'
 every = [*baselines, *configurations, *transfers, *ceilings]
 n_components = 12
@@ -138,7 +139,7 @@ def by_k_means(z, seed):
 @torch.no_grad()
 def by_model(model, survey):
     "What a model says of images, whether they are framed as its own were or not."
-    zs = torch.cat([model.encode(to_float(survey.images(slice(i, i+256))))[0] for i in range(0, len(survey), 256)])
+    zs = torch.cat([model.encode(to_float(survey.images(slice(i, i+256))))[0][:,:model.arch.n_latent] for i in range(0, len(survey), 256)])
     m = model.mixture
     return Found(*(o.double().numpy() for o in (zs, m.posterior(zs))), *m.moments())
 
@@ -150,7 +151,7 @@ class FirstPhase(Callback):
 
 def shortened(preset, factor):
     "A preset whose phases last `factor` times as long."
-    names = 'epochs_alpha','epochs_anneal','epochs_static'
+    names = 'epochs_contrast','epochs_alpha','epochs_anneal','epochs_static'
     return with_changes(preset, **{o: max(1, round(getattr(preset, o)*factor)) for o in names if getattr(preset, o)})
 
 def settings(preset):

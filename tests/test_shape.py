@@ -18,13 +18,14 @@ from astrovader.train.learner import begin,train,vade_learner
 from astrovader.train.phases import with_changes
 
 small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_detail=3,
-    n_components=3, reconstruction='pyramid', n_scales=3, views=True, contrast=1000., epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1,
+    n_components=3, reconstruction='pyramid', n_scales=3, epochs_contrast=2, epochs_alpha=2, epochs_anneal=2, epochs_static=1, n_periods=1,
     batch_size=31, lr=2e-3, valid=.1, alpha=1., mixture_weight=1., bf16=False)
 
-class StopAfterFour(Callback):
+class StopAfter(Callback):
     order = 90
+    def __init__(self, n): self.n = n
     def after_epoch(self):
-        if self.epoch == 3: raise KeyboardInterrupt
+        if self.epoch + 1 == self.n: raise KeyboardInterrupt
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(203, 32)[0], tmp_path_factory.mktemp('shape')/'survey')
@@ -34,16 +35,34 @@ def run(survey):
     train(survey, survey.path.parent/'run', 'small', device='cpu', **small)
     return survey.path.parent/'run'
 
-def test_every_term_is_recorded_and_the_views_come_closer(run):
-    h = pd.read_csv(run/'history.csv')
-    assert {'train_detail_kl', 'valid_contrast'} <= set(h) and np.isfinite(h.filter(like='train')).all(axis=None)
-    assert h.train_contrast.iloc[-1] < h.train_contrast.iloc[0] < np.log(2*31-1) + 1
+def test_every_phase_records_its_own_terms(run):
+    h = pd.read_csv(run/'history.csv').set_index('phase')
+    assert h.index.unique().tolist() == ['contrast', 'alpha', 'anneal', 'static']
+    assert h.loc['contrast'].train_rec.isna().all() and h.drop('contrast').train_contrast.isna().all()
+    assert np.isfinite(h.drop('contrast')[['train_rec', 'train_detail_kl', 'valid_mixture_kl']]).all(axis=None)
+    assert h.valid_contrast.iloc[1] < h.valid_contrast.iloc[0] < np.log(2*31-1) + 1
 
-def test_it_resumes_exactly(survey, run, tmp_path):
-    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **small).add_cb(StopAfterFour())
+def test_the_features_learn_in_the_contrast_phase_alone(survey, tmp_path):
+    states = []
+    class Keep(Callback):
+        def after_epoch(self): states.append({name: value.clone() for name,value in self.model.state_dict().items()})
+    vade_learner(survey, 'small', device='cpu', **small).add_cb(Keep()).fit_phases()
+    def changed(a, b): return {name.rsplit('.', 1)[0] for name in a if not torch.equal(a[name], b[name])}
+    first, last = changed(*states[:2]), changed(states[2], states[-1])
+    assert first and all(name.startswith(('encoder.features', 'encoder.projection')) for name in first)
+    assert not any(name.startswith(('encoder.features', 'encoder.projection', 'encoder.shape_heads')) for name in last) and 'decoder.body.0' in last
+    assert any(name.startswith('encoder.detail') for name in last) and any(name.startswith('encoder.shape_heads') for name in changed(*states[1:3]))
+
+@pytest.mark.parametrize('n', [1, 2, 4])
+def test_it_resumes_exactly(survey, run, tmp_path, n):
+    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **small).add_cb(StopAfter(n))
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     again = train(survey, tmp_path/'run', resume=True, device='cpu')
     assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), VaDE.load(run/'model').state_dict().values()))
+
+def test_the_shape_has_mean_0_and_variance_1_over_the_survey(survey, run):
+    shape = VaDE.load(run/'model').encode(torch.from_numpy(survey.images(slice(None))/np.float32(255)))[0][:,:4]
+    assert shape.mean(0).abs().max() < .2 and (shape.std(0) - 1).abs().max() < .2
 
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
@@ -56,9 +75,9 @@ def test_two_processes_train_as_one(survey, run, tmp_path):
 
 def test_the_contrast_of_two_processes_has_all_galaxies(survey, tmp_path):
     (tmp_path/'script.py').write_text('import sys,torch\nfrom astrovader.model.losses import contrast\nfrom astrovader.model.process_group import join_group\n'
-        'from astrovader.train.distributed import GroupRows\ntorch.manual_seed(0)\none,other = torch.randn(2, 7, 3, requires_grad=True)\n'
+        'from astrovader.train.distributed import group_rows\ntorch.manual_seed(0)\none,other = torch.randn(2, 7, 3, requires_grad=True)\n'
         'with join_group(device="cpu") as group:\n    part = slice(0, 4) if group.is_first else slice(4, 7)\n'
-        '    def gather(rows): return GroupRows.apply(rows, part, 7, group), part.start\n'
+        '    def gather(rows): return group_rows(rows, part, 7, group), part.start\n'
         '    whole = contrast(one, other)\n    expected, = torch.autograd.grad(whole, one)\n'
         '    mine = contrast(one[part], other[part], gather=gather)*(part.stop-part.start)/7\n    found, = torch.autograd.grad(mine, one)\n'
         '    found = group.sum_(found); total = group.sum_(mine.detach().clone())\n'
@@ -93,6 +112,6 @@ def test_models_without_detail_keep_their_digest():
     for name,weights in sorted(model.state_dict().items()): chunks += [name.encode(), weights.numpy().tobytes()]
     assert model_digest(model) == sha256(b'\0'.join(chunks)).hexdigest()[:16]
 
-def test_contrast_needs_views(survey):
-    with pytest.raises(BadInput, match='contrast is 1.0 without views'): vade_learner(survey, 'small', contrast=1.)
-    assert with_changes('small', views=True, contrast=1.).contrast == 1
+def test_the_residual_encoder_and_the_contrast_phase_need_each_other():
+    with pytest.raises(BadInput, match="only encoder='residual' has a contrast phase"): with_changes('small', epochs_contrast=1)
+    with pytest.raises(BadInput, match='set epochs_contrast to 1 or more'): with_changes('small', encoder='residual')

@@ -184,6 +184,13 @@ def companion_stars(
     return _per_image(d['flux'], device)*torch.exp(-distance2/(2*_per_image(d['width'], device)**2))
 
 # %% ../../nbs/data/21_views.ipynb #fc671ef5
+@lru_cache
+def _blur_matrix(n, device):
+    "The matrix that convolves a row of `n` pixels with the kernel (1, 4, 6, 4, 1)/16 three times; the outermost pixels continue beyond the edge."
+    i, once = torch.arange(n), torch.zeros(n, n)
+    for offset,tap in zip(range(-2, 3), (1, 4, 6, 4, 1)): once.index_put_((i, (i+offset).clamp(0, n-1)), torch.tensor(tap/16), accumulate=True)
+    return torch.linalg.matrix_power(once, 3).to(device)
+
 def change_flux(
     flux:torch.Tensor, # (n, bands, size, size), without sky
     d:dict, # From `draw_views`, of the same n
@@ -194,11 +201,9 @@ def change_flux(
     tilt = torch.linspace(1, -1, bands, device=flux.device)[:,None,None] if bands > 1 else 0.
     flux = flux*_per_image(d['brightness'], flux.device)*(1 + tilt*_per_image(d['tint'], flux.device))
     if not d['blur'].any(): return flux
-    taps = torch.tensor([1., 4, 6, 4, 1], device=flux.device)/16
-    kernel = (taps[:,None]*taps).expand(bands, 1, 5, 5)
-    blurred = flux
-    for _ in range(3): blurred = F.conv2d(F.pad(blurred, (2,)*4, mode='replicate'), kernel, groups=bands)
-    return flux + _per_image(d['blur'], flux.device)*(blurred - flux)
+    rows, columns = (_blur_matrix(n, flux.device) for n in flux.shape[2:])
+    return flux + _per_image(d['blur'], flux.device)*(rows@flux@columns.T - flux)
+
 
 # %% ../../nbs/data/21_views.ipynb #5e0dab6b
 @lru_cache

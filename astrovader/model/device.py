@@ -42,7 +42,7 @@ def keep_memory() -> bool: # False on systems without glibc
     return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, 2**31 - 1))
 
 # %% ../../nbs/model/36_device.ipynb #253fdfc5
-def plain_order(arch): return arch.encoder == 'convolutional' and not (arch.residual or arch.upsample_first)
+def plain_order(arch): return not (arch.residual or arch.upsample_first)
 
 class Step(NamedTuple):
     "One step of a network."
@@ -146,7 +146,8 @@ def fused_nets(
 ) -> dict: # From network to `FusedCPUNet`; empty where they would not be faster
     "The networks of a model as `FusedCPUNet`s, where the device and the architecture gain by it."
     if model.device.type != 'cpu' or not has_bf16('cpu') or not plain_order(model.arch) or not can_compile(): return {}
-    nets = {net: FusedCPUNet(net, model.arch, batch=batch) for net in (model.encoder, model.decoder)}
+    plain = [model.encoder, model.decoder] if model.arch.encoder == 'convolutional' else [model.decoder]
+    nets = {net: FusedCPUNet(net, model.arch, batch=batch) for net in plain}
     faster = any(step.kind == 'winograd' for net in nets.values() for step in net.steps)
     return nets if faster else {}
 

@@ -262,11 +262,13 @@ def embeddings(
     "The posteriors of the images in some random mini-batches, without their detail."
     n_batches = whole_number(n_batches, 'the number of batches', 1)
     rows = rng(seed, 'embeddings').permutation(len(loader.dataset))[:n_batches*loader.bs]
-    j = model.arch.n_latent
+    j, was_training = model.arch.n_latent, model.training
+    model.eval()
     table = torch.zeros(len(rows), 2, j)
     parts = np.array_split(np.arange(len(rows)), max(1, len(rows)//loader.bs))
     for part in parts[group.rank::group.world]:
         x = to_float(loader.dataset.batch(rows[part])[0], model.device)
         table[part] = torch.stack(model._run(model.encoder, x), 1)[...,:j].cpu()
+    model.train(was_training)
     z_mean, z_log_var = group.sum_(table).double().numpy().swapaxes(0, 1)
     return z_mean, np.exp(z_log_var)

@@ -231,7 +231,7 @@ class VaDELoss:
         scaling:str = 'exact', # Scaling of the responsibilities; the paper trained with 'minmax'
         aperture:float = 0., # Radius of full weight around the centre in half-widths; 0 for equal weights
         consistency:float = 0., # Weight of the divergence between two views; 0 where there is one view
-        contrast:float = 0., # Weight of the contrast between galaxies, likewise
+        contrasts:bool = False, # Is there a contrast phase?
         detail:float = 1., # Weight of the divergence of the detail from its standard normal prior
     ):
         require(hasattr(model, 'mixture'), f'the loss needs a VaDE, and this is a {type(model).__name__}; open a saved one with open_model.')
@@ -240,9 +240,9 @@ class VaDELoss:
         self.l2_strength = l2_strength
         self.scaling = scaling
         self.aperture = aperture
-        self.constant_weights = dict(rec=1., l2=1., consistency=consistency, contrast=contrast, detail_kl=detail, labels=0.)
+        self.constant_weights = dict(rec=1., l2=1., consistency=consistency, detail_kl=detail, labels=0.)
         self.weights = dict(gaussian_kl=1., mixture_kl=0.)
-        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrast, labels=getattr(model, 'classes', ()))
+        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrasts, labels=getattr(model, 'classes', ()))
         self.names = 'rec', 'gaussian_kl', 'mixture_kl', *(name for name,is_used in optional.items() if is_used), 'l2', 'loss'
         self.labelled = None # Latents, classes and weights of labelled galaxies, which a callback sets for every mini-batch
         self.last = ()
@@ -253,7 +253,7 @@ class VaDELoss:
     def detail_kl(self, out, x, other): return gaussian_kl(*self.split(out)[1])
     def mixture_kl(self, out, x, other): return mixture_kl(self.model.mixture, out, self.scaling)
     def consistency(self, out, x, other): return symmetric_kl((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other))
-    def contrast(self, out, x, other): return contrast(self.shape(out.z_mean), self.shape(self.model._run(self.model.encoder, other)[0]), gather=self.gather)
+    def contrast(self, out, x, other): return contrast(out, self.model(other), gather=self.gather)
     def labels(self, out, x, other):
         if self.labelled is None: return x.new_zeros(())
         z, classes, weight = self.labelled
@@ -261,7 +261,6 @@ class VaDELoss:
 
     def l2(self, out, x, other): return l2(self.model, self.l2_strength)
     gather = staticmethod(no_others)
-    def shape(self, z): return z[:,:self.model.arch.n_latent]
     def split(self, out):
         "Means and log-variances of the shape, and those of the detail."
         sizes = self.model.arch.n_latent, self.model.arch.n_detail
@@ -273,12 +272,18 @@ def part(self:VaDELoss, name, weight, *batch):
     "One term of the loss, without a gradient where its weight is zero."
     with unchecked(), torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
 
+@patch(as_prop=True)
+def terms(self:VaDELoss):
+    "The terms of the current phase: the contrast alone, or all others."
+    return ['contrast'] if self.model.contrasts else [name for name in self.names[:-1] if name != 'contrast']
+
 @patch
 def __call__(self:VaDELoss, out, x, rows=None, other=None):
-    weights = self.constant_weights | self.weights
-    parts = {name: self.part(name, weights[name], out, x, other) for name in self.names[:-1]}
+    weights = self.constant_weights | self.weights | dict(contrast=1.)
+    parts = {name: self.part(name, weights[name], out, x, other) for name in self.terms}
     loss = sum(weights[name]*part for name,part in parts.items() if weights[name])
-    self.last = torch.stack([part.detach() for part in (*parts.values(), loss)])
+    absent = torch.zeros_like(loss)
+    self.last = torch.stack([parts.get(name, absent).detach() for name in self.names[:-1]] + [loss.detach()])
     self.n = len(x)
     return loss
 

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['upsamplings', 'outputs', 'encoder_kinds', 'encoders', 'Corners', 'current_fields', 'takes_former_fields',
            'Architecture', 'require_architecture', 'glorot', 'conv', 'block', 'Residual', 'arch_block', 'Encoder',
-           'normalised_conv', 'HalvingBlock', 'ResidualEncoder', 'Decoder', 'n_parameters']
+           'BatchNorm', 'normalised_conv', 'HalvingBlock', 'ResidualEncoder', 'Decoder', 'n_parameters']
 
 # %% ../../nbs/model/30_networks.ipynb #2df8fe75
 import numpy as np,torch
-from dataclasses import dataclass,fields
+from dataclasses import dataclass,fields,replace
 from functools import wraps
 from torch import nn
+from torch.nn import functional as F
 from ..core import require
 from ..inputs import as_plain,is_real,is_whole,shown
 
@@ -192,9 +193,22 @@ class Encoder(nn.Module):
         return self.z_mean(features), self.z_log_var(features)
 
 # %% ../../nbs/model/30_networks.ipynb #639f6561
-def normalised_conv(ni, nf, ks, stride=1):
-    "A convolution and its group normalisation, of eight channels in a group where that is possible."
-    return [nn.Conv2d(ni, nf, ks, stride, ks//2, bias=False), nn.GroupNorm(nf//8 if nf % 8 == 0 else 1, nf)]
+class BatchNorm(nn.BatchNorm2d):
+    "Batch normalisation; where several processes share a mini-batch, `moments` has those of all its images."
+    moments = None
+    def forward(self, x):
+        if not self.training or x[:,0].numel() == 1: return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        if not self.moments: return super().forward(x)
+        mean, squares, n = self.moments(x)
+        var = squares - mean.square()
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var*n/(n-1), self.momentum)
+        normalised = (x - mean[:,None,None])*(var + self.eps).rsqrt()[:,None,None]
+        return normalised if self.weight is None else normalised*self.weight[:,None,None] + self.bias[:,None,None]
+
+# %% ../../nbs/model/30_networks.ipynb #7b3bc81b
+def normalised_conv(ni, nf, ks, stride=1): return [nn.Conv2d(ni, nf, ks, stride, ks//2, bias=False), BatchNorm(nf)]
 
 class HalvingBlock(nn.Module):
     "Two convolutions with a skip connection, which halve height and width."
@@ -213,25 +227,32 @@ class HalvingBlock(nn.Module):
     def forward(self, x): return self.last(self.way(x) + self.around(x))
 
 # %% ../../nbs/model/30_networks.ipynb #23ea1a47
+def _detail_encoder(arch):
+    "The paper's encoder for the detail, with the filters of the decoder in reverse."
+    widths = dict(encoder_filters=arch.decoder_filters[::-1], encoder_kernels=arch.decoder_kernels[::-1])
+    return Encoder(replace(arch, encoder='convolutional', n_latent=arch.n_detail, n_detail=0, **widths))
+
 class ResidualEncoder(nn.Module):
-    "Maps images to the mean and log-variance of $q(s, d|x)$; the shape does not depend on positions in the last feature maps."
+    "Maps images to the mean and log-variance of $q(s, d|x)$."
     def __init__(self, arch:Architecture):
         super().__init__()
         require_architecture(arch)
         filters, kernels = arch.encoder_filters, arch.encoder_kernels
         blocks = [HalvingBlock(ni, nf, ks, arch.slope) for ni,nf,ks in zip(filters, filters[1:], kernels[1:])]
-        self.body = nn.Sequential(*normalised_conv(arch.bands, filters[0], kernels[0], 2), nn.LeakyReLU(arch.slope), *blocks)
-        side = arch.size >> len(filters)
+        self.features = nn.Sequential(*normalised_conv(arch.bands, filters[0], kernels[0], 2), nn.LeakyReLU(arch.slope), *blocks,
+            nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.shape_heads = nn.ModuleList(glorot(nn.Linear(filters[-1], arch.n_latent)) for _ in range(2))
-        self.detail_heads = nn.ModuleList(glorot(nn.Linear(filters[-1]*side**2, arch.n_detail)) for _ in range(2 if arch.n_detail else 0))
+        self.projection = nn.Sequential(nn.Linear(filters[-1], 128), nn.Unflatten(1, (128, 1, 1)), BatchNorm(128), nn.ReLU(), nn.Flatten(), nn.Linear(128, 64))
+        self.detail = _detail_encoder(arch) if arch.n_detail else None
 
+    def contrasted(self, x): return self.projection(self.features.train(self.training)(x))
     def forward(self, x):
-        maps = self.body(x)
-        shape = [head(maps.mean((2, 3))) for head in self.shape_heads]
-        detail = [head(maps.flatten(1)) for head in self.detail_heads]
-        return tuple(torch.cat(parts, 1) for parts in zip(shape, detail)) if detail else tuple(shape)
+        with torch.no_grad(): features = self.features.eval()(x)
+        shape = [head(features) for head in self.shape_heads]
+        return tuple(torch.cat(parts, 1) for parts in zip(shape, self.detail(x))) if self.detail else tuple(shape)
 
 encoders = dict(zip(encoder_kinds, (Encoder, ResidualEncoder)))
+
 
 # %% ../../nbs/model/30_networks.ipynb #34231b1a
 class Decoder(nn.Module):

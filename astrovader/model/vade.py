@@ -47,6 +47,7 @@ class VaDE(nn.Module):
         self.bf16 = False # Compute the networks in bfloat16?
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
+        self.contrasts = False # Return what the contrast compares, as in the contrast phase?
         self.encoder = encoders[arch.encoder](arch)
         self.decoder = Decoder(arch)
         self.mixture = prior_for(arch)
@@ -55,6 +56,7 @@ class VaDE(nn.Module):
 
     def noise(self, z): return torch.randn_like(z)
     def forward(self, x):
+        if self.contrasts: return self._run(self.encoder.contrasted, x)
         z_mean, z_log_var = self._run(self.encoder, x)
         draw = self.training if self.draw is None else self.draw
         z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
@@ -67,7 +69,7 @@ def device(self:VaDE): return self.mixture.device
 @patch
 def _run(self:VaDE, net, x):
     "The output of a network in float32, whatever precision it computes in."
-    autocast = self.bf16 and not self.fused
+    autocast = self.bf16 and net not in self.fused
     with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext(): out = self.fused.get(net, net)(x)
     return tuple(part.float() for part in out) if isinstance(out, tuple) else out.float()
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PhaseWeights', 'DecodeDraw', 'SetEpoch', 'AnnouncePhases', 'InitMixture', 'ClipValues', 'ResetAdam', 'HoldMixture',
-           'usual_lr', 'StopIfDiverged', 'KeepHistory', 'AnnounceEpochs', 'VaDELearner', 'phase_callbacks',
-           'start_from_mean', 'vade_learner', 'begin', 'train']
+           'usual_lr', 'StopIfDiverged', 'KeepHistory', 'AnnounceEpochs', 'VaDELearner', 'learning_rate',
+           'phase_callbacks', 'start_from_mean', 'vade_learner', 'begin', 'train']
 
 # %% ../../nbs/train/41_learner.ipynb #c69f0144
 import time,torch,warnings
@@ -15,7 +15,7 @@ from dataclasses import asdict,fields
 from functools import partial
 from fastai.callback.core import Callback,CancelEpochException,CancelFitException,TrainEvalCallback
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import ParamScheduler,SchedExp
+from fastai.callback.schedule import ParamScheduler,SchedExp,combine_scheds,combined_cos
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import noop,patch
@@ -37,9 +37,10 @@ from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
 from .convergence import end_of_phase,next_epoch
+from .features import ContrastPhase
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import LossRecorder
-from .phases import Preset,decodes_draw,get_preset,n_epochs,phase_at,preset_for,presets,weights
+from .phases import Preset,decodes_draw,epochs_before_mixture,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
 
 # %% ../../nbs/train/41_learner.ipynb #f06917b2
@@ -75,7 +76,7 @@ class InitMixture(Callback):
     "Fits the mixture to embeddings when the first annealing phase begins."
     order = 15
     def before_epoch(self):
-        if self.epoch != self.preset.epochs_alpha: return
+        if self.epoch != epochs_before_mixture(self.preset): return
         if not self.preset.set_mixture: return self.announce('mixture left unchanged, as in the published code')
         z_mean, z_var = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed, self.group)
         if self.group.is_first: self.fit_to(z_mean, z_var)
@@ -99,14 +100,14 @@ class InitMixture(Callback):
 class ClipValues(Callback):
     "Clips gradient values after the alpha phase."
     def before_step(self):
-        if self.preset.clip and self.epoch >= self.preset.epochs_alpha: clip_grad_value_(self.model.parameters(), self.preset.clip)
+        if self.preset.clip and self.epoch >= epochs_before_mixture(self.preset): clip_grad_value_(self.model.parameters(), self.preset.clip)
 
 # %% ../../nbs/train/41_learner.ipynb #9d8b750f
 class ResetAdam(Callback):
     "Clears Adam's moments after the alpha phase, if the preset does not keep them."
     order = 12
     def before_epoch(self):
-        if self.epoch == self.preset.epochs_alpha and not self.preset.keep_adam: self.opt.opt.state.clear()
+        if self.epoch == epochs_before_mixture(self.preset) and not self.preset.keep_adam: self.opt.opt.state.clear()
 
 class HoldMixture(Callback):
     "Holds the parameters of the mixture in bounds after each step; a `Mixture` has none, a `RawMixture` has."
@@ -157,7 +158,8 @@ class KeepHistory(Callback):
         row = dict(epoch=self.epoch+1, phase=phase.name, period=phase.period, lr=self.opt.hypers[-1]['lr'])
         row |= {f'{name}_weight': weight for name,weight in self.loss_func.weights.items()}
         names = [name for name in self.recorder.metric_names if name not in ('epoch', 'time')]
-        row |= dict(zip(names, self.recorder.values[-1])) | self.diagnostics | dict(seconds=time.time()-self.started)
+        row |= {name: value for name,value in zip(names, self.recorder.values[-1]) if name.partition('_')[2] in (*self.loss_func.terms, 'loss')}
+        row |= self.diagnostics | dict(seconds=time.time()-self.started)
         self.rows.append(row)
         self.learn.next_epoch = self.first_epoch
         if self.folder and self.group.is_first: self.write()
@@ -172,14 +174,16 @@ class AnnounceEpochs(Callback):
     def after_epoch(self):
         row = self.rows[-1]
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
+        before = row['phase'] in ('contrast', 'alpha')
         terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast', 'labels') if pd.notna(row.get(f'train_{name}'))]
-        if row['phase'] != 'alpha': terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
+        if not before: terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
         left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - self.next_epoch)
         terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{"at most "*bool(self.preset.patience)}{format_time(left)} left']
         self.announce(f"epoch {row['epoch']}/{self.n_epoch} {row['phase']}: {', '.join(terms)}")
         if ended := end_of_phase(self.preset, self.rows): self.announce(ended)
 
     def black_bands(self):
+        if self.model.contrasts: return []
         brightest = self.pred.recon.detach().amax((0, 2, 3)).cpu()
         return [f"band {band} is black in all reconstructions (train with output='sigmoid')" for band in np.flatnonzero(brightest <= 0)]
 
@@ -203,7 +207,8 @@ class VaDELearner(Learner):
         self.rows = [] # Of the history
         self.diagnostics = {} # Of the mixture, in the current epoch
         self.failure = None # Why the last fit ended early
-        loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, preset.contrast, preset.alpha)
+        self.pairs = None # Loaders of pairs of views, for the contrast phase
+        loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, preset.epochs_contrast > 0, preset.alpha)
         adam = partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True)
         cbs = [TrainEvalCallback, LossRecorder] + [ProgressCallback]*is_interactive()
         super().__init__(dls, model, loss, adam, lr=preset.lr, cbs=cbs, default_cbs=False)
@@ -252,13 +257,19 @@ def _call_one(self:VaDELearner, event):
         try: cb(event)
         except Exception as error: raise _as_raised(error)
 
+# %% ../../nbs/train/41_learner.ipynb #18b23102
+def learning_rate(preset):
+    "The learning rate as a function of progress: an exponential decay, after a cycle of its own in the contrast phase."
+    decay, share = SchedExp(preset.lr, preset.lr_end), preset.epochs_contrast/n_epochs(preset)
+    return combine_scheds([share, 1-share], [combined_cos(.15, preset.lr/10, preset.lr, preset.lr/100), decay]) if share else decay
+
 # %% ../../nbs/train/41_learner.ipynb #bde44166
 def phase_callbacks(learn) -> list: # Of callbacks and callback classes
     "The callbacks of `fit_phases`."
     preset = learn.preset
     n_images = len(learn.dls.train.dataset)*n_epochs(preset)
-    cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, InitMixture, StopIfDiverged, ResetAdam, HoldMixture,
-        SplitMerge, ClipValues, RecordDiagnostics, KeepHistory, AnnounceEpochs, ParamScheduler(dict(lr=SchedExp(preset.lr, preset.lr_end)))]
+    cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, ContrastPhase, InitMixture, StopIfDiverged,
+        ResetAdam, HoldMixture, SplitMerge, ClipValues, RecordDiagnostics, KeepHistory, AnnounceEpochs, ParamScheduler(dict(lr=learning_rate(preset)))]
     return cbs + [Guide]*(learn.labels is not None) + [Checkpoint]*bool(learn.folder and learn.group.is_first)
 
 @patch
@@ -319,8 +330,7 @@ def start_from_mean(
 # %% ../../nbs/train/41_learner.ipynb #7aafb509
 def _loaders(survey, preset, seed, device):
     "Loaders of a survey for a preset, which must have enough images for its components."
-    views, pair = shape_views if preset.contrast else Views(), preset.consistency + preset.contrast > 0
-    if preset.views: dls = view_loaders(survey, views, pair, preset.batch_size, preset.valid, seed, device)
+    if preset.views: dls = view_loaders(survey, Views(), preset.consistency > 0, preset.batch_size, preset.valid, seed, device)
     else: dls = survey_loaders(survey, preset.batch_size, preset.valid, preset.flips, seed, device)
     k = preset.arch.n_components
     n = min(len(dls.train.dataset), preset.init_batches*dls.train.bs)
@@ -355,7 +365,9 @@ def vade_learner(
     torch.manual_seed(seed)
     model = VaDE(preset.arch, survey.packing, labels.names if labels else ()).to(dls.device, memory_format=torch.channels_last)
     start_from_mean(model, dls.train.dataset, seed)
-    return VaDELearner(dls, model, preset, run, seed, group, labels)
+    learn = VaDELearner(dls, model, preset, run, seed, group, labels)
+    if preset.epochs_contrast: learn.pairs = view_loaders(survey, shape_views, True, preset.batch_size, preset.valid, seed, device)
+    return learn
 
 # %% ../../nbs/train/41_learner.ipynb #f57e71d3
 def _saved_settings(run, preset, seed, changes):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['former_names', 'choices', 'presets', 'current_names', 'Preset', 'get_preset', 'with_changes', 'read_preset',
-           'write_preset', 'Phase', 'plan', 'phase_at', 'n_epochs', 'weights', 'decodes_draw', 'preset_for']
+           'write_preset', 'Phase', 'plan', 'phase_at', 'n_epochs', 'epochs_before_mixture', 'weights', 'decodes_draw',
+           'preset_for']
 
 # %% ../../nbs/train/40_phases.ipynb #6a101e14
 import math
@@ -33,6 +34,7 @@ def _as_architecture(given):
 class Preset:
     "All choices of a training; sizes and values are the paper's."
     arch:Architecture = field(default_factory=Architecture) # The networks; image size and bands follow the survey
+    epochs_contrast:int = 0 # Epochs in which a residual encoder learns to tell galaxies apart, before all other phases
     epochs_alpha:int = 100 # T_alpha, epochs of the alpha phase
     epochs_anneal:int = 25 # T_beta, epochs of an annealing phase, in which the weight of the mixture KL rises
     epochs_static:int = 25 # T_s, epochs of a static phase
@@ -48,7 +50,6 @@ class Preset:
     aperture:float = 0. # Radius within which pixels count fully, in half-widths of a canonical frame; 0 weights all pixels equally
     views:bool = False # Show rotated, mirrored and crowded views to the encoder, with the original image as the target?
     consistency:float = 0. # Weight of the distance between the encodings of two such views; needs `views`
-    contrast:float = 0. # Weight of the contrast between galaxies, each in two views that change its appearance, too; needs `views`
     label_weight:float = 10. # Weight of the classes of labelled galaxies, where there are labels; from the first annealing phase on
     l2:float = 0.01 # Weight of the squared weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
@@ -74,9 +75,9 @@ class Preset:
 # %% ../../nbs/train/40_phases.ipynb #33e83b81
 _rules = {} # what a value must be: the fields, and the check
 _rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
-_rules['a whole number of at least 0'] = 'epochs_static steps patience', lambda v: is_whole(v) and v >= 0
+_rules['a whole number of at least 0'] = 'epochs_contrast epochs_static steps patience', lambda v: is_whole(v) and v >= 0
 _rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
-_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency contrast label_weight', lambda v: is_real(v) and v >= 0
+_rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency label_weight', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
 _rules['a number from 0 to 1'] = 'split_merge', lambda v: is_real(v) and 0 <= v <= 1
 _rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: is_real(v) and 0 <= v < 1.5
@@ -95,9 +96,10 @@ def _require_valid(preset):
         for name in names.split(): require_field(name, is_valid, wanted)
     for name,known in choices.items(): require_field(name, lambda value: isinstance(value, str) and value in known, f'one of {", ".join(known)}')
     require_suited(preset.reconstruction, preset.arch)
-    for name in 'consistency','contrast':
-        value = getattr(preset, name)
-        require(preset.views or not value, f'{name} is {value} without views; it compares two views, so set views=True.')
+    require(preset.views or not preset.consistency, f'consistency is {preset.consistency} without views; it compares two views, so set views=True.')
+    is_residual = preset.arch.encoder == 'residual'
+    require(is_residual or not preset.epochs_contrast, f"epochs_contrast is {preset.epochs_contrast}; only encoder='residual' has a contrast phase.")
+    require(preset.epochs_contrast or not is_residual, "encoder='residual' learns in the contrast phase alone; set epochs_contrast to 1 or more.")
 
 # %% ../../nbs/train/40_phases.ipynb #00db1869
 presets = {}
@@ -130,7 +132,7 @@ def with_changes(
     return replace(preset, arch=arch, **{name: value for name,value in changes.items() if name in _field_names(Preset)})
 
 # %% ../../nbs/train/40_phases.ipynb #4a3fedd2
-_lengths = 'epochs_alpha', 'epochs_anneal', 'epochs_static'
+_lengths = 'epochs_contrast', 'epochs_alpha', 'epochs_anneal', 'epochs_static'
 
 def read_preset(
     path, # A JSON file; `BadInput` where it holds no preset
@@ -156,8 +158,8 @@ def write_preset(
 @dataclass(frozen=True)
 class Phase:
     "Consecutive epochs with one loss."
-    name:str # 'alpha', 'anneal' or 'static'
-    period:int # m, from 1; 0 for the alpha phase
+    name:str # 'contrast', 'alpha', 'anneal' or 'static'
+    period:int # m, from 1; 0 for the phases before the mixture
     start:int # First epoch, from 0
     epochs:int # Number of epochs
 
@@ -171,7 +173,8 @@ def plan(
 ) -> list: # Of `Phase`, in order and without gaps
     "The phases of a training; the 'published' schedule omits the last epoch."
     preset = get_preset(preset)
-    phases = [Phase('alpha', 0, 0, preset.epochs_alpha)]
+    phases = [Phase('contrast', 0, 0, preset.epochs_contrast)]
+    phases.append(Phase('alpha', 0, phases[-1].end, preset.epochs_alpha))
     for m in range(1, preset.n_periods+1):
         phases.append(Phase('anneal', m, phases[-1].end, preset.epochs_anneal))
         phases.append(Phase('static', m, phases[-1].end, preset.epochs_static))
@@ -191,6 +194,8 @@ def phase_at(
 
 def n_epochs(preset): return sum(phase.epochs for phase in plan(preset))
 
+def epochs_before_mixture(preset): return preset.epochs_contrast + preset.epochs_alpha
+
 # %% ../../nbs/train/40_phases.ipynb #07193045
 def weights(
     preset:Preset, # Its alpha, w and phases
@@ -199,7 +204,7 @@ def weights(
     "The weights of the two KL divergences at time `t`."
     preset = get_preset(preset)
     phase = phase_at(preset, t)
-    if phase.name == 'alpha': return dict(gaussian_kl=preset.alpha, mixture_kl=0.)
+    if phase.name in ('contrast', 'alpha'): return dict(gaussian_kl=preset.alpha, mixture_kl=0.)
     published = preset.schedule == 'published'
     if published: t = math.floor(t) + 1
     if phase.name == 'anneal': ramp = ((t - phase.start)/preset.epochs_anneal)**3 + preset.alpha
@@ -225,6 +230,8 @@ presets |= dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=Tru
         lr=1e-3, lr_end=5e-5, valid=0.1, bf16=True))
 presets['morphology'] = with_changes(presets['small'], reconstruction='pyramid', n_scales=5, output='sigmoid', n_latent=10, alpha=1., mixture_weight=20., init_covariance='full',
     epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03, steps=500, label_weight=1000.)
+presets['shape'] = with_changes(presets['morphology'], encoder='residual', encoder_filters=(32, 64, 128, 192), encoder_kernels=(3, 3, 3, 3), n_latent=32, n_detail=16,
+    epochs_contrast=10, epochs_alpha=5, epochs_anneal=3, epochs_static=1, batch_size=128, lr=3e-3, lr_end=1e-4)
 
 # %% ../../nbs/train/40_phases.ipynb #322c99d6
 def preset_for(

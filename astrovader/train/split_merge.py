@@ -18,7 +18,7 @@ from ..model.diagnostics import bhattacharyya,duplicates,is_empty,total_variatio
 from ..model.inference import embeddings
 from ..inputs import is_real
 from ..model.tensors import as_array
-from .phases import phase_at
+from .phases import epochs_before_mixture,phase_at
 
 # %% ../../nbs/train/40a_split_merge.ipynb #d18bc967
 def _arrays(weights, means, variances, z):
@@ -203,8 +203,8 @@ class SplitMerge(Callback):
 
     def is_due(self):
         phase = phase_at(self.preset, self.epoch)
-        if not self.preset.split_merge or phase.name == 'alpha' or phase.start != self.epoch: return False
-        just_fitted = self.epoch == self.preset.epochs_alpha
+        if not self.preset.split_merge or self.epoch < epochs_before_mixture(self.preset) or phase.start != self.epoch: return False
+        just_fitted = self.epoch == epochs_before_mixture(self.preset)
         return not just_fitted or bool(duplicates(bhattacharyya(self.model.mixture), self.preset.split_merge))
 
     def repair(self):
@@ -276,7 +276,7 @@ class RecordDiagnostics(Callback):
     def __init__(self, n=2000): self.n = n
     def before_fit(self): self.learn.diagnostics = dict.fromkeys(diagnostic_names, np.nan)
     def after_validate(self):
-        if self.epoch < self.preset.epochs_alpha: return
+        if self.epoch < epochs_before_mixture(self.preset): return
         mixture = self.model.mixture
         train = self.dls.train
         z_mean, _ = embeddings(self.model, train, max(1, self.n//train.bs), self.seed, self.group)
