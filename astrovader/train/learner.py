@@ -84,7 +84,8 @@ class InitMixture(Callback):
             self.announce('the latents hardly distinguish the images; train the alpha phase longer, or with a smaller alpha')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
-            fitted = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=self.preset.init_covariance)
+            covariance = 'full' if self.model.mixture.covariance == 'full' else self.preset.init_covariance
+            fitted = fit_mixture(z_mean, self.model.arch.n_components, self.seed, covariance=covariance)
         self.model.mixture.maximise_(fitted.predict_proba(z_mean), z_mean, z_var)
         pi,_,_ = self.model.mixture.moments()
         self.announce(f'mixture fitted to {len(z_mean)} embeddings: components with {pi.min():.1%} to {pi.max():.1%} of them')
