@@ -149,7 +149,8 @@ def test_wrong_values_are_refused():
 def test_names_of_earlier_models_keep_their_digests():
     def digest(**more):
         torch.manual_seed(0)
-        return model_digest(VaDE(Architecture(size=16, bands=1, n_latent=2, n_components=2, encoder_filters=(2,), encoder_kernels=(3,), decoder_filters=(2,), decoder_kernels=(3,), **more)))
+        small = dict(size=16, bands=1, n_latent=2, n_components=2, encoder_filters=(2,), encoder_kernels=(3,), decoder_filters=(2,), decoder_kernels=(3,))
+        return model_digest(VaDE(Architecture(**small, **more)))
     assert len({digest(), digest(prior='raw_mixture'), digest(prior='full_mixture')}) == 3
     assert list(Mixture(2, 3).state_dict()) == ['logits', 'means', 'raw_log_vars']
 

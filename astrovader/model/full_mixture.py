@@ -6,8 +6,7 @@
 __all__ = ['FullMixture', 'prior_for']
 
 # %% ../../nbs/model/31a_full_mixture.ipynb #ed57b52d
-import torch
-import numpy as np
+import numpy as np,torch
 from fastcore.basics import patch
 from torch import nn
 from torch.linalg import solve_triangular
