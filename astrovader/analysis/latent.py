@@ -9,6 +9,7 @@ __all__ = ['similarities', 'decoded', 'Traversal', 'traversal', 'similar', 'inte
 # %% ../../nbs/analysis/62_latent.ipynb #6a6aabd2
 import numpy as np,pandas as pd,torch
 from typing import NamedTuple
+from scipy.linalg import solve_triangular
 from scipy.ndimage import binary_dilation
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
@@ -93,13 +94,14 @@ def traversal(
 
 # %% ../../nbs/analysis/62_latent.ipynb #21f60008
 def _scale(cat, z, metric, mixture):
-    "The unit of each latent."
+    "The unit of each latent, or the Cholesky factor of the covariances within components."
     require(metric in ('mahalanobis', 'euclidean'), f"metric={metric!r} is not known; use 'mahalanobis' or 'euclidean'.")
     if metric == 'euclidean': return np.ones(z.shape[1])
     if mixture is not None:
-        weights, _, within = mixture.moments()
+        weights, _, within = mixture.full_moments()
         require(within.shape[1] == z.shape[1], f'the catalogue has {z.shape[1]} latents and the mixture {within.shape[1]}; give the mixture of the same model.')
-        return np.sqrt(weights @ within)
+        if within.ndim == 2: return np.sqrt(weights @ within)
+        return np.linalg.cholesky(np.tensordot(weights, within, 1))
     sums = tally(torch.from_numpy(z-z.mean(0)), torch.tensor(cat.component.to_numpy(np.int64)), cat.component.max()+1)
     between, total = variances(sums, z.shape[1])
     return np.where(total > active_above, np.sqrt((total-between).clip(1e-9*total.clip(1e-30))), np.inf)
@@ -124,6 +126,8 @@ def _queries(cat, z, objects):
     return z[rows], rows
 
 # %% ../../nbs/analysis/62_latent.ipynb #9fb832c6
+def _in_units(z, scale): return z/scale if scale.ndim == 1 else solve_triangular(scale, z.T, lower=True).T
+
 def _neighbours(z, at, n):
     "Distances and rows (m, n+9) of the nearest objects, sorted by distance, then by row."
     search = NearestNeighbors(n_neighbors=min(n+9, len(z)), algorithm='brute' if len(at) < 1000 else 'auto').fit(z)
@@ -151,7 +155,7 @@ def similar(
     require(at.shape[1] == z.shape[1], f'the catalogue has {z.shape[1]} latents and the query {at.shape[1]}; give latents of the same model.')
     require(isinstance(n, (int, np.integer)) and 1 <= n < len(z), f'{n} similar objects cannot be found among {len(z)}; ask for at least one, and fewer than there are.')
     scale = _scale(cat, z, metric, mixture)
-    found = [_without(*nearest, n) for nearest in zip(*_neighbours(z/scale, at/scale, n), rows)]
+    found = [_without(*nearest, n) for nearest in zip(*_neighbours(_in_units(z, scale), _in_units(at, scale), n), rows)]
     distance, where = (np.concatenate(parts) for parts in zip(*found)) if found else (np.zeros(0), np.zeros(0, int))
     return pd.DataFrame(dict(query=np.repeat(range(len(at)), n), object_id=cat.object_id.to_numpy()[where], rank=np.tile(range(1, n+1), len(at)),
         distance=distance, row=where, component=cat.component.to_numpy()[where]))

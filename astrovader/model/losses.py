@@ -267,16 +267,17 @@ class VaDELoss:
         return tuple(zip(out.z_mean.split(sizes, 1), out.z_log_var.split(sizes, 1)))
 
 # %% ../../nbs/model/33_losses.ipynb #0fec1031
-@patch
-def part(self:VaDELoss, name, weight, *batch):
-    "One term of the loss, without a gradient where its weight is zero."
-    with unchecked(), torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
-
 @patch(as_prop=True)
 def terms(self:VaDELoss):
     "The terms of the current phase: the contrast alone, or all others."
     return ['contrast'] if self.model.contrasts else [name for name in self.names[:-1] if name != 'contrast']
 
+@patch
+def part(self:VaDELoss, name, weight, *batch):
+    "One term of the loss, without a gradient where its weight is zero."
+    with unchecked(), torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0): return getattr(self, name)(*batch)
+
+# %% ../../nbs/model/33_losses.ipynb #dd372ab5
 @patch
 def __call__(self:VaDELoss, out, x, rows=None, other=None):
     weights = self.constant_weights | self.weights | dict(contrast=1.)

@@ -20,7 +20,7 @@ from ..core import AstrovaderError,BadModel,require,provenance,read_json,atomic_
 from ..hardware import require_device
 from ..inputs import as_path
 from .tensors import as_tensor,checks_values,require_finite
-from .mixture import prior_for
+from .full_mixture import prior_for
 from .networks import Architecture,Decoder,encoders,require_architecture
 
 # %% ../../nbs/model/32_vade.ipynb #afe6be57

@@ -129,7 +129,8 @@ def _about(model, found):
     "The contents of `export.json`."
     arch = model.arch
     images = f'float32 (n, {arch.bands}, {arch.size}, {arch.size}) in [0, 1]: the pixels of a survey with this packing, divided by {2**(model.packing or {}).get("bits", 8)-1}'
-    mixture = dict(zip(('weights', 'means', 'variances'), model.mixture.moments()))
+    spread = 'covariances' if model.mixture.covariance == 'full' else 'variances'
+    mixture = dict(zip(('weights', 'means', spread), model.mixture.full_moments()))
     origin = provenance(runtimes={name: metadata.version(name) for name in ('onnx', 'onnxscript', 'onnxruntime')})
     return dict(format=_format, images=images, packing=model.packing, latents=[f'z_{j}' for j in range(arch.latent_size)],
         components=[f'p_{c}' for c in range(arch.n_components)], architecture=asdict(arch), mixture=mixture, differences=found, limits=limits,

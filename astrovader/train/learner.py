@@ -87,7 +87,8 @@ class InitMixture(Callback):
             self.announce('the latents hardly distinguish the images; train the alpha phase longer, or with a smaller alpha')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
-            gamma = self.responsibilities(z_mean, self.model.arch.n_components, self.seed, self.preset.init_covariance)
+            covariance = 'full' if self.model.mixture.covariance == 'full' else self.preset.init_covariance
+            gamma = self.responsibilities(z_mean, self.model.arch.n_components, self.seed, covariance)
         self.model.mixture.maximise_(gamma, z_mean, z_var)
         pi,_,_ = self.model.mixture.moments()
         self.announce(f'mixture fitted to {len(z_mean)} embeddings: components with {pi.min():.1%} to {pi.max():.1%} of them')

@@ -13,7 +13,7 @@ from fastai.callback.core import Callback
 from scipy.special import logsumexp,softmax
 from sklearn.cluster import KMeans
 from ..core import require,rng
-from ..model.mixture import m_step,overlap_of
+from ..model.mixture import as_variances,m_step,overlap_of
 from ..model.diagnostics import bhattacharyya,duplicates,is_empty,total_variation,diagnostic_names,component_sums,diagnose
 from ..model.inference import embeddings
 from ..inputs import is_real
@@ -21,25 +21,39 @@ from ..model.tensors import as_array
 from .phases import epochs_before_mixture,phase_at
 
 # %% ../../nbs/train/40a_split_merge.ipynb #d18bc967
+def _log_density(means, variances, z, z_var):
+    "The expected log-density (n, K) of Gaussians with variances."
+    precision = 1/variances
+    squares = (z*z+z_var) @ precision.T - 2*z @ (means*precision).T + (means*means*precision).sum(1)
+    return -(squares + np.log(2*np.pi*variances).sum(1))/2
+
+def _full_log_density(means, covariances, z, z_var):
+    "The same with covariances."
+    precision = np.linalg.inv(covariances)
+    widths = np.diagonal(precision, axis1=1, axis2=2)
+    distances = [((z-mean) @ inverse * (z-mean)).sum(1) for mean,inverse in zip(means, precision)]
+    return -(np.stack(distances, 1) + np.broadcast_to(z_var, z.shape) @ widths.T + np.linalg.slogdet(2*np.pi*covariances)[1])/2
+
+
+# %% ../../nbs/train/40a_split_merge.ipynb #7c6295ca
 def _arrays(weights, means, variances, z):
     "A mixture and embeddings, of shapes that fit."
     weights = as_array(weights, 'mixture weights', ('K',))
     means = as_array(means, 'means', (len(weights), 'J'))
-    return weights, means, as_array(variances, 'variances', means.shape), as_array(z, 'embeddings', ('n', means.shape[1]))
+    return weights, means, as_variances(variances, means.shape), as_array(z, 'embeddings', ('n', means.shape[1]))
 
 def expected_log_joint(
     weights, # (K,); 0 for a component that is left out
     means, # (K, J)
-    variances, # (K, J)
+    variances, # (K, J), or covariances (K, J, J)
     z, # (n, J), the means of q(z|x)
     z_var = 0., # (n, J), its variances
 ) -> np.ndarray: # (n, K)
     "The log-weight of each component plus its expected log-density."
     weights, means, variances, z = _arrays(weights, means, variances, z)
     if np.ndim(z_var): z_var = as_array(z_var, 'variances of the embeddings', z.shape)
-    precision = 1/variances
-    squares = (z*z+z_var) @ precision.T - 2*z @ (means*precision).T + (means*means*precision).sum(1)
-    log_density = -(squares + np.log(2*np.pi*variances).sum(1))/2
+    if variances.ndim == 3: log_density = _full_log_density(means, variances, z, z_var)
+    else: log_density = _log_density(means, variances, z, z_var)
     with np.errstate(divide='ignore'): return np.log(weights) + log_density
 
 def mixture_fit(*args) -> float:
@@ -50,28 +64,30 @@ def mixture_fit(*args) -> float:
 def merged(
     weights, # (m,) of the components that are merged
     means, # (m, J)
-    variances, # (m, J)
-) -> tuple: # Weight, mean (J,) and variance (J,)
+    variances, # (m, J), or covariances (m, J, J)
+) -> tuple: # Weight, mean (J,), and variance (J,) or covariance (J, J)
     "The Gaussian with the moments of several components."
     fractions = weights/weights.sum()
     mean = fractions @ means
-    variance = fractions @ (variances + (means-mean)**2)
-    return weights.sum(), mean, variance
+    apart = means-mean
+    squares = variances + (apart**2 if variances.ndim == 2 else apart[:,:,None]*apart[:,None])
+    return weights.sum(), mean, (fractions @ squares.reshape(len(squares), -1)).reshape(squares.shape[1:])
 
 # %% ../../nbs/train/40a_split_merge.ipynb #235f30be
 def split(
     z, # (n, J) embeddings of one component's galaxies; n is at least 2
     z_var, # (n, J), their variances
     seed:int, # Of 2-means
+    covariance:str = 'diag', # Of the Gaussians: 'diag' or 'full'
     n_steps:int = 10, # Of expectation-maximisation
-) -> tuple: # Weights (2,), means (2, J) and variances (2, J)
+) -> tuple: # Weights (2,), means (2, J), and variances (2, J) or covariances (2, J, J)
     "Two Gaussians for the galaxies of one component."
     groups = KMeans(2, n_init=4, random_state=seed).fit_predict(z)
     gamma = np.eye(2)[groups]
     for _ in range(n_steps):
-        halves = m_step(gamma, z, z_var)
+        halves = m_step(gamma, z, z_var, covariance)
         gamma = softmax(expected_log_joint(*halves, z, z_var), axis=1)
-    return m_step(gamma, z, z_var)
+    return m_step(gamma, z, z_var, covariance)
 
 # %% ../../nbs/train/40a_split_merge.ipynb #a71f679b
 def occupancy(mixture, z):
@@ -82,7 +98,8 @@ def occupancy(mixture, z):
 def _with_split(mixture, c, place, own, z, z_var, threshold, seed):
     "The mixture with component `c` split into `c` and `place`; None if it holds too few galaxies, or its halves are duplicates."
     if own.sum() < 4: return None
-    fractions, means, variances = split(z[own], z_var[own], int(rng(seed, 'divide', c).integers(2**32)))
+    covariance = 'full' if mixture[2].ndim == 3 else 'diag'
+    fractions, means, variances = split(z[own], z_var[own], int(rng(seed, 'divide', c).integers(2**32)), covariance)
     if overlap_of(means, variances)[0,1] > threshold: return None
     halves = mixture[0][c]*fractions, means, variances
     new = [values.copy() for values in mixture]
@@ -158,7 +175,7 @@ def _repair_most(mixture, faults, *args):
 def split_merge(
     weights, # (K,)
     means, # (K, J)
-    variances, # (K, J)
+    variances, # (K, J), or covariances (K, J, J)
     z, # (n, J) embeddings
     z_var = 0., # (n, J), their variances
     threshold:float = .9, # Components with a greater overlap are duplicates
@@ -189,7 +206,7 @@ def split_merge_mixture(
     announce, # Prints a line
 ) -> list: # The components that changed
     "Repair a mixture in place, and announce the actions."
-    *new, changed, actions = split_merge(*mixture.moments(), z_mean, z_var, threshold, seed)
+    *new, changed, actions = split_merge(*mixture.full_moments(), z_mean, z_var, threshold, seed)
     if changed: mixture.set_(*new, rows=changed)
     if actions: announce(f'split and merge: {"; ".join(actions)}')
     return changed
@@ -225,7 +242,7 @@ class SplitMerge(Callback):
 def stationary_weights(
     weights, # (K,), positive; the starting point
     means, # (K, J)
-    variances, # (K, J)
+    variances, # (K, J), or covariances (K, J, J)
     z, # (n, J) embeddings
     max_steps:int = 1000, # Of the iteration
     least:float = 1e-6, # Lower limit of a weight
@@ -246,7 +263,7 @@ def stationary_weights(
 # %% ../../nbs/train/40a_split_merge.ipynb #605aed5f
 def refit_mixture(mixture, z):
     "Set the weights of a `Mixture` to their fixed point for the embeddings `z`."
-    weights, means, variances = mixture.moments()
+    weights, means, variances = mixture.full_moments()
     mixture.set_(stationary_weights(weights, means, variances, z), means, variances, rows=[])
 
 # %% ../../nbs/train/40a_split_merge.ipynb #57ab464e
@@ -259,7 +276,7 @@ def refit_weights(
     train = learn.dls.train
     threshold = learn.preset.split_merge
     z_mean, z_var = embeddings(learn.model, train, max(1, n//train.bs), learn.seed, learn.group)
-    def counts(): return occupancy(mixture.moments(), z_mean)
+    def counts(): return occupancy(mixture.full_moments(), z_mean)
     def mismatch(): return total_variation(mixture.moments()[0], counts())
     if learn.group.is_first:
         before = mismatch()
