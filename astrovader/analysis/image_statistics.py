@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['morphology', 'statistics', 'power_spectra', 'image_statistics']
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #8288f044
+# %% ../../nbs/analysis/66_image_statistics.ipynb #5e39c2cb
 import os,numpy as np,pandas as pd
 from ..core import progress,require
-from ..data.compiled import compiled
+from ..data.compiled import compiled,summing
 from ..data.loaders import prefetch,to_float
 from ..inputs import as_numbers
 from ..infer.inputs import checked
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #faa2111b
+# %% ../../nbs/analysis/66_image_statistics.ipynb #98f4331f
 @compiled
 def _growth(x, x_0, y_0, c, s, q): # Centre, cosine and sine of the orientation, axis ratio
     "Flux and area within elliptical radii in steps of a quarter of a pixel."
@@ -21,12 +21,13 @@ def _growth(x, x_0, y_0, c, s, q): # Centre, cosine and sine of the orientation,
     flux,area = np.zeros(int(4*np.hypot(h, w)/q)+8),np.zeros(int(4*np.hypot(h, w)/q)+8)
     for i in range(h):
         for j in range(w):
-            m = 12 if (i-y_0)**2+(j-x_0)**2 < 16 else 3
+            m = 12 if (i-y_0)**2+(j-x_0)**2 < 16 else 2
+            part,value = 1/(m*m),x[i,j]/(m*m)
             for k in range(m*m):
                 u,v = j-x_0-.5+(k%m+.5)/m,i-y_0-.5+(k//m+.5)/m
                 ring = int(4*np.sqrt((c*u+s*v)**2 + ((c*v-s*u)/q)**2)) + 1
-                flux[ring] += x[i,j]/(m*m)
-                area[ring] += 1/(m*m)
+                flux[ring] += value
+                area[ring] += part
     return np.cumsum(flux), np.cumsum(area)
 
 @compiled
@@ -35,7 +36,7 @@ def _at(curve, r):
     k = min(int(4*max(r, 0.)), len(curve)-2)
     return curve[k] + (curve[k+1]-curve[k])*min(1., (16*r*r-k*k)/(2*k+1))
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #b5b77480
+# %% ../../nbs/analysis/66_image_statistics.ipynb #2359feb5
 @compiled
 def _petrosian(flux, area):
     "The Petrosian radius of growth curves."
@@ -55,12 +56,12 @@ def _radius_with(flux, share, r_max):
     part = (total-flux[k])/max(flux[k+1]-flux[k], 1e-30)
     return np.sqrt(k*k + part*(2*k+1))/4
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #c2e48834
+# %% ../../nbs/analysis/66_image_statistics.ipynb #9437a511
 @compiled
 def _blurred(x, sigma):
     "A Gaussian blur, with zeros outside the frame."
     h,w = x.shape
-    m = int(4*sigma+.5)
+    m = int(3.5*sigma+.5)
     kernel = np.exp(-.5*(np.arange(-m, m+1)/sigma)**2)
     kernel /= kernel.sum()
     lines,out = np.zeros((h, w)),np.zeros((h, w))
@@ -87,14 +88,18 @@ def _connected(above, i_0, j_0):
                     todo.append((k, l))
     return found
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #214865f9
+# %% ../../nbs/analysis/66_image_statistics.ipynb #194baf67
 @compiled
 def _segment(x, r_p, x_0, y_0, c, s, q):
     "The galaxy's own pixels, out to the surface brightness at its Petrosian radius."
     smooth = _blurred(x, r_p/5)
-    flux,area = _growth(smooth, x_0, y_0, c, s, q)
-    covered = _at(area, r_p+.5)-_at(area, r_p-.5)
-    threshold = (_at(flux, r_p+.5)-_at(flux, r_p-.5))/covered if covered > 0 else 0.
+    total,n = 0.,0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            u,v = j-x_0,i-y_0
+            squared = (c*u+s*v)**2 + ((c*v-s*u)/q)**2
+            if (r_p-1)**2 < squared < (r_p+1)**2: total,n = total+smooth[i,j],n+1
+    threshold = total/n if n else 0.
     brightest = smooth.argmax()
     return _connected(smooth >= min(threshold, smooth.max()), brightest//x.shape[1], brightest%x.shape[1])
 
@@ -117,37 +122,45 @@ def _axes(uu, vv, uv):
     half,middle = np.hypot((uu-vv)/2, uv),(uu+vv)/2
     return np.cos(angle), np.sin(angle), np.sqrt(max(middle-half, 1e-2*middle)/max(middle+half, 1e-30))
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #4d83c503
+# %% ../../nbs/analysis/66_image_statistics.ipynb #edfe29c5
 @compiled
-def _covered(r, u, v):
-    "The share of a pixel that lies in a circle."
-    return min(1., max(0., r+.5-np.hypot(u, v)))
+def _covered(r, squared):
+    "The share of a pixel at a squared distance from the centre that lies in a circle."
+    if squared >= (r+.5)**2: return 0.
+    return 1. if squared <= (r-.5)**2 and r > .5 else min(1., r+.5-np.sqrt(squared))
 
 @compiled
+def _padded(x):
+    "An image with a row and a column of zeros at each side."
+    out = np.zeros((x.shape[0]+2, x.shape[1]+2))
+    out[1:-1,1:-1] = x
+    return out
+
+@summing
 def _asymmetry(x, x_0, y_0, r, of_sky):
-    "The asymmetry about a centre, between pixels by linear interpolation."
+    "The asymmetry of a padded image about a centre, between pixels by linear interpolation."
     h,w = x.shape
-    row,column = int(np.floor(2*y_0)),int(np.floor(2*x_0))
-    f,g = 2*y_0-row,2*x_0-column
+    row,column = int(np.floor(2*y_0+2)),int(np.floor(2*x_0+2))
+    f,g = 2*y_0+2-row,2*x_0+2-column
     difference,total,area = 0.,0.,0.
-    for i in range(max(0, int(y_0-r-1)), min(h, int(y_0+r+3))):
-        for j in range(max(0, int(x_0-r-1)), min(w, int(x_0+r+3))):
-            weight = _covered(r, j-x_0, i-y_0)
+    for i in range(max(1, int(y_0-r)), min(h-1, int(y_0+r+4))):
+        k = row-i
+        for j in range(max(1, int(x_0-r)), min(w-1, int(x_0+r+4))):
+            weight = _covered(r, (j-1-x_0)**2+(i-1-y_0)**2)
             if weight == 0: continue
-            turned = 0.
-            for k in range(2):
-                for l in range(2):
-                    m,n = row-i+k,column-j+l
-                    if 0 <= m < h and 0 <= n < w: turned += (f if k else 1-f)*(g if l else 1-g)*x[m,n]
+            l = column-j
+            inside = 0 <= k < h-1 and 0 <= l < w-1
+            turned = (1-f)*((1-g)*x[k,l]+g*x[k,l+1]) + f*((1-g)*x[k+1,l]+g*x[k+1,l+1]) if inside else 0.
             difference,total,area = difference+weight*abs(x[i,j]-turned),total+weight*abs(x[i,j]),area+weight
     return (difference-area*of_sky)/total if total > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #54294f55
+# %% ../../nbs/analysis/66_image_statistics.ipynb #ba15e4a6
 @compiled
 def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
     "The lowest asymmetry, and its centre, within a distance of the start."
+    x = _padded(x)
     best,x_best,y_best,step = _asymmetry(x, x_0, y_0, r, of_sky),x_0,y_0,1.
-    while step >= 1/64:
+    while step >= 1/32:
         found,x_found,y_found = best,x_best,y_best
         for k in range(9):
             x_new,y_new = x_best+step*(k%3-1),y_best+step*(k//3-1)
@@ -158,7 +171,7 @@ def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
         best,x_best,y_best = found,x_found,y_found
     return best, x_best, y_best
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #f1486382
+# %% ../../nbs/analysis/66_image_statistics.ipynb #030d8d95
 @compiled
 def _boxed(x, m):
     "The mean in boxes of m by m pixels; the image is mirrored at its border."
@@ -183,11 +196,12 @@ def _smoothness(x, border, x_0, y_0, r_p):
     for i in range(h):
         for j in range(w):
             if border[i,j]: of_sky,n = of_sky+rough[i,j],n+1
-            weight = _covered(1.5*r_p, j-x_0, i-y_0) - _covered(r_p/4, j-x_0, i-y_0)
+            squared = (j-x_0)**2+(i-y_0)**2
+            weight = _covered(1.5*r_p, squared) - _covered(r_p/4, squared)
             total,clumps,area = total+weight*x[i,j],clumps+weight*rough[i,j],area+weight
     return (clumps - area*of_sky/n)/total if total > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #372c9f26
+# %% ../../nbs/analysis/66_image_statistics.ipynb #e71602f4
 @compiled
 def _gini(values):
     "The Gini coefficient of pixel values."
@@ -209,7 +223,7 @@ def _m20(x, segment):
     second,whole = part*(uu_bright+vv_bright),total*(uu+vv)
     return np.log10(second/whole) if second > 0 and whole > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #15b85f5a
+# %% ../../nbs/analysis/66_image_statistics.ipynb #ff2f09d1
 @compiled
 def _morphology_of(x, border, out):
     "Half-light radius, concentration, asymmetry, smoothness, Gini, axis ratio, M20, and flux of one galaxy above the sky."
@@ -238,7 +252,7 @@ def _morphologies(x, border):
     for i in range(len(x)): _morphology_of(x[i], border, out[i])
     return out
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #1d177938
+# %% ../../nbs/analysis/66_image_statistics.ipynb #dfee58da
 _n_bands = 5
 
 def _frequencies(size):
@@ -263,7 +277,7 @@ def power_spectra(
     powers = [np.bincount(ring[use], power[use])[1:]/count[1:] for power in _power(grey-sky[:,None,None])]
     return np.arange(1, len(count)), np.array(powers)
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #b13ec77b
+# %% ../../nbs/analysis/66_image_statistics.ipynb #c531613a
 def _as_floats(images):
     "Images of any type as floats (n, bands, size, size)."
     x = as_numbers(images, 'the images', 4)
@@ -282,7 +296,7 @@ def _grey_and_sky(x):
     grey = x.mean(1, dtype=np.float64)
     return grey, np.median(grey[:,_border(grey.shape[-1])], 1)
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #cbb61773
+# %% ../../nbs/analysis/66_image_statistics.ipynb #ab0dd663
 morphology = ['half_light_radius', 'concentration', 'asymmetry', 'smoothness', 'gini', 'axis_ratio', 'm20']
 statistics = [*morphology, 'peak', 'flux', 'sky', 'colour', *(f'power_{i}' for i in range(1, _n_bands+1))]
 
@@ -300,7 +314,7 @@ def _band_powers(grey):
     means = [power[:,(k >= low) & (k < high)].mean(1) for low,high in zip(edges, edges[1:])]
     return [np.log10(mean, out=np.full(len(mean), np.nan), where=mean > 1e-12) for mean in means]
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #e67ba2b6
+# %% ../../nbs/analysis/66_image_statistics.ipynb #8316d331
 def _measured(x):
     "The statistics of some images, as columns."
     grey, sky = _grey_and_sky(x)
