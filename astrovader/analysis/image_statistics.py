@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['morphology', 'statistics', 'power_spectra', 'image_statistics']
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #5e39c2cb
+# %% ../../nbs/analysis/66_image_statistics.ipynb #0e569b60
 import os,numpy as np,pandas as pd
 from ..core import progress,require
 from ..data.compiled import compiled,summing
@@ -13,7 +13,7 @@ from ..data.loaders import prefetch,to_float
 from ..inputs import as_numbers
 from ..infer.inputs import checked
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #98f4331f
+# %% ../../nbs/analysis/66_image_statistics.ipynb #6c62450a
 @compiled
 def _growth(x, x_0, y_0, c, s, q): # Centre, cosine and sine of the orientation, axis ratio
     "Flux and area within elliptical radii in steps of a quarter of a pixel."
@@ -36,7 +36,7 @@ def _at(curve, r):
     k = min(int(4*max(r, 0.)), len(curve)-2)
     return curve[k] + (curve[k+1]-curve[k])*min(1., (16*r*r-k*k)/(2*k+1))
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #2359feb5
+# %% ../../nbs/analysis/66_image_statistics.ipynb #19c56eb7
 @compiled
 def _petrosian(flux, area):
     "The Petrosian radius of growth curves."
@@ -56,7 +56,7 @@ def _radius_with(flux, share, r_max):
     part = (total-flux[k])/max(flux[k+1]-flux[k], 1e-30)
     return np.sqrt(k*k + part*(2*k+1))/4
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #9437a511
+# %% ../../nbs/analysis/66_image_statistics.ipynb #8fbda946
 @compiled
 def _blurred(x, sigma):
     "A Gaussian blur, with zeros outside the frame."
@@ -88,7 +88,7 @@ def _connected(above, i_0, j_0):
                     todo.append((k, l))
     return found
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #194baf67
+# %% ../../nbs/analysis/66_image_statistics.ipynb #3cc93660
 @compiled
 def _segment(x, r_p, x_0, y_0, c, s, q):
     "The galaxy's own pixels, out to the surface brightness at its Petrosian radius."
@@ -122,7 +122,7 @@ def _axes(uu, vv, uv):
     half,middle = np.hypot((uu-vv)/2, uv),(uu+vv)/2
     return np.cos(angle), np.sin(angle), np.sqrt(max(middle-half, 1e-2*middle)/max(middle+half, 1e-30))
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #edfe29c5
+# %% ../../nbs/analysis/66_image_statistics.ipynb #35885918
 @compiled
 def _covered(r, squared):
     "The share of a pixel at a squared distance from the centre that lies in a circle."
@@ -154,7 +154,7 @@ def _asymmetry(x, x_0, y_0, r, of_sky):
             difference,total,area = difference+weight*abs(x[i,j]-turned),total+weight*abs(x[i,j]),area+weight
     return (difference-area*of_sky)/total if total > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #ba15e4a6
+# %% ../../nbs/analysis/66_image_statistics.ipynb #5b658dda
 @compiled
 def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
     "The lowest asymmetry, and its centre, within a distance of the start."
@@ -171,7 +171,7 @@ def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
         best,x_best,y_best = found,x_found,y_found
     return best, x_best, y_best
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #030d8d95
+# %% ../../nbs/analysis/66_image_statistics.ipynb #5eaa827b
 @compiled
 def _boxed(x, m):
     "The mean in boxes of m by m pixels; the image is mirrored at its border."
@@ -201,7 +201,7 @@ def _smoothness(x, border, x_0, y_0, r_p):
             total,clumps,area = total+weight*x[i,j],clumps+weight*rough[i,j],area+weight
     return (clumps - area*of_sky/n)/total if total > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #e71602f4
+# %% ../../nbs/analysis/66_image_statistics.ipynb #420b3d8d
 @compiled
 def _gini(values):
     "The Gini coefficient of pixel values."
@@ -223,7 +223,7 @@ def _m20(x, segment):
     second,whole = part*(uu_bright+vv_bright),total*(uu+vv)
     return np.log10(second/whole) if second > 0 and whole > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #ff2f09d1
+# %% ../../nbs/analysis/66_image_statistics.ipynb #2252c649
 @compiled
 def _morphology_of(x, border, out):
     "Half-light radius, concentration, asymmetry, smoothness, Gini, axis ratio, M20, and flux of one galaxy above the sky."
@@ -252,7 +252,7 @@ def _morphologies(x, border):
     for i in range(len(x)): _morphology_of(x[i], border, out[i])
     return out
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #dfee58da
+# %% ../../nbs/analysis/66_image_statistics.ipynb #f87e8ec8
 _n_bands = 5
 
 def _frequencies(size):
@@ -277,7 +277,7 @@ def power_spectra(
     powers = [np.bincount(ring[use], power[use])[1:]/count[1:] for power in _power(grey-sky[:,None,None])]
     return np.arange(1, len(count)), np.array(powers)
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #c531613a
+# %% ../../nbs/analysis/66_image_statistics.ipynb #4f31ba38
 def _as_floats(images):
     "Images of any type as floats (n, bands, size, size)."
     x = as_numbers(images, 'the images', 4)
@@ -296,7 +296,7 @@ def _grey_and_sky(x):
     grey = x.mean(1, dtype=np.float64)
     return grey, np.median(grey[:,_border(grey.shape[-1])], 1)
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #ab0dd663
+# %% ../../nbs/analysis/66_image_statistics.ipynb #01381402
 morphology = ['half_light_radius', 'concentration', 'asymmetry', 'smoothness', 'gini', 'axis_ratio', 'm20']
 statistics = [*morphology, 'peak', 'flux', 'sky', 'colour', *(f'power_{i}' for i in range(1, _n_bands+1))]
 
@@ -314,7 +314,7 @@ def _band_powers(grey):
     means = [power[:,(k >= low) & (k < high)].mean(1) for low,high in zip(edges, edges[1:])]
     return [np.log10(mean, out=np.full(len(mean), np.nan), where=mean > 1e-12) for mean in means]
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #8316d331
+# %% ../../nbs/analysis/66_image_statistics.ipynb #a9bb352f
 def _measured(x):
     "The statistics of some images, as columns."
     grey, sky = _grey_and_sky(x)

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Memorisation', 'memorisation', 'Sample', 'Realism', 'realism']
 
-# %% ../../nbs/analysis/67_realism.ipynb #1108673f
+# %% ../../nbs/analysis/67_realism.ipynb #beb96c4f
 import numpy as np,pandas as pd,torch
 from typing import NamedTuple
 from torch.nn import functional as F
 from .image_statistics import image_statistics,morphology,power_spectra
 from .two_samples import coverages,distances,mean_distance,separability_by_pixels,separability_by_statistics
-from ..core import AstrovaderError,BadInput,progress,require,require_seed,rng
+from ..core import AstrovaderError,progress,require,require_seed,rng
 from ..data.loaders import to_float
 from ..infer.generate import generate
 from ..infer.inputs import checked
@@ -19,7 +19,7 @@ from ..inputs import as_numbers
 from ..model.inference import best_batch,latents,open_model,to_model
 from ..train.checkpoint import training_split
 
-# %% ../../nbs/analysis/67_realism.ipynb #5e14b7e4
+# %% ../../nbs/analysis/67_realism.ipynb #7ecf92b6
 _neighbours, _tail = 10, .05
 
 def _reduced(images, side=16, chunk=2048):
@@ -34,7 +34,7 @@ def _nearness(x, train, chunk=128):
 
 def _excess(drawn, held_out): return ((drawn < np.quantile(held_out, _tail)).mean(-1) - _tail)/(1-_tail)
 
-# %% ../../nbs/analysis/67_realism.ipynb #ff344607
+# %% ../../nbs/analysis/67_realism.ipynb #66e19578
 class Memorisation(NamedTuple):
     "How near draws are to training images."
     share:dict # value, low, high, and floor, floor_low, floor_high of one half of the held-out galaxies against the other
@@ -65,7 +65,7 @@ def memorisation(
     require(len({images.shape[1:] for images in sets}) == 1, 'training, held-out and drawn images have different shapes; give images of one survey.')
     return _memorised(*map(_reduced, sets), require_seed(seed))
 
-# %% ../../nbs/analysis/67_realism.ipynb #60ed7db8
+# %% ../../nbs/analysis/67_realism.ipynb #ca53abb9
 class Sample(NamedTuple):
     "Galaxies, real or drawn."
     images:np.ndarray # (n, bands, size, size)
@@ -90,7 +90,7 @@ def _samples(model, survey, n, seed, batch):
     images, table = generate(model, len(rows), seed=seed, batch=batch)
     return _sample(model, survey.images(rows), batch), _sample(model, images, batch, table.component.to_numpy())
 
-# %% ../../nbs/analysis/67_realism.ipynb #d0a974c9
+# %% ../../nbs/analysis/67_realism.ipynb #2a198830
 _fewest = 40 # galaxies of a survey
 _fewest_of_component = 20
 
@@ -110,13 +110,14 @@ def _distances_by_component(real, drawn, k, seed, left_out):
     if few: left_out.append(f'Fewer than {_fewest_of_component} real or drawn galaxies: component {", ".join(few)}, not compared by {"itself" if len(few) == 1 else "themselves"}.')
     return pd.concat(tables, ignore_index=True), found
 
+# %% ../../nbs/analysis/67_realism.ipynb #83a2eca8
 def _unmeasured(table):
     "A sentence about statistics that some galaxies, or all, do not have."
     rows = table[(table.component == 'all') & ((table.unmeasured > 0) | (table.unmeasured_real > 0))]
     listed = [f'{row.statistic} (of {row.unmeasured:,} drawn and {row.unmeasured_real:,} real galaxies)' for row in rows.itertuples()]
     return [f'Could not be measured and were left out: {", ".join(listed)}.'] if listed else []
 
-# %% ../../nbs/analysis/67_realism.ipynb #b5fa9fdb
+# %% ../../nbs/analysis/67_realism.ipynb #42193be5
 def _memorised_by(run, survey, drawn, seed):
     "Memorisation of the training images of a run."
     train, held_out = training_split(run, survey)
@@ -135,7 +136,7 @@ def _tests(real, drawn, found, seed, network, device, left_out):
     if covered is not None: rows |= covered.to_dict('index')
     return {name: row for name,row in rows.items() if row}
 
-# %% ../../nbs/analysis/67_realism.ipynb #e8516bed
+# %% ../../nbs/analysis/67_realism.ipynb #23c84cab
 def _told_apart(auc):
     if auc < .55: return 'cannot be told from real ones'
     return 'are sometimes told from real ones' if auc < .75 else 'are often told from real ones' if auc < .95 else 'are told from real ones nearly always'
@@ -154,7 +155,7 @@ def _verdict(table, tests):
     if len(copied): text += f'; {"copies of training images are among them" if copied.low.iloc[0] > .02 else "they are no copies of training images"}'
     return text + '.' 
 
-# %% ../../nbs/analysis/67_realism.ipynb #1fa32ef5
+# %% ../../nbs/analysis/67_realism.ipynb #ef31b11c
 class Realism(NamedTuple):
     "How real the galaxies of a model are."
     distances:pd.DataFrame # component ('all' or its number), statistic, distance, low, high, floor, floor_low, floor_high, unmeasured, unmeasured_real
@@ -190,4 +191,5 @@ def realism(
     if memorised: rows['memorised share'] = memorised.share
     tests = pd.DataFrame.from_dict(rows, orient='index').rename_axis('test').reset_index()
     table = table[['component', *table.columns.drop('component')]]
-    return Realism(table, tests, _verdict(table, tests), real, drawn, memorised, left_out+_unmeasured(table), dict(n=len(real.images), seed=seed, network=network))
+    settings = dict(n=len(real.images), seed=seed, network=network)
+    return Realism(table, tests, _verdict(table, tests), real, drawn, memorised, left_out+_unmeasured(table), settings)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['distances', 'mean_distance', 'separability_by_statistics', 'separability_by_pixels', 'coverages']
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #c9591cfd
+# %% ../../nbs/analysis/66a_two_samples.ipynb #36fab3e1
 import numpy as np,pandas as pd,torch
 from scipy.stats import wasserstein_distance
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -19,7 +19,7 @@ from ..hardware import require_device
 from ..infer.inputs import checked
 from ..inputs import as_numbers
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #e75afeaf
+# %% ../../nbs/analysis/66a_two_samples.ipynb #93056f6a
 def _halves(n_real, n_other, seed, i, m=None):
     "Two halves of the real galaxies, and as many others: positions."
     m = min(n_real, n_other)//2 if m is None else m
@@ -40,7 +40,7 @@ def _interval(values, level):
     low, high = np.quantile(values, [(1-level)/2, (1+level)/2])
     return dict(value=np.mean(values), low=low, high=high)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #ea2fcf38
+# %% ../../nbs/analysis/66a_two_samples.ipynb #6ef69335
 def _with_floor(values, floors, level):
     "A measure with its interval, and its floor with the same."
     return _interval(values, level) | {f'floor_{name}'.removesuffix('_value'): value for name,value in _interval(floors, level).items()}
@@ -52,7 +52,7 @@ def distances(
     repeats:int = 100, # Pairs of halves
     seed:int = 0, # Of the halves
     level:float = .683, # Of the intervals
-) -> tuple: # A table with a row for each statistic: statistic, distance, low, high, floor, floor_low, floor_high, unmeasured, unmeasured_real; and all repetitions (2, statistics, repeats)
+) -> tuple: # A row for each statistic: distance, low, high, floor, floor_low, floor_high, unmeasured, unmeasured_real; and all repetitions
     "The distance of every statistic from that of real galaxies, in units of the real spread, and its floor."
     require(list(real) == list(other) and len(real) and len(other), 'the tables of statistics have different columns, or no rows; give two as image_statistics makes them.')
     require(0 < level < 1, f'the level is {level}; give one between 0 and 1, such as 0.683.')
@@ -72,7 +72,7 @@ def mean_distance(
     require(has.any(), 'no statistic has a spread among the real galaxies and enough values; give more galaxies.')
     return _with_floor(*found[:,has].mean(1), level)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #a1a59d6b
+# %% ../../nbs/analysis/66a_two_samples.ipynb #45f8027d
 def _auc(labels, scores, seed, level, repeats=200):
     "The area under the curve, with a bootstrap interval."
     drawn = rng(seed, 'auc')
@@ -91,7 +91,7 @@ def _score_by_trees(x, labels, x_test, seed):
     trees = HistGradientBoostingClassifier(max_iter=100, random_state=seed)
     return trees.fit(x, labels).predict_proba(x_test)[:,1]
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #0c0129d0
+# %% ../../nbs/analysis/66a_two_samples.ipynb #83b7932e
 def _network(bands):
     "Three convolutions, and the mean and the maximum of what they find."
     layers = []
@@ -122,7 +122,7 @@ def _score_by_network(steps, device):
         with torch.no_grad(): return np.concatenate([net(to_float(x_test[i:i+256], device))[:,0].cpu().numpy() for i in range(0, len(x_test), 256)])
     return score
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #0a10a256
+# %% ../../nbs/analysis/66a_two_samples.ipynb #8435c9ed
 def _separability(real, other, score, folds, seed, level):
     "The area under the curve of a classifier, and that between halves of the real galaxies."
     require(len(real) >= 20 <= len(other), f'{len(real)} real galaxies and {len(other)} others are too few for a classifier; give 20 of each or more.')
@@ -160,7 +160,7 @@ def separability_by_pixels(
     require(real.shape[1:] == other.shape[1:], f'images of shape {real.shape[1:]} and {other.shape[1:]} cannot be compared; give images of one survey.')
     return _separability(real, other, _score_by_network(steps, require_device(device)), folds, require_seed(seed), level)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #36ecad01
+# %% ../../nbs/analysis/66a_two_samples.ipynb #d72d7b99
 def _spheres(features, k):
     "The distance of each galaxy from its k-th nearest neighbour."
     return torch.cdist(features, features).kthvalue(k+1, 1).values
@@ -183,7 +183,8 @@ def coverages(
 ) -> pd.DataFrame: # Rows precision, recall, density, coverage: value, low, high, floor, floor_low, floor_high
     "How well samples cover each other in a space of features, in units of the real spread."
     real, other = (as_numbers(values, 'the features', 2).astype(np.float64) for values in (real, other))
-    require(real.shape[1] == other.shape[1] and min(len(real), len(other)) > 2*k+1, f'features of shape {real.shape} and {other.shape} cannot be compared by {k} neighbours; give more galaxies, or features of one model.')
+    fits = real.shape[1] == other.shape[1] and min(len(real), len(other)) > 2*k+1
+    require(fits, f'features of shape {real.shape} and {other.shape} cannot be compared by {k} neighbours; give more galaxies, or features of one model.')
     spread = np.maximum(real.std(0), 1e-12)
     real, other = torch.from_numpy(real/spread), torch.from_numpy(other/spread)
     m = min(2000, len(real)//2, len(other)//2)

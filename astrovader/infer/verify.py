@@ -80,8 +80,10 @@ def _consensus(path):
     return f'consensus, {_check_digests(path/"consensus.json"):,} files'
 
 def _report(path): return f'report, {_check_digests(path/"report.json"):,} files'
-def _realism(path): return f'realism, {_check_digests(path/"realism.json"):,} files'
 def _export(path): return f'export, {_check_digests(path/"export.json", BadModel):,} files'
+
+# %% ../../nbs/infer/53_verify.ipynb #6d0a4a9c
+def _realism(path): return f'realism, {_check_digests(path/"realism.json"):,} files' 
 
 # %% ../../nbs/infer/53_verify.ipynb #7b50fa66
 def _fetched(path):

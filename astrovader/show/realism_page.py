@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['realism_items', 'write_realism']
 
-# %% ../../nbs/show/73_realism_page.ipynb #3f3f3c10
+# %% ../../nbs/show/73_realism_page.ipynb #4bf8f621
 from html import escape
 from pathlib import Path
 from ..analysis.realism import realism
 from ..core import atomic_path,provenance,write_json
-from ..data.survey import Survey
 from ..infer.inputs import checked
 from ..jobs import require_free
 from .realism_plots import plot_blind,plot_component_distances,plot_distances,plot_power_spectra,plot_side_by_side,plot_statistics
@@ -18,7 +17,7 @@ from .report import Page,digests,html_page
 from .sections import Figure,Table
 from ..tables import write_table
 
-# %% ../../nbs/show/73_realism_page.ipynb #47a89915
+# %% ../../nbs/show/73_realism_page.ipynb #fe60fc85
 def _figures(found):
     real, drawn = found.real, found.drawn
     n, seed = f'{len(real.images):,}', found.settings['seed']
@@ -31,7 +30,7 @@ def _figures(found):
     if found.distances.component.nunique() > 1:
         yield Figure('components', plot_component_distances(found.distances), 'The distances by component. A small component lies farther from its counterpart by chance; its floor is in realism.csv.')
 
-# %% ../../nbs/show/73_realism_page.ipynb #3b5c377a
+# %% ../../nbs/show/73_realism_page.ipynb #34894130
 _meanings = ('The measures of all galaxies, with 68% intervals, and the same between halves of the real galaxies (floor). mean distance: over all statistics, and over the seven of morphology. AUC: area under the curve of a classifier, '
     '0.5 where it cannot tell, 1 where it always can; trees see the statistics, the network the pixels. precision: share of drawn galaxies among real neighbours; recall: share of real ones among drawn neighbours; '
     'density and coverage: the same by counts, in the encoder’s latents. memorised share: draws that are nearer to a training image than held-out galaxies are; 0 for new galaxies, 1 for copies.')
@@ -52,7 +51,7 @@ def _blind_sheets(found):
     yield Figure('answers', plot_blind(real, drawn, seed, answers=True), 'The drawn galaxies are framed.')
     yield '</details>' 
 
-# %% ../../nbs/show/73_realism_page.ipynb #40c6ad6a
+# %% ../../nbs/show/73_realism_page.ipynb #04ce747d
 def _opening(run, survey, found):
     n = len(found.real.images)
     return (f'<h1>How real are the galaxies of {escape(str(run))}?</h1><p>{n:,} galaxies drawn from the model <b>{escape(str(run))}</b> are compared with {n:,} random galaxies of the survey '
