@@ -83,7 +83,7 @@ def test_the_command_writes_a_page(place, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == str(page)
     record = json.loads((tmp_path/'out/realism.json').read_text(encoding='utf-8'))
     assert record['n'] == 100 and record['seed'] == 3 and record['network'] and 'torch' in record['versions'] and record['verdict'].endswith('.')
-    table, tests = (pd.read_csv(tmp_path/f'out/{name}.csv') for name in ('realism', 'tests'))
+    table, tests = (pd.read_csv(tmp_path/f'out/{name}.csv') for name in ('realism', 'tables/tests'))
     assert {'component', 'statistic', 'distance', 'floor'} <= set(table) and (table.component == 'all').sum() == 16
     assert {'AUC, trees', 'AUC, network', 'precision', 'recall', 'density', 'coverage', 'memorised share', 'mean distance'} <= set(tests.test)
     html = page.read_text(encoding='utf-8')
