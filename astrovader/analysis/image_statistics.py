@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['morphology', 'statistics', 'power_spectra', 'image_statistics']
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #0e569b60
+# %% ../../nbs/analysis/66_image_statistics.ipynb #9b55f044
 import os,numpy as np,pandas as pd
 from ..core import progress,require
 from ..data.compiled import compiled,summing
@@ -13,7 +13,7 @@ from ..data.loaders import prefetch,to_float
 from ..inputs import as_numbers
 from ..infer.inputs import checked
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #6c62450a
+# %% ../../nbs/analysis/66_image_statistics.ipynb #615ac322
 @compiled
 def _growth(x, x_0, y_0, c, s, q): # Centre, cosine and sine of the orientation, axis ratio
     "Flux and area within elliptical radii in steps of a quarter of a pixel."
@@ -36,7 +36,7 @@ def _at(curve, r):
     k = min(int(4*max(r, 0.)), len(curve)-2)
     return curve[k] + (curve[k+1]-curve[k])*min(1., (16*r*r-k*k)/(2*k+1))
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #19c56eb7
+# %% ../../nbs/analysis/66_image_statistics.ipynb #6621ffb0
 @compiled
 def _petrosian(flux, area):
     "The Petrosian radius of growth curves."
@@ -56,7 +56,7 @@ def _radius_with(flux, share, r_max):
     part = (total-flux[k])/max(flux[k+1]-flux[k], 1e-30)
     return np.sqrt(k*k + part*(2*k+1))/4
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #8fbda946
+# %% ../../nbs/analysis/66_image_statistics.ipynb #876415e9
 @compiled
 def _blurred(x, sigma):
     "A Gaussian blur, with zeros outside the frame."
@@ -88,7 +88,7 @@ def _connected(above, i_0, j_0):
                     todo.append((k, l))
     return found
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #3cc93660
+# %% ../../nbs/analysis/66_image_statistics.ipynb #8390e3d6
 @compiled
 def _segment(x, r_p, x_0, y_0, c, s, q):
     "The galaxy's own pixels, out to the surface brightness at its Petrosian radius."
@@ -113,7 +113,8 @@ def _moments(x, segment, x_0, y_0):
             u,v,flux = j-x_0,i-y_0,x[i,j]
             total,u_mean,v_mean = total+flux,u_mean+flux*u,v_mean+flux*v
             uu,vv,uv = uu+flux*u*u,vv+flux*v*v,uv+flux*u*v
-    return total, x_0+u_mean/total, y_0+v_mean/total, uu/total, vv/total, uv/total
+    part = 1/total if total != 0 else np.nan
+    return total, x_0+u_mean*part, y_0+v_mean*part, uu*part, vv*part, uv*part
 
 @compiled
 def _axes(uu, vv, uv):
@@ -122,7 +123,7 @@ def _axes(uu, vv, uv):
     half,middle = np.hypot((uu-vv)/2, uv),(uu+vv)/2
     return np.cos(angle), np.sin(angle), np.sqrt(max(middle-half, 1e-2*middle)/max(middle+half, 1e-30))
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #35885918
+# %% ../../nbs/analysis/66_image_statistics.ipynb #7593a161
 @compiled
 def _covered(r, squared):
     "The share of a pixel at a squared distance from the centre that lies in a circle."
@@ -154,7 +155,7 @@ def _asymmetry(x, x_0, y_0, r, of_sky):
             difference,total,area = difference+weight*abs(x[i,j]-turned),total+weight*abs(x[i,j]),area+weight
     return (difference-area*of_sky)/total if total > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #5b658dda
+# %% ../../nbs/analysis/66_image_statistics.ipynb #371922ff
 @compiled
 def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
     "The lowest asymmetry, and its centre, within a distance of the start."
@@ -162,16 +163,16 @@ def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
     best,x_best,y_best,step = _asymmetry(x, x_0, y_0, r, of_sky),x_0,y_0,1.
     while step >= 1/32:
         found,x_found,y_found = best,x_best,y_best
-        for k in range(9):
+        for k in range(1, 9, 2):
             x_new,y_new = x_best+step*(k%3-1),y_best+step*(k//3-1)
-            if k == 4 or np.hypot(x_new-x_0, y_new-y_0) > reach: continue
+            if np.hypot(x_new-x_0, y_new-y_0) > reach: continue
             asymmetry = _asymmetry(x, x_new, y_new, r, of_sky)
             if asymmetry < found: found,x_found,y_found = asymmetry,x_new,y_new
         if found == best: step /= 2
         best,x_best,y_best = found,x_found,y_found
     return best, x_best, y_best
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #5eaa827b
+# %% ../../nbs/analysis/66_image_statistics.ipynb #a65f6ceb
 @compiled
 def _boxed(x, m):
     "The mean in boxes of m by m pixels; the image is mirrored at its border."
@@ -201,7 +202,7 @@ def _smoothness(x, border, x_0, y_0, r_p):
             total,clumps,area = total+weight*x[i,j],clumps+weight*rough[i,j],area+weight
     return (clumps - area*of_sky/n)/total if total > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #420b3d8d
+# %% ../../nbs/analysis/66_image_statistics.ipynb #a5df34e4
 @compiled
 def _gini(values):
     "The Gini coefficient of pixel values."
@@ -223,7 +224,7 @@ def _m20(x, segment):
     second,whole = part*(uu_bright+vv_bright),total*(uu+vv)
     return np.log10(second/whole) if second > 0 and whole > 0 else np.nan
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #2252c649
+# %% ../../nbs/analysis/66_image_statistics.ipynb #9e8d1a83
 @compiled
 def _morphology_of(x, border, out):
     "Half-light radius, concentration, asymmetry, smoothness, Gini, axis ratio, M20, and flux of one galaxy above the sky."
@@ -239,6 +240,7 @@ def _morphology_of(x, border, out):
     r_p = _petrosian(flux, area)
     _,_,_,uu,vv,uv = _moments(x, segment, x_0, y_0)
     c,s,q = _axes(uu, vv, uv)
+    if not q > 0: return
     segment = _segment(x, _petrosian(*_growth(x, x_0, y_0, c, s, q)), x_0, y_0, c, s, q)
     out[0],out[7] = _radius_with(flux, .5, 1.5*r_p),_at(flux, 1.5*r_p)
     out[1] = 5*np.log10(_radius_with(flux, .8, 1.5*r_p)/max(_radius_with(flux, .2, 1.5*r_p), 1e-3))
@@ -252,7 +254,7 @@ def _morphologies(x, border):
     for i in range(len(x)): _morphology_of(x[i], border, out[i])
     return out
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #f87e8ec8
+# %% ../../nbs/analysis/66_image_statistics.ipynb #5e6153ed
 _n_bands = 5
 
 def _frequencies(size):
@@ -277,7 +279,7 @@ def power_spectra(
     powers = [np.bincount(ring[use], power[use])[1:]/count[1:] for power in _power(grey-sky[:,None,None])]
     return np.arange(1, len(count)), np.array(powers)
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #4f31ba38
+# %% ../../nbs/analysis/66_image_statistics.ipynb #d9bb5bdb
 def _as_floats(images):
     "Images of any type as floats (n, bands, size, size)."
     x = as_numbers(images, 'the images', 4)
@@ -296,7 +298,7 @@ def _grey_and_sky(x):
     grey = x.mean(1, dtype=np.float64)
     return grey, np.median(grey[:,_border(grey.shape[-1])], 1)
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #01381402
+# %% ../../nbs/analysis/66_image_statistics.ipynb #345ab7a6
 morphology = ['half_light_radius', 'concentration', 'asymmetry', 'smoothness', 'gini', 'axis_ratio', 'm20']
 statistics = [*morphology, 'peak', 'flux', 'sky', 'colour', *(f'power_{i}' for i in range(1, _n_bands+1))]
 
@@ -312,15 +314,16 @@ def _band_powers(grey):
     k, edges = _frequencies(grey.shape[-1]), np.geomspace(1, grey.shape[-1]/2, _n_bands+1)
     power = _power(grey)
     means = [power[:,(k >= low) & (k < high)].mean(1) for low,high in zip(edges, edges[1:])]
-    return [np.log10(mean, out=np.full(len(mean), np.nan), where=mean > 1e-12) for mean in means]
+    return [np.log10(mean, out=np.full(len(mean), np.nan), where=mean > 0) for mean in means]
 
-# %% ../../nbs/analysis/66_image_statistics.ipynb #a9bb352f
+# %% ../../nbs/analysis/66_image_statistics.ipynb #f672efb6
 def _measured(x):
     "The statistics of some images, as columns."
     grey, sky = _grey_and_sky(x)
     grey = grey - sky[:,None,None]
     *shapes, flux = _morphologies(grey, _border(grey.shape[-1])).T
-    return np.stack([*shapes, grey.max((1, 2)), flux, sky, _colours(x), *_band_powers(grey)], 1)
+    found = np.stack([*shapes, grey.max((1, 2)), flux, sky, _colours(x), *_band_powers(grey)], 1)
+    return np.where(np.isfinite(found), found, np.nan)
 
 @checked
 def image_statistics(

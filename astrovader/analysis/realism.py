@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Memorisation', 'memorisation', 'Sample', 'Realism', 'realism']
 
-# %% ../../nbs/analysis/67_realism.ipynb #beb96c4f
+# %% ../../nbs/analysis/67_realism.ipynb #af27c6b1
 import numpy as np,pandas as pd,torch
 from typing import NamedTuple
 from torch.nn import functional as F
@@ -19,7 +19,7 @@ from ..inputs import as_numbers
 from ..model.inference import best_batch,latents,open_model,to_model
 from ..train.checkpoint import training_split
 
-# %% ../../nbs/analysis/67_realism.ipynb #7ecf92b6
+# %% ../../nbs/analysis/67_realism.ipynb #80e6e32f
 _neighbours, _tail = 10, .05
 
 def _reduced(images, side=16, chunk=2048):
@@ -34,7 +34,7 @@ def _nearness(x, train, chunk=128):
 
 def _excess(drawn, held_out): return ((drawn < np.quantile(held_out, _tail)).mean(-1) - _tail)/(1-_tail)
 
-# %% ../../nbs/analysis/67_realism.ipynb #66e19578
+# %% ../../nbs/analysis/67_realism.ipynb #7e8130e0
 class Memorisation(NamedTuple):
     "How near draws are to training images."
     share:dict # value, low, high, and floor, floor_low, floor_high of one half of the held-out galaxies against the other
@@ -65,7 +65,7 @@ def memorisation(
     require(len({images.shape[1:] for images in sets}) == 1, 'training, held-out and drawn images have different shapes; give images of one survey.')
     return _memorised(*map(_reduced, sets), require_seed(seed))
 
-# %% ../../nbs/analysis/67_realism.ipynb #ca53abb9
+# %% ../../nbs/analysis/67_realism.ipynb #c438d55e
 class Sample(NamedTuple):
     "Galaxies, real or drawn."
     images:np.ndarray # (n, bands, size, size)
@@ -90,7 +90,7 @@ def _samples(model, survey, n, seed, batch):
     images, table = generate(model, len(rows), seed=seed, batch=batch)
     return _sample(model, survey.images(rows), batch), _sample(model, images, batch, table.component.to_numpy())
 
-# %% ../../nbs/analysis/67_realism.ipynb #2a198830
+# %% ../../nbs/analysis/67_realism.ipynb #6172760d
 _fewest = 40 # galaxies of a survey
 _fewest_of_component = 20
 
@@ -110,14 +110,14 @@ def _distances_by_component(real, drawn, k, seed, left_out):
     if few: left_out.append(f'Fewer than {_fewest_of_component} real or drawn galaxies: component {", ".join(few)}, not compared by {"itself" if len(few) == 1 else "themselves"}.')
     return pd.concat(tables, ignore_index=True), found
 
-# %% ../../nbs/analysis/67_realism.ipynb #83a2eca8
+# %% ../../nbs/analysis/67_realism.ipynb #4da26697
 def _unmeasured(table):
     "A sentence about statistics that some galaxies, or all, do not have."
     rows = table[(table.component == 'all') & ((table.unmeasured > 0) | (table.unmeasured_real > 0))]
     listed = [f'{row.statistic} (of {row.unmeasured:,} drawn and {row.unmeasured_real:,} real galaxies)' for row in rows.itertuples()]
     return [f'Could not be measured and were left out: {", ".join(listed)}.'] if listed else []
 
-# %% ../../nbs/analysis/67_realism.ipynb #42193be5
+# %% ../../nbs/analysis/67_realism.ipynb #f88a3952
 def _memorised_by(run, survey, drawn, seed):
     "Memorisation of the training images of a run."
     train, held_out = training_split(run, survey)
@@ -136,7 +136,7 @@ def _tests(real, drawn, found, seed, network, device, left_out):
     if covered is not None: rows |= covered.to_dict('index')
     return {name: row for name,row in rows.items() if row}
 
-# %% ../../nbs/analysis/67_realism.ipynb #23c84cab
+# %% ../../nbs/analysis/67_realism.ipynb #a2dfaf75
 def _told_apart(auc):
     if auc < .55: return 'cannot be told from real ones'
     return 'are sometimes told from real ones' if auc < .75 else 'are often told from real ones' if auc < .95 else 'are told from real ones nearly always'
@@ -155,7 +155,7 @@ def _verdict(table, tests):
     if len(copied): text += f'; {"copies of training images are among them" if copied.low.iloc[0] > .02 else "they are no copies of training images"}'
     return text + '.' 
 
-# %% ../../nbs/analysis/67_realism.ipynb #ef31b11c
+# %% ../../nbs/analysis/67_realism.ipynb #45f64e62
 class Realism(NamedTuple):
     "How real the galaxies of a model are."
     distances:pd.DataFrame # component ('all' or its number), statistic, distance, low, high, floor, floor_low, floor_high, unmeasured, unmeasured_real

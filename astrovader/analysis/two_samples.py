@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['distances', 'mean_distance', 'separability_by_statistics', 'separability_by_pixels', 'coverages']
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #36fab3e1
+# %% ../../nbs/analysis/66a_two_samples.ipynb #fe1658b0
 import numpy as np,pandas as pd,torch
 from scipy.stats import wasserstein_distance
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -19,7 +19,7 @@ from ..hardware import require_device
 from ..infer.inputs import checked
 from ..inputs import as_numbers
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #93056f6a
+# %% ../../nbs/analysis/66a_two_samples.ipynb #f3686d0b
 def _halves(n_real, n_other, seed, i, m=None):
     "Two halves of the real galaxies, and as many others: positions."
     m = min(n_real, n_other)//2 if m is None else m
@@ -40,7 +40,7 @@ def _interval(values, level):
     low, high = np.quantile(values, [(1-level)/2, (1+level)/2])
     return dict(value=np.mean(values), low=low, high=high)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #6ef69335
+# %% ../../nbs/analysis/66a_two_samples.ipynb #0f9fde9e
 def _with_floor(values, floors, level):
     "A measure with its interval, and its floor with the same."
     return _interval(values, level) | {f'floor_{name}'.removesuffix('_value'): value for name,value in _interval(floors, level).items()}
@@ -72,7 +72,7 @@ def mean_distance(
     require(has.any(), 'no statistic has a spread among the real galaxies and enough values; give more galaxies.')
     return _with_floor(*found[:,has].mean(1), level)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #45f8027d
+# %% ../../nbs/analysis/66a_two_samples.ipynb #cb2050a5
 def _auc(labels, scores, seed, level, repeats=200):
     "The area under the curve, with a bootstrap interval."
     drawn = rng(seed, 'auc')
@@ -91,7 +91,7 @@ def _score_by_trees(x, labels, x_test, seed):
     trees = HistGradientBoostingClassifier(max_iter=100, random_state=seed)
     return trees.fit(x, labels).predict_proba(x_test)[:,1]
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #83b7932e
+# %% ../../nbs/analysis/66a_two_samples.ipynb #8f7856b8
 def _network(bands):
     "Three convolutions, and the mean and the maximum of what they find."
     layers = []
@@ -106,7 +106,7 @@ def _trained(net, x, labels, seed, steps, device, batch=64):
     for _ in range(steps):
         rows = drawn.integers(0, len(x), min(batch, len(x)))
         target = torch.from_numpy(labels[rows]).float().to(device)
-        loss = F.binary_cross_entropy_with_logits(net(to_float(x[rows], device))[:,0], target)
+        loss = F.binary_cross_entropy_with_logits(net(torch.from_numpy(x[rows]).to(device))[:,0], target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -119,10 +119,10 @@ def _score_by_network(steps, device):
             torch.manual_seed(seed)
             net = _network(x.shape[1]).to(device)
         _trained(net, x, labels, seed, steps, device)
-        with torch.no_grad(): return np.concatenate([net(to_float(x_test[i:i+256], device))[:,0].cpu().numpy() for i in range(0, len(x_test), 256)])
+        with torch.no_grad(): return np.concatenate([net(torch.from_numpy(x_test[i:i+256]).to(device))[:,0].cpu().numpy() for i in range(0, len(x_test), 256)])
     return score
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #8435c9ed
+# %% ../../nbs/analysis/66a_two_samples.ipynb #f68def38
 def _separability(real, other, score, folds, seed, level):
     "The area under the curve of a classifier, and that between halves of the real galaxies."
     require(len(real) >= 20 <= len(other), f'{len(real)} real galaxies and {len(other)} others are too few for a classifier; give 20 of each or more.')
@@ -158,9 +158,10 @@ def separability_by_pixels(
     "The area under the curve of a small network."
     real, other = as_numbers(real, 'the real images', 4), as_numbers(other, 'the other images', 4)
     require(real.shape[1:] == other.shape[1:], f'images of shape {real.shape[1:]} and {other.shape[1:]} cannot be compared; give images of one survey.')
+    real, other = to_float(real).numpy(), to_float(other).numpy()
     return _separability(real, other, _score_by_network(steps, require_device(device)), folds, require_seed(seed), level)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #d72d7b99
+# %% ../../nbs/analysis/66a_two_samples.ipynb #04dcf9f7
 def _spheres(features, k):
     "The distance of each galaxy from its k-th nearest neighbour."
     return torch.cdist(features, features).kthvalue(k+1, 1).values

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['realism_items', 'write_realism']
 
-# %% ../../nbs/show/73_realism_page.ipynb #4bf8f621
+# %% ../../nbs/show/73_realism_page.ipynb #f08c4202
 from html import escape
 from pathlib import Path
 from ..analysis.realism import realism
@@ -17,7 +17,7 @@ from .report import Page,digests,html_page
 from .sections import Figure,Table
 from ..tables import write_table
 
-# %% ../../nbs/show/73_realism_page.ipynb #fe60fc85
+# %% ../../nbs/show/73_realism_page.ipynb #6c726eee
 def _figures(found):
     real, drawn = found.real, found.drawn
     n, seed = f'{len(real.images):,}', found.settings['seed']
@@ -30,7 +30,7 @@ def _figures(found):
     if found.distances.component.nunique() > 1:
         yield Figure('components', plot_component_distances(found.distances), 'The distances by component. A small component lies farther from its counterpart by chance; its floor is in realism.csv.')
 
-# %% ../../nbs/show/73_realism_page.ipynb #34894130
+# %% ../../nbs/show/73_realism_page.ipynb #ab52b94d
 _meanings = ('The measures of all galaxies, with 68% intervals, and the same between halves of the real galaxies (floor). mean distance: over all statistics, and over the seven of morphology. AUC: area under the curve of a classifier, '
     '0.5 where it cannot tell, 1 where it always can; trees see the statistics, the network the pixels. precision: share of drawn galaxies among real neighbours; recall: share of real ones among drawn neighbours; '
     'density and coverage: the same by counts, in the encoder’s latents. memorised share: draws that are nearer to a training image than held-out galaxies are; 0 for new galaxies, 1 for copies.')
@@ -45,13 +45,14 @@ def realism_items(
 
 def _blind_sheets(found):
     real, drawn, seed = found.real.images, found.drawn.images, found.settings['seed']
+    n = 2*min(30, len(real))
     yield '<h2 style="break-before:page">Which are drawn?</h2>'
-    yield Figure('blind', plot_blind(real, drawn, seed), 'Half of these galaxies are real, and half were drawn from the model. Of 60, guessing gets 30 right, give or take 4.')
+    yield Figure('blind', plot_blind(real, drawn, seed), f'Half of these galaxies are real, and half were drawn from the model. Of {n}, guessing gets {n//2} right, give or take {n**.5/2:.0f}.')
     yield '<h2 style="break-before:page">The answers</h2><details><summary>Show which are drawn</summary>'
     yield Figure('answers', plot_blind(real, drawn, seed, answers=True), 'The drawn galaxies are framed.')
     yield '</details>' 
 
-# %% ../../nbs/show/73_realism_page.ipynb #04ce747d
+# %% ../../nbs/show/73_realism_page.ipynb #7529b13b
 def _opening(run, survey, found):
     n = len(found.real.images)
     return (f'<h1>How real are the galaxies of {escape(str(run))}?</h1><p>{n:,} galaxies drawn from the model <b>{escape(str(run))}</b> are compared with {n:,} random galaxies of the survey '
@@ -75,8 +76,6 @@ def write_realism(
         page = Page(tmp)
         body = _opening(run, survey, found) + ''.join(map(page.render, [*realism_items(found), *_blind_sheets(found)]))
         (tmp/'index.html').write_text(html_page(f'Realism of {Path(run).name}', body), encoding='utf-8', errors='backslashreplace')
-        (tmp/'tables/tests.csv').replace(tmp/'tests.csv')
-        (tmp/'tables').rmdir()
         write_table(found.distances, tmp/'realism.csv')
         write_json(tmp/'realism.json', provenance(**found.settings, run=str(run), survey=str(survey.path), verdict=found.verdict,
             left_out=found.left_out, tests=found.tests.to_dict('records')) | dict(digests=digests(tmp)))

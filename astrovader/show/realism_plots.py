@@ -6,15 +6,15 @@
 __all__ = ['plot_distances', 'plot_component_distances', 'plot_statistics', 'plot_power_spectra', 'plot_side_by_side',
            'blind_choice', 'plot_blind']
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #228bbb69
+# %% ../../nbs/show/70e_realism_plots.ipynb #9a4413a5
 import numpy as np,pandas as pd,matplotlib.pyplot as plt
 from ..analysis.image_statistics import statistics
 from ..core import require,rng
 from ..inputs import as_numbers
-from .image_plots import display_stretch,montage,page_width,plot_galaxy_rows,show_picture,styled
+from .image_plots import as_floats,display_stretch,montage,page_width,plot_galaxy_rows,show_picture,styled
 from .statistics_plots import check_table
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #0e36f452
+# %% ../../nbs/show/70e_realism_plots.ipynb #45e374e2
 _grey, _blue = '.55', '#3b6fb6'
 
 def _words(names): return [str(name).replace('_', ' ') for name in names]
@@ -41,7 +41,7 @@ def plot_distances(
     ax.legend(fontsize=8, loc='lower left', bbox_to_anchor=(0, 1), ncols=2)
     return fig
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #5f5086b1
+# %% ../../nbs/show/70e_realism_plots.ipynb #23f2b8f7
 @styled
 def plot_component_distances(
     table:pd.DataFrame, # `Realism.distances`
@@ -60,7 +60,7 @@ def plot_component_distances(
     fig.colorbar(shown, ax=ax, label='distance', pad=.01)
     return fig
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #3ab74869
+# %% ../../nbs/show/70e_realism_plots.ipynb #1bf82579
 def _steps(ax, values, edges, colour, label, fill=False):
     counts = np.histogram(values, edges)[0]/max(1, len(values))
     ax.stairs(counts, edges, color=colour, fill=fill, alpha=.45 if fill else 1, lw=1.2, label=label)
@@ -87,7 +87,7 @@ def plot_statistics(
     fig.legend(*axs[0,0].get_legend_handles_labels(), loc='outside upper right', ncols=2, fontsize=8)
     return fig
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #8945d44f
+# %% ../../nbs/show/70e_realism_plots.ipynb #1cd2d3b8
 @styled
 def plot_power_spectra(
     real, # (n, k) power spectra of real galaxies
@@ -106,7 +106,7 @@ def plot_power_spectra(
     ax.legend(fontsize=8)
     return fig
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #b5d66ab4
+# %% ../../nbs/show/70e_realism_plots.ipynb #861bc595
 @styled
 def plot_side_by_side(
     real, # (n, bands, h, w) images of real galaxies
@@ -114,10 +114,10 @@ def plot_side_by_side(
     ncols:int = 10, # Galaxies in a row
 ): # A figure
     "Draw two rows of real and two of drawn galaxies."
-    rows = [images[i*ncols:(i+1)*ncols] for images in (real, drawn) for i in range(2)]
+    rows = [as_floats(images)[i*ncols:(i+1)*ncols] for images in (real[:2*ncols], drawn[:2*ncols]) for i in range(2)]
     return plot_galaxy_rows([row for row in rows if len(row)], names=[name for name,row in zip(('real', '', 'drawn', ''), rows) if len(row)])
 
-# %% ../../nbs/show/70e_realism_plots.ipynb #a6b67b0b
+# %% ../../nbs/show/70e_realism_plots.ipynb #747731ca
 def blind_choice(
     n_real:int, # Real galaxies to choose from
     n_drawn:int, # Drawn ones
@@ -141,7 +141,7 @@ def plot_blind(
 ): # A figure
     "Draw a numbered sheet of real and drawn galaxies."
     is_drawn, which = blind_choice(len(real), len(drawn), seed)
-    images = np.stack([(drawn if d else real)[i] for d,i in zip(is_drawn, which)])
+    images = np.concatenate([as_floats((drawn if d else real)[i:i+1]) for d,i in zip(is_drawn, which)])
     stretch = display_stretch(images)
     fig, axs = plt.subplots(-(-len(images)//10), 10, figsize=(page_width, .86*-(-len(images)//10)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
