@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['distances', 'mean_distance', 'separability_by_statistics', 'separability_by_pixels', 'coverages']
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #02b8c7f9
+# %% ../../nbs/analysis/66a_two_samples.ipynb #2ff7886e
 import numpy as np,pandas as pd,torch
 from scipy.stats import wasserstein_distance
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -19,7 +19,7 @@ from ..hardware import require_device
 from ..infer.inputs import checked
 from ..inputs import as_numbers
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #f028e271
+# %% ../../nbs/analysis/66a_two_samples.ipynb #a44e815c
 def _halves(n_real, n_other, seed, i, m=None):
     "Two halves of the real galaxies, and as many others: positions."
     m = min(n_real, n_other)//2 if m is None else m
@@ -40,7 +40,7 @@ def _interval(values, level):
     low, high = np.quantile(values, [(1-level)/2, (1+level)/2])
     return dict(value=np.mean(values), low=low, high=high)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #a5460d3a
+# %% ../../nbs/analysis/66a_two_samples.ipynb #3eb7252b
 def _with_floor(values, floors, level):
     "A measure with its interval, and its floor with the same."
     return _interval(values, level) | {f'floor_{name}'.removesuffix('_value'): value for name,value in _interval(floors, level).items()}
@@ -72,7 +72,7 @@ def mean_distance(
     require(has.any(), 'no statistic has a spread among the real galaxies and enough values; give more galaxies.')
     return _with_floor(*found[:,has].mean(1), level)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #eda7900b
+# %% ../../nbs/analysis/66a_two_samples.ipynb #5a8c5bbb
 def _auc(labels, scores, seed, level, repeats=200):
     "The area under the curve, with a bootstrap interval."
     drawn = rng(seed, 'auc')
@@ -92,7 +92,7 @@ def _score_by_trees(x, labels, x_test, seed):
     varies = np.array([len(np.unique(column[np.isfinite(column)])) > 1 for column in x.T])
     return trees.fit(x[:,varies], labels).predict_proba(x_test[:,varies])[:,1] if varies.any() else np.zeros(len(x_test))
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #dee6a339
+# %% ../../nbs/analysis/66a_two_samples.ipynb #4d01cfc8
 def _network(bands):
     "Three convolutions, and the mean and the maximum of what they find."
     layers = []
@@ -123,7 +123,7 @@ def _score_by_network(steps, device):
         with torch.no_grad(): return np.concatenate([net(torch.from_numpy(x_test[i:i+256]).to(device))[:,0].cpu().numpy() for i in range(0, len(x_test), 256)])
     return score
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #ab89717f
+# %% ../../nbs/analysis/66a_two_samples.ipynb #c1be554c
 def _separability(real, other, score, folds, seed, level):
     "The area under the curve of a classifier, and that between halves of the real galaxies."
     require(len(real) >= 20 <= len(other), f'{len(real)} real galaxies and {len(other)} others are too few for a classifier; give 20 of each or more.')
@@ -162,7 +162,7 @@ def separability_by_pixels(
     real, other = to_float(real).numpy(), to_float(other).numpy()
     return _separability(real, other, _score_by_network(steps, require_device(device)), folds, require_seed(seed), level)
 
-# %% ../../nbs/analysis/66a_two_samples.ipynb #bfa9d2ff
+# %% ../../nbs/analysis/66a_two_samples.ipynb #ac2c0627
 def _spheres(features, k):
     "The distance of each galaxy from its k-th nearest neighbour."
     return torch.cdist(features, features).kthvalue(k+1, 1).values
