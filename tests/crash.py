@@ -82,6 +82,7 @@ def weights(path): return {name: sha256(value.numpy().tobytes()).hexdigest() for
 def trained(path): return weights(path/'model'), pd.read_csv(path/'history.csv').drop(columns='seconds').to_csv(index=False)
 def names(path): return sorted(file.relative_to(path).as_posix() for file in path.rglob('*'))
 def fetched(path): return {file.name: sha256(file.read_bytes()).hexdigest() for file in path.glob('*.jpg')}, table(path/'catalogue.parquet')
+def judged(path): return (path/'realism.csv').read_text(), names(path)
 def agreed(path): return table(path/'catalogue.parquet'), table(path/'components.csv'), names(path)
 def tuned(path):
     rows = pd.read_csv(path/'trials.csv')
@@ -145,6 +146,8 @@ def generate(out, seed=0): cli.astrovader_generate(here/'run0', out, n=300, seed
 def report(out, run=0): cli.astrovader_report(here/f'run{run}', here/'survey', out)
 @calls
 def export(out, run=0): cli.astrovader_export(here/f'run{run}', out)
+@calls
+def realism(out, seed=0): cli.astrovader_realism(here/'run0', here/'survey', out, n=60, seed=seed)
 def consensus(out): cli.astrovader_consensus([here/'run0', here/'run1'], here/'survey', out)
 def tune(out): cli.astrovader_tune(here/'survey', out, 2, here/'tiny.json', space='lr')
 def import_keras(out): cli.astrovader_import_keras(here/'weights.h5', out)
@@ -163,11 +166,12 @@ commands['catalogue, parts'] = 'c.parquet', catalogue(parts=50), table, None
 commands['catalogue, HATS'] = 'sky', with_hats, hats, None
 commands['generate'] = 'g', generate(), survey, None
 commands['generate, replaced'] = 'g', generate(1), survey, generate()
+commands['realism, replaced'] = 'realism', realism(1), judged, realism()
 commands['report, replaced'] = 'report', report(1), names, report()
 commands['export, replaced'] = 'onnx', export(1), names, export()
 commands['consensus'] = 'consensus', consensus, agreed, None
 commands['import-keras'] = 'keras', import_keras, lambda out: weights(out/'model'), None
-slow = 'report, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'tune' # seconds each, where others take a fraction
+slow = 'realism, replaced', 'report, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'tune' # seconds each, where others take a fraction
 
 # Experiments
 

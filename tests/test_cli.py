@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'generate', 'report', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'generate', 'realism', 'report', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -175,6 +175,11 @@ generate run out --temperature -1 -> positive number
 generate run out --seed -1 -> whole number
 generate run sky -> something else
 generate run sky/sim-000000.png/out -> sim-000000.png/out cannot be written
+realism nowhere survey out -> nowhere has no trained model
+realism run survey out --n 10 -> ask for 40 or more
+realism run survey out --seed -1 -> whole number
+realism run large out -> --like
+realism run survey sky -> something else
 report nowhere survey out -> nowhere has no trained model
 report run survey out --seed -1 -> whole number
 report run large out -> --like

@@ -32,9 +32,9 @@ def at(tmp_path_factory):
     return at
 
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
-    analysis.consensus analysis.matching analysis.reliability analysis.shares
+    analysis.consensus analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism
     analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
-    show.statistics_plots show.trust_plots show.report'''.split()}
+    show.statistics_plots show.trust_plots show.realism_plots show.realism_page show.report'''.split()}
 names = dict(tables=tables, np=np) | {name.split('.')[1]: module for name,module in modules.items()}
 
 calls = '''
@@ -277,6 +277,27 @@ matching.overlaps([[0, 1], [0, 5]], [2, 2]) | from 0 to 5
 matching.jaccard('x') | no array of numbers
 matching.match_runs({}, ['a', 'b']) | all pairs
 matching.match_runs(5, ['a', 'b']) | all pairs
+image_statistics.image_statistics('x') | no array of numbers
+image_statistics.image_statistics(at.images[0]) | 4 dimensions
+image_statistics.image_statistics(at.images, 0) | at least 1
+image_statistics.power_spectra(at.images[..., :9]) | (n, bands, size, size)
+two_samples.distances(at.cat, at.cat[:0]) | no rows
+two_samples.distances(at.images, at.images) | this is a ndarray
+two_samples.coverages(at.z, at.z[:, :2]) | one model
+two_samples.coverages(at.z, 'x') | no array of numbers
+two_samples.separability_by_pixels(at.images, at.images) | too few
+realism.realism(5, at.survey) | the model is
+realism.realism(at.folder/'none', at.survey) | no trained model
+realism.realism(at.run, 5) | the survey is
+realism.realism(at.run, at.survey, 3) | ask for 40 or more
+realism.realism(at.run, at.survey, n='x') | give a whole number
+realism.realism(at.run, at.survey, seed=-1) | the seed is
+realism.memorisation(at.images, at.images, at.images) | 20 of each
+realism.memorisation(at.images, 'x', at.images) | no array of numbers
+realism_plots.plot_distances(at.cat) | has no column
+realism_plots.plot_power_spectra(at.z, at.z[:, :2]) | one size
+realism_page.write_realism(at.run, at.survey, at.folder/'survey') | something else
+realism_page.write_realism(at.run, at.survey, 5) | out is
 consensus.consensus_of(at.cat) | a list of two catalogues
 consensus.consensus_of([at.cat, at.cat[:9]]) | the same objects
 consensus.consensus_of([at.cat, at.cat], ['a', 'a']) | a different name

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['pixel_type', 'SurveyRows', 'to_float', 'random_flips', 'prefetch', 'Prefetcher', 'feed', 'share', 'SurveyLoader',
-           'survey_loaders']
+           'split_rows', 'survey_loaders']
 
 # %% ../../nbs/data/20_loaders.ipynb #cddc91df
 import numpy as np, torch
@@ -196,8 +196,12 @@ def counted(self:SurveyLoader, i:int) -> int:
     return len(range(n)[share(n, self.rank, self.world)])
 
 # %% ../../nbs/data/20_loaders.ipynb #f6ad966f
-def _split(survey, valid, seed):
-    "Row numbers for training and validation."
+def split_rows(
+    survey:Survey, # Packed images
+    valid, # The share kept for validation; or the rows to keep
+    seed:int, # Of the split
+) -> tuple: # Row numbers for training, and for validation
+    "The rows of a survey on which a model is trained, and those on which it is validated."
     n = len(survey)
     if not np.isscalar(valid):
         valid_rows = np.unique(survey._rows(valid))
@@ -227,7 +231,7 @@ def survey_loaders(
     device = require_device(device)
     require(len(survey) > 1, f'the survey has {len(survey)} image(s); training needs at least two, one of them to validate on.')
     held_on = device if _fits(survey, device) else None
-    train, valid = (SurveyRows(survey, rows, held_on) for rows in _split(survey, valid, seed))
+    train, valid = (SurveyRows(survey, rows, held_on) for rows in split_rows(survey, valid, seed))
     require(len(train) and len(valid), 'all images are on one side of the split; keep some for validation, and some to train on.')
     train_loader = SurveyLoader(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, flips=flips, seed=seed, device=device)
     return DataLoaders(train_loader, SurveyLoader(valid, bs=bs, device=device), device=device)

@@ -1,1 +1,1 @@
-"""Results on paper and on screen, and all of them on one page. The notebooks draw galaxies and statistics, and assemble every figure and table into one report."""
+"""Results on paper and on screen, and all of them on one page. The notebooks draw galaxies and statistics, and assemble every figure and table into one report, and those of a comparison with real galaxies into another page."""

@@ -7,7 +7,7 @@ __all__ = ['sections', 'Figure', 'Table', 'Omission', 'Section', 'probable', 'ba
            'draw_training', 'images_and_reconstructions', 'draw_reconstructions', 'draw_occupancy', 'draw_health',
            'draw_kinds', 'draw_second', 'draw_tour', 'draw_traversal', 'draw_deblending', 'draw_alike', 'draw_odd',
            'file_names', 'draw_agree', 'draw_crosstabs', 'draw_counts', 'draw_ranking', 'draw_shares', 'draw_choice',
-           'draw_each', 'draw_settings']
+           'compute_realism', 'draw_realism', 'draw_each', 'draw_settings']
 
 # %% ../../nbs/show/71a_sections.ipynb #03e2177a
 import re,numpy as np,pandas as pd,torch
@@ -24,6 +24,7 @@ from ..model.inference import to_model
 from ..infer.generate import draw,to_bytes
 from ..analysis.components import members
 from ..analysis.metrics import extremes
+from ..analysis.realism import realism
 from ..analysis import summary as parts
 from ..analysis.summary import zoo_cuts
 from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions
@@ -31,6 +32,7 @@ from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostic
 from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
+from .realism_plots import plot_distances,plot_side_by_side
 from .trust_plots import plot_reliability,plot_shares
 
 # %% ../../nbs/show/71a_sections.ipynb #dc0d3a36
@@ -381,6 +383,22 @@ def draw_choice(summary, fits):
         'Distinct groups give the same number for every batch size. If the number grows with the batch, the embeddings form a continuum and the number of components is a choice.')
 
 sections['choice'] = Section('How many components', parts.compute_choice, draw_choice)
+
+# %% ../../nbs/show/71a_sections.ipynb #e0eb36d7
+def compute_realism(summary, n=400):
+    "A small comparison of drawn with real galaxies."
+    return realism(summary.run, summary.survey, n, summary.seed, network=False, device=summary.model.device)
+
+def draw_realism(summary, found):
+    yield f'<p>{escape(found.verdict)}</p>'
+    yield Figure('realism-images', plot_side_by_side(found.real.images, found.drawn.images), 'Real galaxies, and galaxies drawn from the model.')
+    yield Figure('realism', plot_distances(found.distances), f'The Wasserstein distance of statistics of {len(found.drawn.images):,} drawn galaxies from those of as many real ones, in standard deviations of the real ones. '
+        'The grey bars are what halves of the real galaxies give.')
+    yield Table('realism', found.distances)
+    yield Table('realism-tests', found.tests, 'Measures of all galaxies, and the same between halves of the real galaxies (floor). AUC: area under the curve of boosted trees on the statistics, 0.5 where they cannot tell drawn galaxies from real ones. '
+        'precision, recall, density and coverage: in the latents of the encoder. memorised share: draws nearer to a training image than held-out galaxies are.')
+
+sections['realism'] = Section('Realism', compute_realism, draw_realism)
 
 # %% ../../nbs/show/71a_sections.ipynb #d057c83f
 def _component_sentence(summary, c, has_members):
