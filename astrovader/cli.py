@@ -133,7 +133,7 @@ def astrovader_pack(
 def astrovader_train(
     survey:str, # The folder of a packed survey
     run:str, # The folder to write: model/, history.csv and checkpoint/
-    preset:str = None, # 'morphology' for canonical images, the default; 'small'; 'full' with the network of the paper; 'paper' as its authors ran it; or a JSON file, such as best.json of astrovader-tune
+    preset:str = None, # 'morphology' for canonical images, the default; 'shape' with a contrast phase first, for the latents; 'small'; 'full' with the network of the paper; 'paper' as its authors ran it; or a JSON file, such as best.json of astrovader-tune
     n_components:int = None, # K, the number of components of the mixture
     n_latent:int = None, # J, the number of latent dimensions
     epochs_contrast:int = None, # Epochs of the contrast phase, which only a residual encoder has

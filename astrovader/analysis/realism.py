@@ -80,6 +80,7 @@ def _encoded(model, images, batch):
     z = torch.cat([latents(model, to_model(images[i:i+batch], model)) for i in progress(range(0, len(images), batch), 'encoding')])
     return z.cpu().numpy(), model.mixture.posterior(z[:,:model.arch.n_latent]).argmax(1).cpu().numpy()
 
+# %% ../../nbs/analysis/67_realism.ipynb #13117820
 def _sample(model, images, batch, components=None):
     features, found = _encoded(model, images, batch)
     return Sample(images, found if components is None else components, features, image_statistics(images), power_spectra(images)[1])

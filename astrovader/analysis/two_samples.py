@@ -84,7 +84,8 @@ def _auc(labels, scores, seed, level, repeats=200):
 def _cross_validated(score, x, labels, folds, seed):
     "The score of every galaxy by a classifier that was trained on the other folds."
     scores = np.empty(len(labels))
-    for train,test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels): scores[test] = score(x[train], labels[train], x[test], seed)
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+    for train,test in splits: scores[test] = score(x[train], labels[train], x[test], seed)
     return scores
 
 def _score_by_trees(x, labels, x_test, seed):

@@ -64,7 +64,7 @@ def to_float(
     device = None, # The device of the result; that of `x` if None
 ) -> torch.Tensor: # float32 in [0, 1]
     "Pixels as the input of a model."
-    if not isinstance(x, torch.Tensor): x = torch.as_tensor(as_numbers(x, 'the images'))
+    if not isinstance(x, torch.Tensor): x = torch.as_tensor(np.ascontiguousarray(as_numbers(x, 'the images')))
     x = x.to(device=device)
     return (_signed(x).int() & 0xffff)/65535 if x.dtype == torch.uint16 else x/255
 
