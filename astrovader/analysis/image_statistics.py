@@ -168,7 +168,7 @@ def _least_asymmetric(x, x_0, y_0, r, of_sky, reach):
             if np.hypot(x_new-x_0, y_new-y_0) > reach: continue
             asymmetry = _asymmetry(x, x_new, y_new, r, of_sky)
             if asymmetry < found: found,x_found,y_found = asymmetry,x_new,y_new
-        if found == best: step /= 2
+        if not found < best: step /= 2
         best,x_best,y_best = found,x_found,y_found
     return best, x_best, y_best
 
