@@ -60,6 +60,21 @@ def test_it_resumes_exactly(survey, run, tmp_path, n):
     again = train(survey, tmp_path/'run', resume=True, device='cpu')
     assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), VaDE.load(run/'model').state_dict().values()))
 
+def test_a_learner_that_was_interrupted_goes_on_with_the_right_images(survey, run, tmp_path):
+    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **small)
+    images, stop = learn.dls, StopAfter(1)
+    with pytest.raises(KeyboardInterrupt): learn.add_cb(stop).fit_phases()
+    assert learn.dls is images and not learn.model.contrasts
+    learn.remove_cb(stop).fit_phases()
+    assert all(torch.equal(a, b) for a,b in zip(learn.model.state_dict().values(), VaDE.load(run/'model').state_dict().values()))
+
+def test_labels_guide_its_mixture_in_the_later_phases_alone(survey, tmp_path):
+    labels = pd.DataFrame(dict(object_id=survey.ids()[:40], label=np.where(np.arange(40) % 2, 'a', 'b')))
+    train(survey, tmp_path/'run', 'small', device='cpu', labels=labels, **small)
+    h = pd.read_csv(tmp_path/'run'/'history.csv').set_index('phase')
+    assert h.loc['contrast'].train_labels.isna().all() and (h.loc[['anneal', 'static']].train_labels > 0).all()
+    assert {'class_a', 'class_b'} <= set(catalogue(tmp_path/'run', survey, device='cpu'))
+
 def test_the_shape_has_mean_0_and_variance_1_over_the_survey(survey, run):
     shape = VaDE.load(run/'model').encode(torch.from_numpy(survey.images(slice(None))/np.float32(255)))[0][:,:4]
     assert shape.mean(0).abs().max() < .2 and (shape.std(0) - 1).abs().max() < .2

@@ -78,15 +78,11 @@ class ContrastPhase(Callback):
     "Lets the features learn from pairs of views, and then sets the shape."
     order = 9
     def before_fit(self): self.images = self.dls
-    def after_fit(self): self.switch(False)
-    def switch(self, contrasts):
-        self.model.contrasts = contrasts
-        self.learn.dls = self.pairs if contrasts else self.images
-
     def before_epoch(self):
         if not self.preset.epochs_contrast: return
         learning = self.epoch < self.preset.epochs_contrast
-        self.switch(learning)
+        self.model.contrasts = learning
+        self.learn.dls = self.pairs if learning else self.images
         if self.epoch == self.preset.epochs_contrast: self.end()
         encoder = self.model.encoder
         self.model.requires_grad_(not learning)

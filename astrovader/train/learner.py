@@ -159,7 +159,8 @@ class KeepHistory(Callback):
         row = dict(epoch=self.epoch+1, phase=phase.name, period=phase.period, lr=self.opt.hypers[-1]['lr'])
         row |= {f'{name}_weight': weight for name,weight in self.loss_func.weights.items()}
         names = [name for name in self.recorder.metric_names if name not in ('epoch', 'time')]
-        row |= {name: value for name,value in zip(names, self.recorder.values[-1]) if name.partition('_')[2] in (*self.loss_func.terms, 'loss')}
+        absent = {*self.loss_func.names[:-1]} - {*self.loss_func.terms}
+        row |= {name: value for name,value in zip(names, self.recorder.values[-1]) if name.partition('_')[2] not in absent}
         row |= self.diagnostics | dict(seconds=time.time()-self.started)
         self.rows.append(row)
         self.learn.next_epoch = self.first_epoch
@@ -295,11 +296,13 @@ def _fit_phases(self:VaDELearner):
     self.failure = None
     if self.folder and self.group.is_first:
         for name in 'run.json','history.csv','model': sweep(self.folder/name)
+    self.model.requires_grad_(True)
     checkpoint = self.folder and self.first_epoch and last_checkpoint(self.folder)
     if checkpoint: restore(self, checkpoint)
-    self.model.requires_grad_(True)
     cbs = L(cb() if isinstance(cb, type) else cb for cb in phase_callbacks(self))
-    self.fit(n_epochs(self.preset), lr=self.preset.lr, cbs=cbs, start_epoch=self.first_epoch)
+    images = self.dls
+    try: self.fit(n_epochs(self.preset), lr=self.preset.lr, cbs=cbs, start_epoch=self.first_epoch)
+    finally: self.dls, self.model.contrasts = images, False
     if self.failure: raise Diverged(self.failure)
     if self.preset.refit_weights: refit_weights(self)
     if self.labels: count_labels(self)
