@@ -141,6 +141,7 @@ def astrovader_train(
     epochs_anneal:int = None, # Epochs of an annealing phase, in which the weight of the mixture grows
     epochs_static:int = None, # Epochs of a static phase, in which that weight is constant
     n_periods:int = None, # How often an annealing and a static phase follow each other
+    epochs_detail:int = None, # Epochs of the detail phase, in which the arms, clumps and noise of synthetic galaxies are learnt; 0 for smooth ones
     patience:int = None, # End alpha and static phases when the validation loss has converged, judged by means over so many epochs; 0 by default, for phases of fixed length
     batch_size:int = None, # Images in a mini-batch
     lr:float = None, # Learning rate at the start
@@ -253,13 +254,15 @@ def astrovader_generate(
     n:int = 1000, # How many galaxies
     component:int = None, # Draw all galaxies from this component; by the mixture weights if not given
     temperature:float = 1., # Multiplies the standard deviations of the components
+    detail:str = 'model', # model: arms, clumps and noise, where the run has learnt them; none: smooth decoded galaxies
+    noise:str = 'survey', # survey: that of the survey; none; or the standard deviation of white noise, in units of the greatest pixel value
     seed:int = 0, # The same seed draws the same galaxies
     batch_size:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if not given
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, but one pixel in ten or twenty differs by 1 of 255
 ):
     "Draw synthetic galaxies from a trained model; the same command resumes an interrupted one."
     from astrovader.infer.generate import write_generated
-    made = write_generated(run, out, n, component, temperature, seed, batch=batch_size, bf16=bf16)
+    made = write_generated(run, out, n, component, temperature, seed, detail=detail, noise=noise, batch=batch_size, bf16=bf16)
     if made: print(f'{len(made):,} synthetic galaxies: {out}')
     return made
 
@@ -271,12 +274,13 @@ def astrovader_realism(
     out:str, # The folder to write: index.html, figures/, realism.csv with the distance of every statistic, tests.csv and realism.json; an earlier comparison is replaced
     n:int = 2000, # Galaxies of each kind, at least 40; all of the survey if it has fewer
     seed:int = 0, # Of the draws, the choice of real galaxies and the classifiers
+    detail:str = 'model', # model: the galaxies that astrovader-generate draws; none: smooth decoded ones
     batch_size:int = None, # Images at a time, which sets the memory needed and, by rounding, the last digits; by the device if not given
 ):
     "Compare galaxies drawn from a model with those of a survey: statistics, classifiers, coverage, memorisation, and a sheet to judge by eye."
     from astrovader.show.realism_page import write_realism
     from astrovader.core import read_json
-    page = write_realism(run, survey, out, n, seed, batch=batch_size)
+    page = write_realism(run, survey, out, n, seed, detail=detail, batch=batch_size)
     print(read_json(page.with_name('realism.json'))['verdict'])
     print(page)
     return page

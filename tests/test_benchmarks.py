@@ -124,6 +124,15 @@ def test_morphology_from_end_to_end(run, voted, tmp_path):
     again = run('morphology.py', *more, '--seeds', 1, '--json', tmp_path/'again.json')
     assert 'seed 0: ' not in again and json.loads((tmp_path/'again.json').read_text())['each'] == out['each']
 
+def test_realism_from_end_to_end(run, voted, tmp_path):
+    (tmp_path/'tiny.json').write_text('{"preset": "small", "n_components": 3, "n_latent": 3, "epochs_alpha": 2, "epochs_anneal": 1, "epochs_static": 1, "n_periods": 1, "detail_filters": [8, 16], "epochs_detail": 1}')
+    args = '--votes', voted['votes'], '--out', tmp_path/'out', '--size', 32, '--preset', tmp_path/'tiny.json', '--epochs-detail', 2, '--seeds', 1, '--n', 60
+    text = run('realism.py', *args, '--json', tmp_path/'o.json')
+    none, model = result(tmp_path/'o.json', 'realism')['rows']
+    assert (none['detail'], model['detail']) == ('none', 'model') and none['statistics'] != model['statistics'] and model['drawn_per_s'] < model['decoded_per_s']
+    assert 'mean distance' in text and 'galaxies a second and core' in text and model['epochs'] == 6
+    assert run('realism.py', *args).splitlines()[-3:] == text.splitlines()[-3:]
+
 def test_components_of_one_family_are_joined(monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     bench = runpy.run_path(str(folder/'morphology.py'))

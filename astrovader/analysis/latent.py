@@ -22,7 +22,7 @@ from ..model.inference import as_model
 from ..core import require,progress,rng
 from ..model.diagnostics import active_above,tally,variances
 from ..data.segment import companions,segment
-from ..infer.generate import to_bytes
+from ..infer.images import to_bytes
 from .route import require_points,shortest_tour
 
 # %% ../../nbs/analysis/62_latent.ipynb #f20147f9

@@ -85,10 +85,10 @@ def _sample(model, images, batch, components=None):
     features, found = _encoded(model, images, batch)
     return Sample(images, found if components is None else components, features, image_statistics(images), power_spectra(images)[1])
 
-def _samples(model, survey, n, seed, batch):
+def _samples(model, survey, n, seed, batch, detail):
     "Real and drawn galaxies, equally many."
     rows = np.sort(rng(seed, 'realism').permutation(len(survey))[:n])
-    images, table = generate(model, len(rows), seed=seed, batch=batch)
+    images, table = generate(model, len(rows), seed=seed, detail=detail, batch=batch)
     return _sample(model, survey.images(rows), batch), _sample(model, images, batch, table.component.to_numpy())
 
 # %% ../../nbs/analysis/67_realism.ipynb #6172760d
@@ -166,7 +166,7 @@ class Realism(NamedTuple):
     drawn:Sample
     memorised:Memorisation # None where the run does not say on which images of this survey it was trained
     left_out:list # Sentences about what could not be compared
-    settings:dict # n, seed, network
+    settings:dict # n, seed, network, detail
 
 @checked
 def realism(
@@ -175,6 +175,7 @@ def realism(
     n:int = 2000, # Galaxies of each kind; all of the survey if it has fewer
     seed:int = 0, # Of the draws, the choice of real galaxies and the classifiers
     network:bool = True, # Train the small network on pixels, too?
+    detail:str = 'model', # 'model' for draws by the detail model, where the run has one; 'none' for decoded means
     device = None, # A torch device; a GPU if None and there is one, otherwise the processor
     batch:int = None, # Images at a time; by the device if None
 ) -> Realism:
@@ -184,7 +185,7 @@ def realism(
     model = open_model(run, device)
     if model.packing: survey.require_like(model.packing)
     require(len(survey) >= _fewest, f'{survey.path} has {len(survey)} galaxies, too few to be compared; give a survey of {_fewest} or more.')
-    real, drawn = _samples(model, survey, n, seed, batch or best_batch(model.device))
+    real, drawn = _samples(model, survey, n, seed, batch or best_batch(model.device), detail)
     left_out = []
     table, found = _distances_by_component(real, drawn, model.arch.n_components, seed, left_out)
     rows = _tests(real, drawn, found, seed, network, model.device, left_out)
@@ -192,5 +193,5 @@ def realism(
     if memorised: rows['memorised share'] = memorised.share
     tests = pd.DataFrame.from_dict(rows, orient='index').rename_axis('test').reset_index()
     table = table[['component', *table.columns.drop('component')]]
-    settings = dict(n=len(real.images), seed=seed, network=network)
+    settings = dict(n=len(real.images), seed=seed, network=network, detail=detail)
     return Realism(table, tests, _verdict(table, tests), real, drawn, memorised, left_out+_unmeasured(table), settings)

@@ -232,6 +232,7 @@ class VaDELoss:
         aperture:float = 0., # Radius of full weight around the centre in half-widths; 0 for equal weights
         consistency:float = 0., # Weight of the divergence between two views; 0 where there is one view
         contrasts:bool = False, # Is there a contrast phase?
+        flows:bool = False, # Is there a detail phase?
         detail:float = 1., # Weight of the divergence of the detail from its standard normal prior
     ):
         require(hasattr(model, 'mixture'), f'the loss needs a VaDE, and this is a {type(model).__name__}; open a saved one with open_model.')
@@ -242,7 +243,7 @@ class VaDELoss:
         self.aperture = aperture
         self.constant_weights = dict(rec=1., l2=1., consistency=consistency, detail_kl=detail, labels=0.)
         self.weights = dict(gaussian_kl=1., mixture_kl=0.)
-        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrasts, labels=getattr(model, 'classes', ()))
+        optional = dict(detail_kl=model.arch.n_detail, consistency=consistency, contrast=contrasts, flow=flows, labels=getattr(model, 'classes', ()))
         self.names = 'rec', 'gaussian_kl', 'mixture_kl', *(name for name,is_used in optional.items() if is_used), 'l2', 'loss'
         self.labelled = None # Latents, classes and weights of labelled galaxies, which a callback sets for every mini-batch
         self.last = ()
@@ -254,6 +255,7 @@ class VaDELoss:
     def mixture_kl(self, out, x, other): return mixture_kl(self.model.mixture, out, self.scaling)
     def consistency(self, out, x, other): return symmetric_kl((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other))
     def contrast(self, out, x, other): return contrast(out, self.model(other), gather=self.gather)
+    def flow(self, out, x, other): return out
     def labels(self, out, x, other):
         if self.labelled is None: return x.new_zeros(())
         z, classes, weight = self.labelled
@@ -269,8 +271,9 @@ class VaDELoss:
 # %% ../../nbs/model/33_losses.ipynb #0fec1031
 @patch(as_prop=True)
 def terms(self:VaDELoss):
-    "The terms of the current phase: the contrast alone, or all others."
-    return ['contrast'] if self.model.contrasts else [name for name in self.names[:-1] if name != 'contrast']
+    "The terms of the current phase: the contrast or the flow alone, or all others."
+    alone = dict(contrast='contrast', detail='flow')
+    return [alone[self.model.task]] if self.model.task in alone else [name for name in self.names[:-1] if name not in alone.values()]
 
 @patch
 def part(self:VaDELoss, name, weight, *batch):
@@ -280,7 +283,7 @@ def part(self:VaDELoss, name, weight, *batch):
 # %% ../../nbs/model/33_losses.ipynb #dd372ab5
 @patch
 def __call__(self:VaDELoss, out, x, rows=None, other=None):
-    weights = self.constant_weights | self.weights | dict(contrast=1.)
+    weights = self.constant_weights | self.weights | dict(contrast=1., flow=1.)
     parts = {name: self.part(name, weights[name], out, x, other) for name in self.terms}
     loss = sum(weights[name]*part for name,part in parts.items() if weights[name])
     absent = torch.zeros_like(loss)

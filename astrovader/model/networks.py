@@ -70,6 +70,7 @@ class Architecture:
     n_scales:int = 0 # Image scales whose noise variance is learned with the model; 0 for none
     encoder:str = 'convolutional' # One of `encoder_kinds`
     n_detail:int = 0 # D, latent variables after those of the mixture, with a standard normal prior
+    detail_filters:tuple = () # Filters at each resolution of the detail model, from half that of the images; none without one
 
     @property
     def latent_size(self): return self.n_latent + self.n_detail
@@ -78,7 +79,7 @@ class Architecture:
             value = as_plain(getattr(self, field.name))
             if field.type is tuple and isinstance(value, (list, tuple, np.ndarray)): value = tuple(map(as_plain, value))
             object.__setattr__(self, field.name, value)
-        for check in _check_types,_check_blocks,_check_choices: check(self)
+        for check in _check_types,_check_blocks,_check_detail,_check_choices: check(self)
 
 # %% ../../nbs/model/30_networks.ipynb #c5a4879f
 outputs = dict(relu=nn.ReLU, sigmoid=nn.Sigmoid)
@@ -98,6 +99,11 @@ def _check_types(arch):
         if field.type is bool: require(isinstance(value, bool), f'{field.name} is {value!r}; it must be True or False.')
     require(is_real(arch.slope), f'slope is {arch.slope!r}; give a number.')
     require(arch.slope >= 0, f'slope is {arch.slope}; give a slope of 0 or more.')
+
+def _check_detail(arch):
+    filters, multiple = arch.detail_filters, 2**len(arch.detail_filters)
+    require(all(number % 8 == 0 for number in filters), f'detail_filters is {filters}; use multiples of 8.')
+    require(arch.size % multiple == 0, f'the detail model cannot halve images of {arch.size} pixels {len(filters)} times; pack them at a multiple of {multiple}, or shorten detail_filters.')
 
 # %% ../../nbs/model/30_networks.ipynb #dd6b47ca
 def _check_blocks(arch):

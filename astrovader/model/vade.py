@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 import hashlib,math,torch
 from fastcore.basics import patch
+from functools import partial
 from safetensors import SafetensorError
 from safetensors.torch import load,save
 from torch import nn
@@ -22,6 +23,7 @@ from ..inputs import as_path
 from .tensors import as_tensor,checks_values,require_finite
 from .full_mixture import prior_for
 from .networks import Architecture,Decoder,encoders,require_architecture
+from .detail import Detail,draw_detail,flow_loss,n_sky
 
 # %% ../../nbs/model/32_vade.ipynb #afe6be57
 class Output(NamedTuple):
@@ -47,16 +49,18 @@ class VaDE(nn.Module):
         self.bf16 = False # Compute the networks in bfloat16?
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
-        self.contrasts = False # Return what the contrast compares, as in the contrast phase?
+        self.task = 'images' # What a forward pass returns: `Output`, or in their phases what the 'contrast' compares, or the loss of the 'detail'
         self.encoder = encoders[arch.encoder](arch)
         self.decoder = Decoder(arch)
+        self.detail = Detail(arch) if arch.detail_filters else None
         self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), self.initial_log_var/self.pace))
         if self.classes: self.register_buffer('class_counts', torch.zeros(arch.n_components, len(self.classes)))
 
     def noise(self, z): return torch.randn_like(z)
     def forward(self, x):
-        if self.contrasts: return self._run(self.encoder.contrasted, x)
+        if self.task == 'contrast': return self._run(self.encoder.contrasted, x)
+        if self.task == 'detail': return self.flow_loss(x)
         z_mean, z_log_var = self._run(self.encoder, x)
         draw = self.training if self.draw is None else self.draw
         z = z_mean + (z_log_var/2).exp()*self.noise(z_mean) if draw else z_mean
@@ -67,10 +71,10 @@ class VaDE(nn.Module):
 def device(self:VaDE): return self.mixture.device
 
 @patch
-def _run(self:VaDE, net, x):
+def _run(self:VaDE, net, *inputs):
     "The output of a network in float32, whatever precision it computes in."
     autocast = self.bf16 and net not in self.fused
-    with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext(): out = self.fused.get(net, net)(x)
+    with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext(): out = self.fused.get(net, net)(*inputs)
     return tuple(part.float() for part in out) if isinstance(out, tuple) else out.float()
 
 # %% ../../nbs/model/32_vade.ipynb #de2988f8
@@ -123,6 +127,37 @@ def decode(self:VaDE,
     is_shape = tuple(getattr(z, 'shape', ()))[1:] == (j,)
     z = as_tensor(z, 'latents of this model', ('n', j if is_shape else j+d), self.mixture.means)
     return self._run(self.decoder, F.pad(require_finite(z, 'latents'), (0, j+d-z.shape[1])))
+
+# %% ../../nbs/model/32_vade.ipynb #251b2ddd
+VaDE.steps = 6
+
+@patch
+@torch.no_grad()
+def sample_images(self:VaDE,
+    z:torch.Tensor, # (n, J+D), as for `decode`
+    epsilon:torch.Tensor = None, # (n, n_random), standard normal numbers from which the flow begins; random if None
+) -> torch.Tensor: # (n, bands, size, size), in [0, 1]
+    "Galaxies that have these latents; the decoded images where the model has no detail."
+    decoded = self.decode(z)
+    if self.detail is None: return decoded
+    z = as_tensor(z, 'latents', ('n', 'J'), decoded)
+    z = F.pad(z, (0, self.arch.latent_size - z.shape[1]))
+    if epsilon is None: epsilon = torch.randn(len(z), self.n_random, device=self.device)
+    epsilon = as_tensor(epsilon, 'normal numbers', (len(z), self.n_random), decoded)
+    return draw_detail(self.detail, partial(self._run, self.detail), decoded, z, epsilon, self.steps).clamp(0, 1)
+
+@patch(as_prop=True)
+def n_random(self:VaDE): return n_sky(self.arch) + self.arch.bands*self.arch.size**2
+
+# %% ../../nbs/model/32_vade.ipynb #7ecc656d
+@patch
+def flow_loss(self:VaDE, x):
+    "The loss of the detail model for images."
+    with torch.no_grad():
+        z_mean, z_log_var = self._run(self.encoder, x)
+        z = z_mean + (z_log_var/2).exp()*self.noise(z_mean)
+        decoded = self._run(self.decoder, z)
+    return flow_loss(self.detail, partial(self._run, self.detail), x, decoded, z, self.noise)
 
 # %% ../../nbs/model/32_vade.ipynb #0f498eb2
 _format = 1

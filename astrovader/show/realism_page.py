@@ -54,8 +54,8 @@ def _blind_sheets(found):
 
 # %% ../../nbs/show/73_realism_page.ipynb #7529b13b
 def _opening(run, survey, found):
-    n = len(found.real.images)
-    return (f'<h1>How real are the galaxies of {escape(str(run))}?</h1><p>{n:,} galaxies drawn from the model <b>{escape(str(run))}</b> are compared with {n:,} random galaxies of the survey '
+    n, kind = len(found.real.images), ' as decoded means, without detail,' if found.settings['detail'] == 'none' else ''
+    return (f'<h1>How real are the galaxies of {escape(str(run))}?</h1><p>{n:,} galaxies drawn from the model <b>{escape(str(run))}</b>{kind} are compared with {n:,} random galaxies of the survey '
         f'<b>{escape(str(survey.path))}</b> (seed {found.settings["seed"]}).</p>')
 
 @checked
@@ -66,12 +66,13 @@ def write_realism(
     n:int = 2000, # Galaxies of each kind; all of the survey if it has fewer
     seed:int = 0, # Of the draws, the choice of real galaxies and the classifiers
     network:bool = True, # Train the small network on pixels, too?
+    detail:str = 'model', # 'model' for draws by the detail model, where the run has one; 'none' for decoded means
     device = None, # A torch device; a GPU if None and there is one, otherwise the processor
     batch:int = None, # Images at a time; by the device if None
 ) -> Path: # Of index.html
     "Write a page that says how real the galaxies of a model are, with its figures and tables."
     require_free(out, 'realism.json')
-    found = realism(run, survey, n, seed, network, device, batch)
+    found = realism(run, survey, n, seed, network, detail, device, batch)
     with atomic_path(out, folder=True) as tmp:
         page = Page(tmp)
         body = _opening(run, survey, found) + ''.join(map(page.render, [*realism_items(found), *_blind_sheets(found)]))

@@ -21,7 +21,8 @@ from ..data.cutouts import Flag
 from ..model.diagnostics import diagnostic_names
 from ..data.loaders import to_float
 from ..model.inference import to_model
-from ..infer.generate import draw,to_bytes
+from ..infer.images import Appearance,images_of
+from ..infer.generate import draw
 from ..analysis.components import members
 from ..analysis.metrics import extremes
 from ..analysis.realism import realism
@@ -417,8 +418,8 @@ def _draw_component(summary, c):
     yield f'<h3 id="c{c}">{badge(c, summary.k)} Component {c}</h3><p>{sentence}.</p><div class="trio">'
     for name,(rows,caption) in chosen.items():
         if len(rows): yield Figure(f'component-{c:02}-{name}', plot_pairs(*images_and_reconstructions(summary.model, summary.survey, rows), ncols=6), caption)
-    with torch.no_grad(): synthetic = to_bytes(summary.model.decode(draw(summary.model, 48, c, 1., summary.seed)[0]))
-    yield Figure(f'component-{c:02}-synthetic', plot_galaxies(synthetic, 6), 'Synthetic galaxies drawn from the component at temperature 1.')
+    synthetic = images_of(summary.model, draw(summary.model, 48, c, 1., summary.seed)[0], range(48), Appearance(seed=summary.seed))
+    yield Figure(f'component-{c:02}-synthetic', plot_galaxies(synthetic.cpu().numpy(), 6), 'Synthetic galaxies drawn from the component at temperature 1.')
     yield '</div>'
 
 # %% ../../nbs/show/71a_sections.ipynb #91618cd0

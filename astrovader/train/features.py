@@ -81,7 +81,7 @@ class ContrastPhase(Callback):
     def before_epoch(self):
         if not self.preset.epochs_contrast: return
         learning = self.epoch < self.preset.epochs_contrast
-        self.model.contrasts = learning
+        self.model.task = 'contrast' if learning else 'images'
         self.learn.dls = self.pairs if learning else self.images
         if self.epoch == self.preset.epochs_contrast: self.end()
         encoder = self.model.encoder

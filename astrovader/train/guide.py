@@ -124,7 +124,7 @@ class Guide(Callback):
         self.valid_share = (self.labels.codes[self.dls.valid.dataset.rows] >= 0).mean()
 
     def before_epoch(self):
-        self.is_active = self.epoch >= self.preset.epochs_alpha
+        self.is_active = phase_at(self.preset, self.epoch).name in ('anneal', 'static')
         if not self.is_active: return
         if phase_at(self.preset, self.epoch).start == self.epoch: count_labels(self.learn)
         self.steps = self.batches.of_epoch(self.epoch)

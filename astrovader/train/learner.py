@@ -38,6 +38,7 @@ from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
 from .convergence import end_of_phase,next_epoch
 from .features import ContrastPhase
+from .detail import DetailPhase,use_average
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import LossRecorder
 from .phases import Preset,decodes_draw,epochs_before_mixture,get_preset,n_epochs,phase_at,preset_for,presets,weights
@@ -176,16 +177,16 @@ class AnnounceEpochs(Callback):
     def after_epoch(self):
         row = self.rows[-1]
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
-        before = row['phase'] in ('contrast', 'alpha')
-        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast', 'labels') if pd.notna(row.get(f'train_{name}'))]
-        if not before: terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
+        has_mixture = row['phase'] in ('anneal', 'static')
+        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast', 'labels', 'flow') if pd.notna(row.get(f'train_{name}'))]
+        if has_mixture: terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
         left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - self.next_epoch)
         terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{"at most "*bool(self.preset.patience)}{format_time(left)} left']
         self.announce(f"epoch {row['epoch']}/{self.n_epoch} {row['phase']}: {', '.join(terms)}")
         if ended := end_of_phase(self.preset, self.rows): self.announce(ended)
 
     def black_bands(self):
-        if self.model.contrasts: return []
+        if self.model.task != 'images': return []
         brightest = self.pred.recon.detach().amax((0, 2, 3)).cpu()
         return [f"band {band} is black in all reconstructions (train with output='sigmoid')" for band in np.flatnonzero(brightest <= 0)]
 
@@ -210,7 +211,8 @@ class VaDELearner(Learner):
         self.diagnostics = {} # Of the mixture, in the current epoch
         self.failure = None # Why the last fit ended early
         self.pairs = None # Loaders of pairs of views, for the contrast phase
-        loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, preset.epochs_contrast > 0, preset.alpha)
+        phases = preset.epochs_contrast > 0, preset.epochs_detail > 0
+        loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, *phases, preset.alpha)
         adam = partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True)
         cbs = [TrainEvalCallback, LossRecorder] + [ProgressCallback]*is_interactive()
         super().__init__(dls, model, loss, adam, lr=preset.lr, cbs=cbs, default_cbs=False)
@@ -261,16 +263,18 @@ def _call_one(self:VaDELearner, event):
 
 # %% ../../nbs/train/41_learner.ipynb #18b23102
 def learning_rate(preset):
-    "The learning rate as a function of progress: an exponential decay, after a cycle of its own in the contrast phase."
-    decay, share = SchedExp(preset.lr, preset.lr_end), preset.epochs_contrast/n_epochs(preset)
-    return combine_scheds([share, 1-share], [combined_cos(.15, preset.lr/10, preset.lr, preset.lr/100), decay]) if share else decay
+    "The learning rate as a function of progress: an exponential decay, before and after which contrast and detail phase have cycles of their own."
+    cycle, decay = combined_cos(.15, preset.lr/10, preset.lr, preset.lr/100), SchedExp(preset.lr, preset.lr_end)
+    first, last = (epochs/n_epochs(preset) for epochs in (preset.epochs_contrast, preset.epochs_detail))
+    parts = [(share, schedule) for share,schedule in ((first, cycle), (1-first-last, decay), (last, cycle)) if share]
+    return combine_scheds(*zip(*parts)) if parts[1:] else decay
 
 # %% ../../nbs/train/41_learner.ipynb #bde44166
 def phase_callbacks(learn) -> list: # Of callbacks and callback classes
     "The callbacks of `fit_phases`."
     preset = learn.preset
     n_images = len(learn.dls.train.dataset)*n_epochs(preset)
-    cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, ContrastPhase, InitMixture, StopIfDiverged,
+    cbs = [ForDevice(preset.bf16, n_images), SetEpoch, AnnouncePhases, PhaseWeights, DecodeDraw, ContrastPhase, DetailPhase, InitMixture, StopIfDiverged,
         ResetAdam, HoldMixture, SplitMerge, ClipValues, RecordDiagnostics, KeepHistory, AnnounceEpochs, ParamScheduler(dict(lr=learning_rate(preset)))]
     return cbs + [Guide]*(learn.labels is not None) + [Checkpoint]*bool(learn.folder and learn.group.is_first)
 
@@ -302,10 +306,11 @@ def _fit_phases(self:VaDELearner):
     cbs = L(cb() if isinstance(cb, type) else cb for cb in phase_callbacks(self))
     images = self.dls
     try: self.fit(n_epochs(self.preset), lr=self.preset.lr, cbs=cbs, start_epoch=self.first_epoch)
-    finally: self.dls, self.model.contrasts = images, False
+    finally: self.dls, self.model.task = images, 'images'
     if self.failure: raise Diverged(self.failure)
     if self.preset.refit_weights: refit_weights(self)
     if self.labels: count_labels(self)
+    if self.preset.epochs_detail: use_average(self)
     self.model.eval()
     if self.folder and self.group.is_first: self.save_model()
     self.group.barrier()

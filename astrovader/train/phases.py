@@ -38,6 +38,7 @@ class Preset:
     epochs_alpha:int = 100 # T_alpha, epochs of the alpha phase
     epochs_anneal:int = 25 # T_beta, epochs of an annealing phase, in which the weight of the mixture KL rises
     epochs_static:int = 25 # T_s, epochs of a static phase
+    epochs_detail:int = 0 # Epochs in which the detail model learns, after all other phases; 0 for none
     n_periods:int = 5 # Periods of annealing and static phase
     patience:int = 0 # A phase of constant weights ends early when the means over so many epochs fall no more; 0 for phases of fixed length
     alpha:float = 5e-4 # Weight of the Gaussian KL; the paper's value is not published
@@ -75,7 +76,7 @@ class Preset:
 # %% ../../nbs/train/40_phases.ipynb #33e83b81
 _rules = {} # what a value must be: the fields, and the check
 _rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
-_rules['a whole number of at least 0'] = 'epochs_contrast epochs_static steps patience', lambda v: is_whole(v) and v >= 0
+_rules['a whole number of at least 0'] = 'epochs_contrast epochs_static epochs_detail steps patience', lambda v: is_whole(v) and v >= 0
 _rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
 _rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency label_weight', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
@@ -99,6 +100,8 @@ def _require_valid(preset):
     require(preset.views or not preset.consistency, f'consistency is {preset.consistency} without views; it compares two views, so set views=True.')
     is_residual = preset.arch.encoder == 'residual'
     require(is_residual or not preset.epochs_contrast, f"epochs_contrast is {preset.epochs_contrast}; only encoder='residual' has a contrast phase.")
+    has_detail = bool(preset.arch.detail_filters)
+    require(has_detail == (preset.epochs_detail > 0), f'epochs_detail is {preset.epochs_detail} and detail_filters is {preset.arch.detail_filters}; give both for a detail model, or neither.')
     require(preset.epochs_contrast or not is_residual, "encoder='residual' learns in the contrast phase alone; set epochs_contrast to 1 or more.")
 
 # %% ../../nbs/train/40_phases.ipynb #00db1869
@@ -115,6 +118,8 @@ def get_preset(
     return read_preset(name)
 
 # %% ../../nbs/train/40_phases.ipynb #a73a7d63
+_detail_filters = 32, 64, 128
+
 def _field_names(cls): return {f.name for f in fields(cls)}
 
 def with_changes(
@@ -128,11 +133,12 @@ def with_changes(
     require(not unknown, f'a preset has no field {unknown}; see Preset and Architecture for its fields.')
     arch = changes.pop('arch', preset.arch)
     if 'reconstruction' in changes: changes = get_reconstruction(changes['reconstruction']).needs(arch) | changes
+    if 'epochs_detail' in changes: changes = dict(detail_filters=(arch.detail_filters or _detail_filters)*(changes['epochs_detail'] != 0)) | changes
     arch = replace(arch, **{name: value for name,value in changes.items() if name in _field_names(Architecture)})
     return replace(preset, arch=arch, **{name: value for name,value in changes.items() if name in _field_names(Preset)})
 
 # %% ../../nbs/train/40_phases.ipynb #4a3fedd2
-_lengths = 'epochs_contrast', 'epochs_alpha', 'epochs_anneal', 'epochs_static'
+_lengths = 'epochs_contrast', 'epochs_alpha', 'epochs_anneal', 'epochs_static', 'epochs_detail'
 
 def read_preset(
     path, # A JSON file; `BadInput` where it holds no preset
@@ -158,8 +164,8 @@ def write_preset(
 @dataclass(frozen=True)
 class Phase:
     "Consecutive epochs with one loss."
-    name:str # 'contrast', 'alpha', 'anneal' or 'static'
-    period:int # m, from 1; 0 for the phases before the mixture
+    name:str # 'contrast', 'alpha', 'anneal', 'static' or 'detail'
+    period:int # m, from 1; 0 for other phases than annealing and static ones
     start:int # First epoch, from 0
     epochs:int # Number of epochs
 
@@ -180,6 +186,7 @@ def plan(
         phases.append(Phase('static', m, phases[-1].end, preset.epochs_static))
     phases = [phase for phase in phases if phase.epochs]
     if preset.schedule == 'published': phases[-1] = replace(phases[-1], epochs=phases[-1].epochs-1)
+    phases.append(Phase('detail', 0, phases[-1].end, preset.epochs_detail))
     return [phase for phase in phases if phase.epochs]
 
 # %% ../../nbs/train/40_phases.ipynb #2569b819
@@ -205,6 +212,7 @@ def weights(
     preset = get_preset(preset)
     phase = phase_at(preset, t)
     if phase.name in ('contrast', 'alpha'): return dict(gaussian_kl=preset.alpha, mixture_kl=0.)
+    if phase.name == 'detail': return dict(gaussian_kl=0., mixture_kl=0.)
     published = preset.schedule == 'published'
     if published: t = math.floor(t) + 1
     if phase.name == 'anneal': ramp = ((t - phase.start)/preset.epochs_anneal)**3 + preset.alpha
@@ -246,6 +254,6 @@ def preset_for(
     n_scales = min(chosen.arch.n_scales, size.bit_length()-1)
     fitted = with_changes(with_changes(chosen, size=size, bands=bands, n_scales=n_scales), **changes)
     steps_per_epoch = max(1, n*(1-fitted.valid)//fitted.batch_size)
-    factor = fitted.steps/n_epochs(fitted)/steps_per_epoch
+    factor = fitted.steps/max(1, n_epochs(fitted) - fitted.epochs_detail)/steps_per_epoch
     if chosen is preset or factor <= 1 or any(changes.get(name) is not None for name in _lengths): return fitted
     return with_changes(fitted, **{name: math.ceil(factor*getattr(fitted, name)) for name in _lengths})

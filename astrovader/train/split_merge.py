@@ -220,7 +220,7 @@ class SplitMerge(Callback):
 
     def is_due(self):
         phase = phase_at(self.preset, self.epoch)
-        if not self.preset.split_merge or self.epoch < epochs_before_mixture(self.preset) or phase.start != self.epoch: return False
+        if not self.preset.split_merge or phase.name not in ('anneal', 'static') or phase.start != self.epoch: return False
         just_fitted = self.epoch == epochs_before_mixture(self.preset)
         return not just_fitted or bool(duplicates(bhattacharyya(self.model.mixture), self.preset.split_merge))
 

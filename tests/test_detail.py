@@ -1,0 +1,117 @@
+"The detail phase as part of a training: it leaves all else alone, resumes exactly, is shared by processes, and makes draws more real."
+import json
+import numpy as np,pandas as pd,pytest,torch
+from fastai.callback.core import Callback
+from astrovader.analysis.image_statistics import image_statistics
+from astrovader.analysis.two_samples import distances,mean_distance
+from astrovader.core import BadInput
+from astrovader.data.pack import pack_arrays
+from astrovader.data.synth import sky
+from astrovader.infer.generate import generate,write_generated
+from astrovader.model.process_group import launch
+from astrovader.model.vade import VaDE
+from astrovader.train.learner import begin,learning_rate,train,vade_learner
+from astrovader.train.phases import plan,with_changes
+
+small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
+    reconstruction='pyramid', n_scales=3, epochs_alpha=6, epochs_anneal=1, epochs_static=1, n_periods=1, epochs_detail=4, detail_filters=(16, 32),
+    batch_size=31, lr=3e-3, valid=.1, alpha=.1, mixture_weight=1., bf16=False)
+
+class StopAfter(Callback):
+    order = 90
+    def __init__(self, n): self.n = n
+    def after_epoch(self):
+        if self.epoch + 1 == self.n: raise KeyboardInterrupt
+
+def same(model, other): return all(torch.equal(a, b) for a,b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+
+@pytest.fixture(scope='module')
+def survey(tmp_path_factory): return pack_arrays(sky(403, 32)[0], tmp_path_factory.mktemp('detail')/'survey')
+
+@pytest.fixture(scope='module')
+def run(survey):
+    train(survey, survey.path.parent/'run', 'small', device='cpu', **small)
+    return survey.path.parent/'run'
+
+def test_the_phase_is_the_last_and_has_its_own_term(run):
+    h = pd.read_csv(run/'history.csv').set_index('phase')
+    assert h.index.unique().tolist() == ['alpha', 'anneal', 'static', 'detail'] and (h.loc['detail'].epoch == [9, 10, 11, 12]).all()
+    assert h.loc['detail'].train_rec.isna().all() and h.drop('detail').train_flow.isna().all()
+    flow = h.loc['detail'].valid_flow
+    assert flow.iloc[-1] < .97*flow.iloc[0]
+
+def test_nothing_else_changes_in_it(survey, run):
+    states = []
+    class Keep(Callback):
+        def after_epoch(self): states.append({name: value.clone() for name,value in self.model.state_dict().items()})
+    vade_learner(survey, 'small', device='cpu', **small).add_cb(Keep()).fit_phases()
+    changed = {name for name,value in states[-1].items() if not torch.equal(states[7][name], value)}
+    assert changed and all(name.startswith('detail.') for name in changed)
+    plain = train(survey, survey.path.parent/'plain', 'small', device='cpu', **small | dict(epochs_detail=0, detail_filters=()))
+    weights, names = VaDE.load(run/'model').state_dict(), plain.model.state_dict()
+    assert not any(name.startswith('detail') for name in names) and all(torch.isfinite(weights[name]).all() for name in names)
+
+@pytest.mark.parametrize('n', [8, 10])
+def test_it_resumes_exactly(survey, run, tmp_path, n):
+    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **small).add_cb(StopAfter(n))
+    with pytest.raises(KeyboardInterrupt): learn.fit_phases()
+    assert learn.model.task == 'images'
+    assert same(train(survey, tmp_path/'run', resume=True, device='cpu').model, VaDE.load(run/'model'))
+
+def test_the_model_has_the_averaged_weights(survey, tmp_path):
+    states = []
+    class Keep(Callback):
+        order = 99
+        def after_step(self):
+            if self.model.task == 'detail': states.append(self.model.detail.network.end[2].weight.detach().clone())
+    model = vade_learner(survey, 'small', device='cpu', **small).add_cb(Keep()).fit_phases().model
+    average = states[0]
+    for step,weights in enumerate(states[1:], 2): average = average + 8/(step + 7)*(weights - average)
+    assert (average - model.detail.network.end[2].weight).abs().max() < 1e-6 < (average - states[-1]).abs().max()
+
+def test_two_processes_train_as_one(survey, run, tmp_path):
+    (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
+        'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
+    done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small), timeout=300)
+    assert done.returncode == 0, done.stderr
+    one, two = (pd.read_csv(folder/'history.csv').set_index('phase').loc['detail'][['train_flow', 'valid_flow']] for folder in (run, tmp_path/'two'))
+    assert (one - two).abs().max(axis=None) < .02*one.max(axis=None) < .1*(one.max() - one.min()).min() + .05
+
+def test_draws_are_more_real_than_decoded_means(survey, tmp_path):
+    run = train(survey, tmp_path/'run', 'small', device='cpu', **small | dict(epochs_detail=25)).folder
+    real = image_statistics(survey.images(slice(None)))
+    def distance(detail): return mean_distance(distances(real, image_statistics(generate(run, 403, detail=detail, device='cpu')[0]), repeats=5)[1])
+    drawn, decoded = distance('model')['value'], distance('none')['value']
+    assert drawn < .75*decoded, (drawn, decoded)
+
+def test_a_galaxy_looks_the_same_in_any_batch_and_process(run, tmp_path, monkeypatch):
+    images, table = generate(run, 20, seed=3, device='cpu')
+    assert np.abs(generate(run, 20, seed=3, batch=7, device='cpu')[0].astype(int) - images).max() <= 1
+    for rank in '10':
+        monkeypatch.setenv('RANK', rank), monkeypatch.setenv('WORLD_SIZE', '2')
+        made = write_generated(run, tmp_path/'made', 20, seed=3, shard_rows=6, device='cpu')
+    assert np.abs(made.images(slice(None)).astype(int) - images).max() <= 1 and made.index().component.equals(table.component)
+
+def test_the_request_has_the_appearance(run, tmp_path, monkeypatch):
+    made = {look: write_generated(run, tmp_path/str(look), 8, noise=look, device='cpu') for look in ('survey', 'none', .1)}
+    assert [survey.meta['asked'].get('noise', 'usual') for survey in made.values()] == ['usual', 'none', .1]
+    corner = [survey.images(slice(None))[:,0,:4,:4].std((1, 2)).mean() for survey in made.values()]
+    assert corner[1] < .5*corner[0] and corner[2] > corner[1] + 10
+    again = write_generated(run, tmp_path/'none', 8, detail='none', device='cpu')
+    assert again.meta['asked']['detail'] == 'none' and not np.array_equal(again.images(slice(None)), made['none'].images(slice(None)))
+
+def test_a_model_of_an_earlier_version_draws_what_it_drew(survey, tmp_path):
+    model = vade_learner(survey, 'small', device='cpu', **small | dict(epochs_detail=0, detail_filters=())).model.eval()
+    images, _ = generate(model, 10, device='cpu')
+    assert np.array_equal(images, generate(model, 10, detail='none', noise='none', device='cpu')[0])
+
+def test_presets():
+    with_detail = with_changes('small', epochs_detail=3)
+    assert with_detail.arch.detail_filters == (32, 64, 128) and with_changes(with_detail, epochs_detail=0).arch.detail_filters == ()
+    assert plan(with_detail)[-1].name == 'detail' and plan(with_changes(with_detail, schedule='published'))[-1].epochs == 3
+    wrong_filters = [dict(epochs_detail=2, detail_filters=filters) for filters in ((), (12,), (8,)*7)]
+    for wrong in dict(detail_filters=(8, 16)), *wrong_filters:
+        with pytest.raises(BadInput, match='detail'): with_changes('small', **wrong)
+    rate = learning_rate(with_detail)
+    last = with_detail.epochs_detail/sum(phase.epochs for phase in plan(with_detail))
+    assert rate(1-last+.15*last) == pytest.approx(with_detail.lr) and rate(1-last-1e-5) == pytest.approx(with_detail.lr_end, rel=1e-2)
