@@ -20,7 +20,7 @@ def measure_residuals(
     seed:int, # Of the choice of images, and of the draws from q(z|x)
     n:int = 2000, # How many
 ):
-    "Set the spread of residuals and latents of a detail model."
+    "Set the structure of residuals, and the spread of latents and skies, of a detail model."
     drawn, parts = rng(seed, 'residuals'), []
     for rows in torch.from_numpy(drawn.permutation(len(data))[:n]).split(250):
         x = to_float(data.batch(rows.numpy())[0], model.device)
@@ -58,7 +58,7 @@ class DetailPhase(Callback):
         detail = self.model.detail
         if self.group.is_first: measure_residuals(self.model, self.dls.train.dataset, self.seed)
         self.group.broadcast_(detail.buffers())
-        self.learn.announce(f'detail: residuals of {detail.spreads.min():.3f} to {detail.spreads.max():.3f}, by the brightness of the decoded image')
+        self.learn.announce(f'detail: residuals of {detail.structure.min():.3f} to {detail.structure.max():.3f} beyond the noise, by the brightness of the decoded image')
 
     def after_step(self):
         if self.phase.name == 'detail': update_average(self.opt.opt, [*self.model.detail.parameters()], (self.epoch-self.phase.start)*self.n_iter + self.iter + 1)
