@@ -27,7 +27,9 @@ def check(path, cwd, env, said):
 
 # A server imports the libraries once, and each notebook runs in a process that it forks
 server = multiprocessing.get_context('forkserver')
-server.set_forkserver_preload(['torch', 'fastai.basics', 'fastai.callback.all', 'sklearn.mixture', 'seaborn', 'astropy.table', 'pyarrow.parquet', 'nbdev.test', 'execnb.shell'])
+libraries = ['torch', 'torch._dynamo', 'fastai.basics', 'fastai.callback.all', 'sklearn.mixture', 'seaborn', 'astropy.table', 'astropy.modeling', 'astropy.wcs', 'numba', 'zarr',
+    'pyarrow.parquet', 'nbdev.test', 'execnb.shell']
+server.set_forkserver_preload(libraries)
 # torch reads which instructions it may use when it is loaded, so that other ones need another server
 fresh = multiprocessing.get_context('spawn')
 

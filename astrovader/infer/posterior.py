@@ -45,7 +45,7 @@ def averaged_responsibilities(
     total = 0
     for some in points.split(at_a_time):
         z = z_mean + spread*some[:,None]
-        total = total + mixture.posterior(z.flatten(0, 1)).unflatten(0, z.shape[:2]).sum(0)
+        total = total + mixture.log_joint_of_many(z.flatten(0, 1)).softmax(-1).unflatten(0, z.shape[:2]).sum(0)
     return total/len(points)
 
 # %% ../../nbs/infer/48a_posterior.ipynb #8bd31701

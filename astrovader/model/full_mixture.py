@@ -41,6 +41,12 @@ def _scattered(self:FullMixture, c, normal):
     residuals = (self.log_vars/2).exp()[c]*normal
     return solve_triangular(self.factors[c], residuals[...,None], upper=False, unitriangular=True)[...,0]
 
+@patch
+def _squares(self:FullMixture, z):
+    roots = (-self.log_vars.double()/2).exp()[...,None]*self.factors.double()
+    whitened = z @ roots.flatten(0, 1).T - (roots @ self.means.double()[...,None]).flatten()
+    return whitened.unflatten(1, self.means.shape).square().sum(-1)
+
 # %% ../../nbs/model/31a_full_mixture.ipynb #c988c2f2
 @patch
 @torch.no_grad()

@@ -157,6 +157,23 @@ def log_density(self:Mixture,
     r"Log-density of the prior, $\log\sum_c \pi_c\,\mathcal N(z|\mu_c, \sigma_c^2)$."
     return self.log_joint(z).logsumexp(-1)
 
+# %% ../../nbs/model/31_mixture.ipynb #975971ab
+@patch
+def _squares(self:Mixture, z):
+    "The squared distance (n, K) of each `z` from each mean in standard deviations, for `z` of float64."
+    precisions, means = (-self.log_vars.double()).exp(), self.means.double()
+    return z**2 @ precisions.T - 2*z @ (precisions*means).T + (precisions*means**2).sum(-1)
+
+@patch
+@torch.no_grad()
+def log_joint_of_many(self:Mixture,
+    z:torch.Tensor, # (n, J)
+) -> torch.Tensor: # (n, K)
+    "`log_joint` without gradients, computed faster."
+    z = _wide(self._latents(z))
+    squares = self._squares(z.double()).to(z.dtype)
+    return self.log_weights - 0.5*(squares + (self.log_vars + math.log(2*math.pi)).sum(-1))
+
 # %% ../../nbs/model/31_mixture.ipynb #e1f4eb77
 def extremes(p): return p.min(), p.max()
 
