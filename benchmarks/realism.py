@@ -68,7 +68,9 @@ def main(args):
     each = [card(args, survey, seed, detail) for seed in range(args.seeds) for detail in ('none', 'model')]
     for one in each: print(text(one), flush=True)
     for one in each:
-        if 'drawn_per_s' in one: print(f'{one["drawn_per_s"]:.0f} galaxies a second and core with detail, {one["drawn_per_s"]/one["decoded_per_s"]:.3f} times as many as decoded means')
+        if 'drawn_per_s' not in one: continue
+        rate, relative = one['drawn_per_s'], one['drawn_per_s']/one['decoded_per_s']
+        print(f'{rate:.0f} galaxies a second and core with detail, {relative:.3f} times as many as decoded means')
     if args.json: write_json(args.json, dict(benchmark='realism', settings=dict(epochs_detail=args.epochs_detail, n=args.n, seeds=args.seeds, size=args.size), **machine(), rows=each))
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
 from astrovader.analysis.image_statistics import image_statistics
 from astrovader.analysis.two_samples import distances,mean_distance
-from astrovader.core import BadInput
+from astrovader.core import BadInput,BadModel
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.generate import generate,write_generated
@@ -115,3 +115,15 @@ def test_presets():
     rate = learning_rate(with_detail)
     last = with_detail.epochs_detail/sum(phase.epochs for phase in plan(with_detail))
     assert rate(1-last+.15*last) == pytest.approx(with_detail.lr) and rate(1-last-1e-5) == pytest.approx(with_detail.lr_end, rel=1e-2)
+
+def test_a_finished_run_gains_detail_later(survey, run, tmp_path):
+    plain = small | dict(epochs_detail=0, detail_filters=())
+    before = train(survey, tmp_path/'run', 'small', device='cpu', **plain).model.state_dict()
+    for wrong in dict(epochs_detail=2, n_latent=5), dict(n_latent=5), dict(epochs_detail=2, seed=3):
+        with pytest.raises(BadModel, match='keeps its settings'): train(survey, tmp_path/'run', resume=True, device='cpu', **wrong)
+    learn = train(survey, tmp_path/'run', resume=True, device='cpu', epochs_detail=4, detail_filters=(16, 32))
+    after = learn.model.state_dict()
+    assert set(after) == set(VaDE.load(run/'model').state_dict()) and all(torch.equal(value, after[name]) for name,value in before.items())
+    assert learn.history.phase.tolist()[-5:] == ['static', *4*['detail']] and learn.history.train_flow.iloc[-1] < learn.history.train_flow.iloc[-4]
+    again = train(survey, tmp_path/'run', resume=True, device='cpu')
+    assert same(again.model, learn.model)

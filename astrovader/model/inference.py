@@ -224,7 +224,7 @@ def _digest(chunks): return hashlib.sha256(b'\0'.join(chunks)).hexdigest()[:16]
 def model_digest(model) -> str: # 16 hexadecimal digits
     "A fingerprint of the architecture and the weights of a model."
     model = as_model(model)
-    arch = repr(model.arch).replace(", encoder='convolutional', n_detail=0", '').replace("prior='mixture'", 'raw_mixture=False').replace("prior='raw_mixture'", 'raw_mixture=True') # as version 0.1 wrote it
+    arch = repr(model.arch).replace(', detail_filters=()', '').replace(", encoder='convolutional', n_detail=0", '').replace("prior='mixture'", 'raw_mixture=False').replace("prior='raw_mixture'", 'raw_mixture=True') # as version 0.1 wrote it
     chunks = [arch.encode()]
     for name,weights in sorted(model.state_dict().items()): chunks += [name.encode(), weights.float().cpu().numpy().tobytes()]
     return _digest(chunks)

@@ -21,7 +21,7 @@ from ..jobs import Job
 from ..inputs import as_path,is_path,whole_number
 from ..model.vade import load_weights,write_weights
 from .convergence import next_epoch
-from .phases import Preset
+from .phases import Preset,with_changes
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #9f0b902c
 class Run(Job):
@@ -49,6 +49,19 @@ def saved(self:Run) -> tuple: # A `Preset`, the seed, and the number of images
         n = sum(whole_number(request['survey'][name], name, 1) for name in ('n_train', 'n_valid'))
     except (KeyError, TypeError, BadInput): raise self.damaged() from None
     return self.preset, seed, n
+
+# %% ../../nbs/train/40b_checkpoint.ipynb #392f21a9
+@patch
+def gains_detail(self:Run, request) -> bool:
+    "Is a detail phase all that a request adds to this run?"
+    if not self.is_begun: return False
+    requested = Preset(**request['preset'])
+    return self.preset.epochs_detail == 0 < requested.epochs_detail and with_changes(requested, epochs_detail=0) == self.preset
+
+@patch
+def check(self:Run, request):
+    "Refuse a folder that was begun with other settings, unless a detail phase is all that is new."
+    super(Run, self).check(request | dict(preset=self.request['preset']) if self.gains_detail(request) else request)
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #4d5cb026
 def _digest_of(survey):
@@ -173,6 +186,12 @@ def _require_history(rows, epoch, preset):
     expected = [next_epoch(preset, rows[:n])+1 for n in range(len(rows))] if complete else []
     require(complete and [row['epoch'] for row in rows] == expected and epoch == expected[-1], 'its history does not have one row for each epoch')
 
+def _load_weights(model, weights):
+    "Set the weights of a model; those of its detail stay new where it had none."
+    had_detail = any(name.startswith('detail.') for name in weights)
+    new = {} if had_detail else {name: value for name,value in model.state_dict().items() if name.startswith('detail.')}
+    model.load_state_dict(new | weights)
+
 def restore(
     learn, # Made with the settings of the checkpoint
     folder, # A checkpoint
@@ -181,7 +200,7 @@ def restore(
     state, parts = read_checkpoint(folder)
     try:
         _require_history(state['history'], state['epoch'], learn.preset)
-        learn.model.load_state_dict(parts['weights'])
+        _load_weights(learn.model, parts['weights'])
         learn.create_opt()
         _set_optimizer_tensors(learn, parts['optimizer'])
         set_random_states(parts['random'], state['random'])

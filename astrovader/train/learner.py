@@ -23,7 +23,7 @@ from fastcore.foundation import L
 from fastprogress.fastprogress import format_time
 from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
-from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep
+from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep,write_json
 from ..data.loaders import survey_loaders,to_float
 from ..data.classes import Labels,read_labels
 from ..data.survey import Survey,as_survey
@@ -283,7 +283,8 @@ def claim(self:VaDELearner, write=True):
     "Claim the learner's folder for its settings, or only check that this is possible."
     if not self.folder: return
     if not write: return Run(self.folder).check(settings(self))
-    Run.begin(self.folder, settings(self))
+    run = Run.begin(self.folder, settings(self))
+    if run.gains_detail(settings(self)): write_json(run.plan_path, settings(self))
     if self.labels: save_labels(self.labels, self.folder)
 
 # %% ../../nbs/train/41_learner.ipynb #b1869738
@@ -384,6 +385,7 @@ def _saved_settings(run, preset, seed, changes):
     run = Run(run)
     saved, saved_seed, n = run.saved()
     requested = preset_for(preset or saved, n, saved.arch.bands, saved.arch.size, changes)
+    if run.gains_detail(dict(preset=asdict(requested))) and seed in (None, saved_seed): return requested, saved_seed
     before, now = (asdict(choice) | asdict(choice.arch) for choice in (saved, requested))
     differ = [f'{name} {before[name]}' for name in before if name != 'arch' and before[name] != now[name]]
     if seed not in (None, saved_seed): differ.append(f'seed {saved_seed}')
