@@ -71,7 +71,8 @@ def main(args):
         if 'drawn_per_s' not in one: continue
         rate, relative = one['drawn_per_s'], one['drawn_per_s']/one['decoded_per_s']
         print(f'{rate:.0f} galaxies a second and core with detail, {relative:.3f} times as many as decoded means')
-    if args.json: write_json(args.json, dict(benchmark='realism', settings=dict(epochs_detail=args.epochs_detail, n=args.n, seeds=args.seeds, size=args.size), **machine(), rows=each))
+    settings = dict(epochs_detail=args.epochs_detail, n=args.n, seeds=args.seeds, size=args.size)
+    if args.json: write_json(args.json, dict(benchmark='realism', settings=settings, **machine(), rows=each))
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
