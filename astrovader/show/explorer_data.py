@@ -23,9 +23,8 @@ _of_each = 64 # Of each component, at each end of an order
 def _quotas(sizes, most):
     "Galaxies of each component, by the square roots of their numbers."
     quotas = np.minimum(sizes, (most*np.sqrt(sizes)/np.sqrt(sizes).sum()).astype(int))
-    while (room := most-quotas.sum()) > 0 and (quotas < sizes).any():
-        open_ = quotas < sizes
-        quotas = np.minimum(sizes, quotas + open_*max(1, room//open_.sum()))
+    while (room := most-quotas.sum()) > 0 and len(growing := np.flatnonzero(quotas < sizes)[:room]):
+        quotas[growing] = np.minimum(sizes[growing], quotas[growing] + room//len(growing))
     return quotas
 
 @checked(cat='component p_max', most=100)
@@ -106,7 +105,8 @@ def page_columns(
     taken |= {name: packed_column(name, 'Table', values, exact=True) for name,values in sky.items()}
     names = [str(i) for i in range(numbered(cat, 'p').shape[1])]
     taken['component'] = Column('component', 'Model', cat.component.to_numpy(np.int16), names)
-    shown = sorted((column for column in taken.values() if column is not None), key=lambda column: (groups.index(column.group), _of_model.index(column.name) if column.name in _of_model else 99))
+    def place(column): return groups.index(column.group), _of_model.index(column.name) if column.name in _of_model else len(_of_model)
+    shown = sorted((column for column in taken.values() if column is not None), key=place)
     return shown, dict(zip(('ra', 'dec'), sky)), [name for name,column in taken.items() if column is None]
 
 # %% ../../nbs/show/70i_explorer_data.ipynb #44eed5c3
