@@ -62,7 +62,7 @@ def _figure(xy, n, has_tiles):
     bokeh = _bokeh()
     call = lambda code: bokeh.models.CustomJS(code=f'window.explorer.{code}')
     x, y = (_range(bokeh, values, call('moved()')) for values in xy.T)
-    fig = bokeh.plotting.figure(name='map', x_range=x, y_range=y, sizing_mode='stretch_both', toolbar_location='above', output_backend='canvas',
+    fig = bokeh.plotting.figure(name='map', x_range=x, y_range=y, sizing_mode='stretch_both', toolbar_location='right', output_backend='canvas',
         tools='pan,wheel_zoom,box_select,lasso_select,reset', active_drag='pan', active_scroll='wheel_zoom', min_border=4, outline_line_color='#d9dde2')
     fig.toolbar.logo = None
     fig.axis.visible = fig.grid.visible = False
@@ -82,7 +82,7 @@ def _add_glyphs(bokeh, fig, call, n, has_tiles):
 
 # %% ../../nbs/show/71_explorer.ipynb #9992c582
 _limits = (10_000, 24e6), (np.inf, 38e6) # Galaxies of a page, and its characters
-_shares = dict(galaxy=.45, reconstruction=.13, columns=.22)
+_shares = dict(galaxy=.45, reconstruction=.13)
 
 def _room(n): return next(limit for most,limit in _limits if n <= most)
 
@@ -175,14 +175,14 @@ def _drawn(found, cat, seed):
 # %% ../../nbs/show/71_explorer.ipynb #027b608d
 default_labels = 'disc','elliptical','edge-on','merger','star','artefact'
 
-def _meta(cat, survey, in_survey, xy, model, labels):
-    "What the page has to know, its arrays, and the columns that are left out: without room, and of a kind that cannot be shown."
+def _meta(cat, survey, in_survey, xy, model, labels, room):
+    "What the page has to know, its arrays in `room` characters, and the columns that are left out: without room, and of a kind that cannot be shown."
     store, p = Bytes(), numbered(cat, 'p')
     near = look_alikes(cat, model)
     arrays = dict(x=xy[:,0], y=xy[:,1], p=np.round(p*65535).clip(0, 65535).astype(np.uint16).ravel(), near=near.ravel())
     columns, on_sky, left_out = page_columns(cat, survey, in_survey)
     arrays = {name: store.add(values) for name,values in arrays.items()}
-    about, lost = add_columns(store, columns, _shares['columns']*_room(len(cat))*3/4, ('component', 'p_max', 'p_entropy', 'outlier_rank', 'recon_error', *on_sky.values()))
+    about, lost = add_columns(store, columns, room*3/4 - store.length, ('component', 'p_max', 'p_entropy', 'outlier_rank', 'recon_error', *on_sky.values()))
     meta = dict(ids=cat.object_id.astype(str).to_list(), k=p.shape[1], n_near=near.shape[1], arrays=arrays, columns=about, sky=on_sky, labels=labels,
         key=survey.meta['index_sha256'][:16], colours=colours, markers=markers, missing=_missing, scale=_scale, point_size=point_size(len(cat)),
         component_names=[str(c) for c in range(p.shape[1])])
@@ -211,9 +211,10 @@ def explore(
 
 def _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels):
     k, few, total = numbered(cat[:0], 'p').shape[1], cat.iloc[rows].reset_index(drop=True), len(cat)
-    meta, columns, (lost, left_out) = _meta(few, survey, in_survey[rows], xy[rows], model, labels)
     sprites, sizes = _pictures(survey, in_survey[rows], numbered(few, 'z'), model)
     tiles, density = _tiles(xy, cat.component.to_numpy(), k) if len(few) < total else ('', None)
+    room = _room(len(few)) - len(sprites) - len(tiles) - 2e6 - sum(map(len, few.object_id.astype(str)))
+    meta, columns, (lost, left_out) = _meta(few, survey, in_survey[rows], xy[rows], model, labels, room)
     meta |= dict(sprites=sizes, density=density, n_total=total, counts=np.bincount(cat.component, minlength=k).tolist(),
         about='\n'.join(_about(survey, total, len(few), k, drawn, lost, left_out, model is not None)))
     title = f'{survey.path.name}: {total:,} galaxies in {k} components'

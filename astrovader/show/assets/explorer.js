@@ -92,14 +92,13 @@ class Explorer {
   markSelection() {
     if (!this.points) return
     const chosen = new Set(this.selection)
-    this.isMarking = true
-    this.points.selected.indices = chosen.size ? this.shownRows.flatMap((row, i) => chosen.has(row) ? [i] : []) : []
-    this.isMarking = false
+    this.marked = chosen.size ? this.shownRows.flatMap((row, i) => chosen.has(row) ? [i] : []) : []
+    this.points.selected.indices = this.marked
   }
 
-  // Called by bokeh when the lasso or the box has chosen points
+  // Called by bokeh when the lasso or the box has chosen points, and also after the page itself has marked them
   selected(indices) {
-    if (this.isMarking || !this.shownRows) return
+    if (!this.shownRows || indices.length === this.marked.length && indices.every((i, at) => i === this.marked[at])) return
     this.select(indices.map(i => this.shownRows[i]), "drawn on the map")
   }
 
@@ -184,15 +183,28 @@ class Explorer {
     return best
   }
 
+  fillTip(row) {
+    const label = this.labels.byId.get(this.store.ids[row])
+    byId("tip").hidden = false
+    byId("tip").replaceChildren(this.panels.picture(row), h("b", {}, this.store.ids[row]), h("div", {}, `component ${this.nameOf(this.store.component[row])}, p = ${this.store.value("p_max", row).toFixed(2)}${label ? ` · ${label}` : ""}`),
+      this.colour === "component" ? "" : h("div", {}, `${this.colour}: ${this.column(this.colour).shown(row)}`))
+  }
+  // Where the panel is below the map, the galaxy in hand shows on the map
+  card(row) {
+    const tip = byId("tip"), box = byId("plot").getBoundingClientRect()
+    this.fillTip(row)
+    tip.style.left = `${box.left+8}px`
+    tip.style.top = `${Math.max(4, box.top+8)}px`
+    clearTimeout(this.carding)
+    this.carding = setTimeout(() => this.leave(), 4000)
+  }
   hover(event) {
     const row = this.nearestTo(event.x, event.y, 9), tip = byId("tip")
-    if (row === this.hovered && !tip.hidden) return this.place(tip, event)
-    this.hovered = row
-    tip.hidden = row === null
-    if (row === null) return
-    const label = this.labels.byId.get(this.store.ids[row])
-    tip.replaceChildren(this.panels.picture(row), h("b", {}, this.store.ids[row]), h("div", {}, `${this.nameOf(this.store.component[row])}, p = ${this.store.value("p_max", row).toFixed(2)}${label ? ` · ${label}` : ""}`),
-      this.colour === "component" ? "" : h("div", {}, `${this.colour}: ${this.column(this.colour).shown(row)}`))
+    if (row !== this.hovered || tip.hidden) {
+      this.hovered = row
+      if (row === null) return this.leave()
+      this.fillTip(row)
+    }
     this.place(tip, event)
   }
   place(tip, {sx, sy}) {
@@ -215,7 +227,8 @@ class Explorer {
     this.ring()
     if (show) this.panels.show("galaxy")
     for (const button of document.querySelectorAll(".thumbs button")) button.classList.toggle("pinned", Number(button.dataset.row) === row)
-    this.say(`${this.store.ids[row]}, ${this.nameOf(this.store.component[row])}`)
+    this.say(`${this.store.ids[row]}, component ${this.nameOf(this.store.component[row])}`)
+    if (matchMedia("(max-width: 820px)").matches) this.card(row)
   }
 
   // The next galaxy of the list that the one in hand came from: a gallery, the selection, or its component
@@ -247,6 +260,11 @@ class Explorer {
   selectView() {
     const {x_range, y_range} = this.figure, inside = (value, {start, end}) => value >= Math.min(start, end) && value <= Math.max(start, end)
     this.select(this.visible.filter(row => inside(this.store.x[row], x_range) && inside(this.store.y[row], y_range)), "all in view")
+  }
+  selectComponent() {
+    if (this.hand === null) return this.say("No galaxy is in hand")
+    const c = this.store.component[this.hand]
+    this.select(this.visible.filter(row => this.store.component[row] === c), `component ${this.nameOf(c)}`)
   }
   toggleHand() {
     if (this.hand === null) return
@@ -327,15 +345,16 @@ class Explorer {
   }
 
   keys() {
-    return {"/": ["find an id", () => byId("query").focus()], "← ↑ → ↓": ["the next galaxy in that direction of the map"], "j": ["the next galaxy of the list or the component", () => this.step(1)], "k": ["the one before", () => this.step(-1)],
-      "1 … 9": ["label the galaxy in hand; with Shift the selection"], "0": ["remove the label; with Shift those of the selection"], "z": ["take the last labels back", () => this.undo()],
-      "s": ["add the galaxy in hand to the selection, or remove it", () => this.toggleHand()], "c": ["select its component", () => this.hand !== null && this.select(this.visible.filter(row => this.store.component[row] === this.store.component[this.hand]), `component ${this.store.component[this.hand]}`)],
-      "v": ["select all in view", () => this.selectView()], "x": ["clear the selection", () => this.select([])], "+": ["enlarge the map", () => this.zoom(.7)], "-": ["shrink it", () => this.zoom(1/.7)], "h": ["the whole map", () => this.goHome()],
-      "g": ["galleries", () => this.panels.show("galleries", true)], "i": ["the galaxy in hand", () => this.panels.show("galaxy", true)], "l": ["labels", () => this.panels.show("labels", true)], "f": ["filters", () => this.panels.show("filters", true)], "?": ["this list", () => this.help()]}
+    const show = name => () => this.panels.show(name, true)
+    return new Map([["/", ["find an id", () => byId("query").focus()]], ["← ↑ → ↓", ["the next galaxy in that direction of the map"]], ["j", ["the next galaxy of the list or the component", () => this.step(1)]], ["k", ["the one before", () => this.step(-1)]],
+      ["1 … 9", ["label the galaxy in hand; with Shift the selection"]], ["0", ["remove the label; with Shift those of the selection"]], ["z", ["take the last labels back", () => this.undo()]],
+      ["s", ["add the galaxy in hand to the selection, or remove it", () => this.toggleHand()]], ["c", ["select its component", () => this.selectComponent()]], ["v", ["select all in view", () => this.selectView()]], ["x", ["clear the selection", () => this.select([])]],
+      ["+", ["enlarge the map", () => this.zoom(.7)]], ["-", ["shrink it", () => this.zoom(1/.7)]], ["h", ["the whole map", () => this.goHome()]],
+      ["g", ["galleries", show("galleries")]], ["i", ["the galaxy in hand", show("galaxy")]], ["t", ["the selection", show("selection")]], ["f", ["filters", show("filters")]], ["l", ["labels", show("labels")]], ["?", ["this list", () => this.help()]]])
   }
   help() {
-    const entries = Object.entries(this.keys()).flatMap(([key, [text]]) => [h("dt", {}, key.split(" ").map(part => h("kbd", {}, part))), h("dd", {}, text)])
-    byId("help").replaceChildren(h("h2", {}, "Keys"), h("dl", {}, entries), h("h2", {}, "About this page"), ...this.store.meta.about.split("\n").map(text => h("p", {}, text)), h("form", {method: "dialog"}, h("button", {class: "main"}, "Close")))
+    const entries = [...this.keys()].flatMap(([key, [text]]) => [h("dt", {}, key.split(" ").map(part => h("kbd", {}, part))), h("dd", {}, text)])
+    byId("help").replaceChildren(h("form", {method: "dialog"}, h("button", {class: "main", "aria-label": "Close"}, "×")), h("h2", {}, "Keys"), h("dl", {}, entries), h("h2", {}, "About this page"), ...this.store.meta.about.split("\n").map(text => h("p", {}, text)))
     byId("help").showModal()
   }
   press(event) {
@@ -348,7 +367,7 @@ class Explorer {
       if (name !== undefined) rows.length ? this.label(rows, name) : this.say(event.shiftKey ? "Nothing is selected" : "No galaxy is in hand")
     } else if (arrow) this.walk(...arrow)
     else {
-      const action = this.keys()[event.key === "=" ? "+" : event.key]?.[1]
+      const action = this.keys().get(event.key === "=" ? "+" : event.key)?.[1]
       if (!action) return
       action()
     }

@@ -86,7 +86,7 @@ class Panels {
     }))
   }
 
-  badge(c) { return h("span", {class: "chip"}, mark(...this.explorer.style(c)), this.explorer.nameOf(c)) }
+  badge(c, text = "") { return h("span", {class: "chip"}, mark(...this.explorer.style(c)), text+this.explorer.nameOf(c)) }
 
   galleries() {
     const {explorer, store} = this
@@ -97,7 +97,7 @@ class Panels {
     for (const row of explorer.visible) members[store.component[row]].push(row)
     const total = store.meta.counts
     const blocks = members.map((rows, c) => rows.length ? [
-      h("h2", {id: `gallery-${c}`}, this.badge(c), " ", h("span", {class: "quiet"}, many(total[c], "galaxy"), ` (${(100*total[c]/store.meta.n_total).toFixed(1)}%)`), " ",
+      h("h2", {id: `gallery-${c}`}, this.badge(c, "component "), " ", h("span", {class: "quiet"}, many(total[c], "galaxy"), ` (${(100*total[c]/store.meta.n_total).toFixed(1)}%)`), " ",
         h("button", {type: "button", class: "quiet", onclick: () => explorer.select(rows, `component ${c}`)}, "select")),
       this.thumbs(store.ordered(rows, this.order).slice(0, this.per_gallery)),
     ] : null)
@@ -112,7 +112,7 @@ class Panels {
     const nearest = store.near(row)
     return [
       h("div", {class: "id"}, store.ids[row]),
-      h("div", {class: "row"}, this.badge(first), h("span", {class: "quiet"}, `with probability ${store.p(row, first).toFixed(3)}`, second === undefined ? "" : `; second-best is ${explorer.nameOf(second)} with ${store.p(row, second).toFixed(3)}`)),
+      h("div", {class: "row"}, this.badge(first, "component "), h("span", {class: "quiet"}, `with probability ${store.p(row, first).toFixed(3)}`, second === undefined ? "" : `; second-best is component ${explorer.nameOf(second)} with ${store.p(row, second).toFixed(3)}`)),
       h("div", {class: "pair"}, h("figure", {}, this.picture(row), h("figcaption", {}, "galaxy")),
         store.hasKind("reconstruction") ? h("figure", {}, this.picture(row, "reconstruction"), h("figcaption", {}, "reconstruction")) : null),
       this.labelRow(name => explorer.label([row], name), explorer.labels.byId.get(store.ids[row])),

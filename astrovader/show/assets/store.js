@@ -11,7 +11,7 @@ const textOf = id => document.getElementById(id).textContent
 
 // Plain text for a number: seven digits, which is what float32 holds, or all of a double's
 const plain = (value, digits = 7) => Number.isFinite(value) ? String(Number(value.toPrecision(digits))) : ""
-const short = value => !Number.isFinite(value) ? "–" : Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)))
+const short = value => !Number.isFinite(value) ? "–" : Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) < 1e-9 ? "0" : Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)))
 
 class Column {
   constructor(about, values) {
