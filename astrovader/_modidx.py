@@ -670,6 +670,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'astrovader.cli._write_hats': ('cli.html#_write_hats', 'astrovader/cli.py'),
                                 'astrovader.cli.astrovader_catalogue': ('cli.html#astrovader_catalogue', 'astrovader/cli.py'),
                                 'astrovader.cli.astrovader_consensus': ('cli.html#astrovader_consensus', 'astrovader/cli.py'),
+                                'astrovader.cli.astrovader_explore': ('cli.html#astrovader_explore', 'astrovader/cli.py'),
                                 'astrovader.cli.astrovader_export': ('cli.html#astrovader_export', 'astrovader/cli.py'),
                                 'astrovader.cli.astrovader_fetch': ('cli.html#astrovader_fetch', 'astrovader/cli.py'),
                                 'astrovader.cli.astrovader_generate': ('cli.html#astrovader_generate', 'astrovader/cli.py'),

@@ -54,7 +54,7 @@ def _range(bokeh, values, call):
     found.js_on_change('start', call)
     return found
 
-def point_size(n): return float(np.clip(26/max(n, 1)**.2, 3, 9))
+def point_size(n, has_tiles=False): return float(np.clip(26/max(n, 1)**.2, 3, 9)*(.7 if has_tiles else 1))
 
 # %% ../../nbs/show/71_explorer.ipynb #6f8563c8
 def _figure(xy, n, has_tiles):
@@ -75,7 +75,7 @@ def _add_glyphs(bokeh, fig, call, n, has_tiles):
     if has_tiles: fig.image_url('url', 'x', 'y', 'w', 'w', anchor='bottom_left', source=source('tiles', 'url', 'x', 'y', 'w'))
     points = source('points', 'x', 'y', 'colour', 'marker')
     points.selected.js_on_change('indices', call('selected(cb_obj.indices)'))
-    fig.scatter('x', 'y', marker='marker', size=point_size(n), fill_color='colour', line_color='white' if has_tiles else None, line_width=.4, fill_alpha=.85,
+    fig.scatter('x', 'y', marker='marker', size=point_size(n, has_tiles), fill_color='colour', line_color='white' if has_tiles else None, line_width=.4, fill_alpha=.85,
         nonselection_fill_alpha=.13, nonselection_line_alpha=.1, source=points, name='galaxies')
     rings = source('rings', 'x', 'y', 'size', 'width')
     fig.scatter('x', 'y', size='size', fill_color=None, line_color='#111', line_width='width', source=rings, level='overlay')
@@ -184,12 +184,12 @@ def _meta(cat, survey, in_survey, xy, model, labels, room):
     arrays = {name: store.add(values) for name,values in arrays.items()}
     about, lost = add_columns(store, columns, room*3/4 - store.length, ('component', 'p_max', 'p_entropy', 'outlier_rank', 'recon_error', *on_sky.values()))
     meta = dict(ids=cat.object_id.astype(str).to_list(), k=p.shape[1], n_near=near.shape[1], arrays=arrays, columns=about, sky=on_sky, labels=labels,
-        key=survey.meta['index_sha256'][:16], colours=colours, markers=markers, missing=_missing, scale=_scale, point_size=point_size(len(cat)),
+        key=survey.meta['index_sha256'][:16], colours=colours, markers=markers, missing=_missing, scale=_scale,
         component_names=[str(c) for c in range(p.shape[1])])
     return meta, store.text(), (lost, left_out)
 
 # %% ../../nbs/show/71_explorer.ipynb #963238a6
-@checked(cat='object_id component p_max recon_error')
+@checked(cat='object_id component p_max recon_error', most=100)
 def explore(
     cat:pd.DataFrame, # As `catalogue` makes it, or its file
     survey, # The `Survey` that it was made from, or its folder
@@ -215,13 +215,13 @@ def _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels):
     tiles, density = _tiles(xy, cat.component.to_numpy(), k) if len(few) < total else ('', None)
     room = _room(len(few)) - len(sprites) - len(tiles) - 2e6 - sum(map(len, few.object_id.astype(str)))
     meta, columns, (lost, left_out) = _meta(few, survey, in_survey[rows], xy[rows], model, labels, room)
-    meta |= dict(sprites=sizes, density=density, n_total=total, counts=np.bincount(cat.component, minlength=k).tolist(),
-        about='\n'.join(_about(survey, total, len(few), k, drawn, lost, left_out, model is not None)))
+    meta |= dict(sprites=sizes, density=density, point_size=point_size(len(few), density is not None), n_total=total,
+        counts=np.bincount(cat.component, minlength=k).tolist(), about='\n'.join(_about(survey, total, len(few), k, drawn, lost, left_out, model is not None)))
     title = f'{survey.path.name}: {total:,} galaxies in {k} components'
     return Explorer(_html(title, meta, columns, sprites+tiles, _figure(xy, len(few), density is not None)), drawn)
 
 # %% ../../nbs/show/71_explorer.ipynb #988c96e6
-@checked
+@checked(most=100)
 def write_explorer(
     run, # The folder of a run
     survey, # A `Survey` packed as the run's was, or its folder; `BadSurvey` where it is not
@@ -235,7 +235,7 @@ def write_explorer(
     batch:int = None, # Images at a time; by the device if None
 ) -> Path: # Of the page
     "Write the explorer of a run on a survey."
-    _require_html(out), _as_labels(labels), _bokeh()
+    _require_html(out), _as_labels(labels), _bokeh(), require_seed(seed)
     model = open_model(run, device)
     if model.packing is not None: survey.require_like(model.packing)
     is_new = map is not None and not as_path(map, 'the map').exists()

@@ -132,7 +132,7 @@ class Explorer {
     const kind = this.colour === "component" ? "component" : "count"
     const level = Math.min(levels.length-1, Math.max(0, Math.ceil(Math.log2(side/(levels[0].cells*perPixel)))))
     const {across, tiles} = levels[level], width = side/across, data = {url: [], x: [], y: [], w: []}
-    for (const [i, j] of tiles) {
+    for (const [i, j] of this.filters.isActive ? [] : tiles) { // tiles show all galaxies, also those that a filter leaves out
       const x = left+i*width, y = bottom+j*width
       if (x > Math.max(x_range.start, x_range.end) || x+width < Math.min(x_range.start, x_range.end) || y > Math.max(y_range.start, y_range.end) || y+width < Math.min(y_range.start, y_range.end)) continue
       data.url.push(`data:image/png;base64,${textOf(`${kind}-${level}-${i}-${j}`).trim()}`)
