@@ -196,9 +196,10 @@ class Explorer {
     tip.style.left = `${box.left+8}px`
     tip.style.top = `${Math.max(4, box.top+8)}px`
     clearTimeout(this.carding)
-    this.carding = setTimeout(() => this.leave(), 4000)
+    this.carding = setTimeout(() => { this.carding = null; this.leave() }, 4000)
   }
   hover(event) {
+    if (this.carding) return
     const row = this.nearestTo(event.x, event.y, 9), tip = byId("tip")
     if (row !== this.hovered || tip.hidden) {
       this.hovered = row
@@ -212,7 +213,11 @@ class Explorer {
     tip.style.left = `${x+150 > innerWidth ? x-180 : x}px`
     tip.style.top = `${Math.max(4, Math.min(innerHeight-200, y))}px`
   }
-  leave() { this.hovered = null; byId("tip").hidden = true }
+  leave() {
+    if (this.carding) return
+    this.hovered = null
+    byId("tip").hidden = true
+  }
   tap(event) {
     const row = this.nearestTo(event.x, event.y, matchMedia("(pointer: coarse)").matches ? 24 : 12)
     if (row !== null) this.pin(row)
