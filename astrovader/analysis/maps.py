@@ -6,7 +6,7 @@
 __all__ = ['map_kinds', 'LatentMap', 'has_tsne', 'latent_map', 'open_map']
 
 # %% ../../nbs/analysis/62b_maps.ipynb #b7e73d33
-import json,numpy as np,pandas as pd
+import json,numpy as np,pandas as pd,torch
 from dataclasses import dataclass
 from importlib.util import find_spec
 from fastcore.basics import patch
@@ -47,7 +47,7 @@ def _tsne(z, seed):
     require(has_tsne(), "t-SNE needs the extra 'maps'; install it with pip install 'astrovader[maps]', or ask for a map of kind pca.")
     from openTSNE import TSNE
     method = 'bh' if len(z) < 3000 else 'fft'
-    tsne = TSNE(perplexity=min(30, (len(z)-1)/3), initialization='pca', neighbors='exact', negative_gradient_method=method, random_state=seed, n_jobs=-1)
+    tsne = TSNE(perplexity=min(30, (len(z)-1)/3), initialization='pca', neighbors='exact', negative_gradient_method=method, random_state=seed, n_jobs=torch.get_num_threads())
     return np.asarray(tsne.fit(z), np.float32)
 
 # %% ../../nbs/analysis/62b_maps.ipynb #9bf9ce48

@@ -31,7 +31,6 @@ class Explorer {
     this.filters = new Filters(this)
     this.visible = this.filters.rows()
     this.panels = new Panels(this)
-    this.panels.show("galleries")
     this.listen()
     this.offerColours()
   }
@@ -48,6 +47,7 @@ class Explorer {
     this.redraw()
     this.redrawTiles()
     document.documentElement.dataset.ready = Math.round(performance.now())
+    this.panels.show("galleries") // after the map, for which it would have to wait otherwise
   }
 
   nameOf(c) { return this.store.meta.component_names[c] }
