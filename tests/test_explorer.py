@@ -7,7 +7,6 @@ from astrovader.analysis.latent import decoded,similar
 from astrovader.analysis.maps import latent_map
 from astrovader.data.classes import read_labels
 from astrovader.data.pack import pack_arrays
-from astrovader.data.survey import Survey
 from astrovader.data.synth import sky
 from astrovader.infer.catalogue import catalogue
 from astrovader.model.networks import Architecture
