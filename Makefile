@@ -46,11 +46,11 @@ crash: $(DONE) ## kill every command at every change of a file, start all in pai
 
 # A changed source or size starts the demo anew; otherwise every step goes on from what is there
 demo: export SRC = $(or $(IMAGES),demo/images)
-demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=folder for your own images
+demo: $(DONE) ## pack, train, catalogue, generate, report and explore into demo/; IMAGES=folder for your own images
 	@if [ "$$SRC" != demo/images ] && [ ! -e "$$SRC" ]; then echo "IMAGES=$$SRC does not exist; name a folder of images." >&2; exit 1; fi
 	@mkdir -p demo
 	@now="$$SRC $(N) $(SIZE) $(COMPONENTS)"; if [ "$$(cat demo/.source 2>/dev/null)" != "$$now" ]; then rm -rf demo/images demo/survey \
-	    demo/run demo/synthetic demo/report demo/index.html demo/catalogue.parquet; echo "$$now" > demo/.source; fi
+	    demo/run demo/synthetic demo/report demo/index.html demo/catalogue.parquet demo/explore.html; echo "$$now" > demo/.source; fi
 	@[ "$$SRC" != demo/images ] || [ -d demo/images ] || \
 	    $(BIN)/python -c 'from astrovader.synth import write_sky; write_sky("demo/images", $(N), $(SIZE))'
 	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE) --framing canonical
@@ -59,7 +59,8 @@ demo: $(DONE) ## pack, train, catalogue, generate and report into demo/; IMAGES=
 	$(BIN)/astrovader-generate demo/run demo/synthetic --n 1000
 	$(BIN)/astrovader-report demo/run demo/survey demo/report
 	@cp demo/report/index.html demo/index.html
-	@echo 'Open demo/index.html'
+	$(BIN)/astrovader-explore demo/run demo/survey demo/explore.html --catalogue demo/catalogue.parquet
+	@echo 'Open demo/index.html, and demo/explore.html to look through the galaxies'
 
 $(TENSORFLOW): $(DONE)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'

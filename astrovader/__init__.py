@@ -10,7 +10,8 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _module_of = dict(Survey='data.survey', fetch='data.fetch', pack='data.pack', pack_arrays='data.pack', sky='data.synth', VaDE='model.vade',
-    vade_learner='train.learner', open_model='model.inference', catalogue='infer.catalogue', generate='infer.generate', report='show.report')
+    vade_learner='train.learner', open_model='model.inference', catalogue='infer.catalogue', generate='infer.generate', report='show.report',
+    explore='show.explorer')
 __all__ = list(_module_of)
 
 def __getattr__(name):

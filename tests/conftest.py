@@ -14,7 +14,7 @@ def root(): return Path(__file__).parents[1]
 
 class SharedWork(LoadScopeScheduling):
     "Tests that share what takes long to make run in one process; the paper's notebooks share the example that the first of them makes"
-    files = 'benchmarks', 'cli', 'consensus', 'damaged_runs', 'device', 'distributed', 'large', 'mosaics', 'onnx', 'reruns', 'split_merge', 'tune'
+    files = 'benchmarks', 'cli', 'consensus', 'damaged_runs', 'device', 'distributed', 'explorer', 'large', 'mosaics', 'onnx', 'reruns', 'split_merge', 'tune'
     def _split_scope(self, nodeid):
         file = nodeid.split('::')[0]
         if '[nbs/paper/' in nodeid: return 'paper'

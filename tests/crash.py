@@ -145,6 +145,8 @@ def generate(out, seed=0): cli.astrovader_generate(here/'run0', out, n=300, seed
 @calls
 def report(out, run=0): cli.astrovader_report(here/f'run{run}', here/'survey', out)
 @calls
+def explore(out, run=0): cli.astrovader_explore(here/f'run{run}', here/'survey', out)
+@calls
 def export(out, run=0): cli.astrovader_export(here/f'run{run}', out)
 @calls
 def realism(out, seed=0): cli.astrovader_realism(here/'run0', here/'survey', out, n=60, seed=seed)
@@ -168,10 +170,11 @@ commands['generate'] = 'g', generate(), survey, None
 commands['generate, replaced'] = 'g', generate(1), survey, generate()
 commands['realism, replaced'] = 'realism', realism(1), judged, realism()
 commands['report, replaced'] = 'report', report(1), names, report()
+commands['explore, replaced'] = 'e.html', explore(1), lambda path: sha256(path.read_bytes()).hexdigest(), explore()
 commands['export, replaced'] = 'onnx', export(1), names, export()
 commands['consensus'] = 'consensus', consensus, agreed, None
 commands['import-keras'] = 'keras', import_keras, lambda out: weights(out/'model'), None
-slow = 'realism, replaced', 'report, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'tune' # seconds each, where others take a fraction
+slow = 'realism, replaced', 'report, replaced', 'explore, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'tune' # seconds each, where others take a fraction
 
 # Experiments
 

@@ -3,7 +3,7 @@ import subprocess,sys
 from importlib import import_module
 import astrovader,pytest
 
-top = 'Survey', 'pack', 'vade_learner', 'VaDE', 'open_model', 'catalogue', 'generate', 'report'
+top = 'Survey', 'pack', 'vade_learner', 'VaDE', 'open_model', 'catalogue', 'generate', 'report', 'explore'
 
 def fresh(code):
     "Run some lines in a process of their own"

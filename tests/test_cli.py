@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'generate', 'realism', 'report', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -184,6 +184,15 @@ report nowhere survey out -> nowhere has no trained model
 report run survey out --seed -1 -> whole number
 report run large out -> --like
 report run survey sky -> something else
+explore nowhere survey out.html -> nowhere has no trained model
+explore run nowhere out.html -> nowhere does not exist
+explore run survey out -> end in .html
+explore run large out.html -> --like
+explore run survey out.html --seed -1 -> whole number
+explore run survey out.html --n 5 -> at least 100
+explore run survey out.html --labels a,a -> all of them different
+explore run survey out.html --catalogue sky/truth.csv -> component
+explore run survey out.html --map sky/truth.csv -> is not a map
 import-keras nowhere.h5 out -> nowhere.h5 does not exist
 import-keras sky out -> sky is a folder
 import-keras sky/sim-000000.png out -> sim-000000.png is not an HDF5 file

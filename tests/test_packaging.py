@@ -53,6 +53,7 @@ def contents(wheel):
 def test_wheel_holds_every_module_and_the_licence(wheel):
     held = contents(wheel)
     assert {n for n in held if n.endswith('.py')} == {p.relative_to(root).as_posix() for p in root.glob('astrovader/**/*.py')}
+    assert {n for n in held if '/assets/' in n} == {p.relative_to(root).as_posix() for p in root.glob('astrovader/show/assets/*')}
     assert any(n.endswith('LICENSE') for n in held)
 
 def test_sdist_makes_the_same_wheel(wheel, sdist, tmp_path):

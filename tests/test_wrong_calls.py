@@ -34,7 +34,7 @@ def at(tmp_path_factory):
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
     analysis.consensus analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism
     analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
-    show.statistics_plots show.trust_plots show.realism_plots show.realism_page show.report'''.split()}
+    show.statistics_plots show.trust_plots show.realism_plots show.realism_page show.report show.explorer analysis.maps show.sprites show.density_tiles'''.split()}
 names = dict(tables=tables, np=np) | {name.split('.')[1]: module for name,module in modules.items()}
 
 calls = '''
@@ -298,6 +298,29 @@ realism_plots.plot_distances(at.cat) | has no column
 realism_plots.plot_power_spectra(at.z, at.z[:, :2]) | one size
 realism_page.write_realism(at.run, at.survey, at.folder/'survey') | something else
 realism_page.write_realism(at.run, at.survey, 5) | out is
+maps.latent_map(at.z) | this is
+maps.latent_map(at.cat, 'umap') | is not known
+maps.latent_map(at.cat, most=3) | at least 10
+maps.latent_map(at.cat, seed=-1) | the seed is
+maps.latent_map(at.cat, 'pca').place(at.cat[['z_0']]) | the same model
+maps.latent_map(at.cat, 'pca').save(5) | the map is
+maps.open_map(at.folder/'none') | does not exist
+maps.open_map(at.folder/'cat.parquet') | is not a map
+sprites.sprite_size(at.images, 0, None) | more than 0
+density_tiles.density_tiles(at.z, at.labels, [[0, 0, 0]]) | places of shape
+explorer.explore(at.z, at.survey) | this is
+explorer.explore(at.cat, 5) | the survey is
+explorer.explore(at.cat, at.survey, 5) | the model is
+explorer.explore(at.cat, at.survey, at.folder/'none') | no trained model
+explorer.explore(at.cat, at.survey, map=5) | the map is
+explorer.explore(at.cat, at.survey, map=at.folder/'none') | does not exist
+explorer.explore(at.cat, at.survey, labels=[1, 2]) | give names
+explorer.explore(at.cat, at.survey, most=0) | at least 100
+explorer.explore(at.cat.assign(component=7), at.survey) | no column of probabilities
+explorer.explore(at.cat[['object_id']], at.survey) | has no column component
+explorer.write_explorer(at.run, at.survey, at.folder/'a.txt') | end in .html
+explorer.write_explorer(at.run, at.survey, 5) | out is
+explorer.write_explorer(at.run, 5, at.folder/'a.html') | the survey is
 consensus.consensus_of(at.cat) | a list of two catalogues
 consensus.consensus_of([at.cat, at.cat[:9]]) | the same objects
 consensus.consensus_of([at.cat, at.cat], ['a', 'a']) | a different name

@@ -1,1 +1,1 @@
-"""Results on paper and on screen, and all of them on one page. The notebooks draw galaxies and statistics, and assemble every figure and table into one report, and those of a comparison with real galaxies into another page."""
+"""Results on paper and on screen, and all of them on one page. The notebooks draw galaxies and statistics, and assemble every figure and table into one report, and those of a comparison with real galaxies into another page. The explorer is a page to look through a survey galaxy by galaxy."""
