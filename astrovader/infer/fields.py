@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['fits_array', 'tan_wcs', 'add_galaxy', 'StampFiles', 'write_stamps', 'write_field']
 
-# %% ../../nbs/infer/51c_fields.ipynb #f869efd0
+# %% ../../nbs/infer/51c_fields.ipynb #315cc3a9
 import hashlib,numpy as np,pandas as pd,pyarrow as pa
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,12 +19,12 @@ from ..fits_tables import FitsSum
 from .conditions import row_numbers
 from .inputs import checked,require_room
 from .stamps import Mock,stamp,stamp_size
-from ..inputs import as_path,real_number,require_choice,whole_number
+from ..inputs import real_number,require_choice,whole_number
 from ..jobs import RowJob,processes,require_free
 from ..model.inference import model_digest
 from ..tables import read_table,write_table,write_tables
 
-# %% ../../nbs/infer/51c_fields.ipynb #64bc081c
+# %% ../../nbs/infer/51c_fields.ipynb #51e90c7c
 def _header(shape, cards, datasum):
     "The header of a FITS image of float32, with checksums, as bytes."
     hdu = fits.PrimaryHDU()
@@ -44,7 +44,7 @@ def _datasum(path, start, chunk=2**24):
         while data := file.read(chunk): total.add(data)
     return total.value()
 
-# %% ../../nbs/infer/51c_fields.ipynb #2c902f5c
+# %% ../../nbs/infer/51c_fields.ipynb #c90dba4e
 @contextmanager
 def fits_array(
     path, # The file to write
@@ -64,7 +64,7 @@ def fits_array(
     sealed = _header(shape, cards, _datasum(path, len(header)))
     with open(path, 'r+b') as file: file.write(sealed)
 
-# %% ../../nbs/infer/51c_fields.ipynb #ab527ea1
+# %% ../../nbs/infer/51c_fields.ipynb #efcbaf8f
 def tan_wcs(
     ra:float, # Of the middle, degrees
     dec:float,
@@ -92,7 +92,7 @@ def _cards(mock, **more):
     cards.update(more)
     return cards
 
-# %% ../../nbs/infer/51c_fields.ipynb #198da8a4
+# %% ../../nbs/infer/51c_fields.ipynb #401604f1
 _of_row = dict(component='COMPONEN', half_light_radius='R_HALF', axis_ratio='AXISRAT', orientation='ORIENTAT', flux='FLUX')
 
 def _row_cards(mock, cards, i, row, place, shape):
@@ -104,10 +104,11 @@ def _row_cards(mock, cards, i, row, place, shape):
         cards.update(tan_wcs(place['ra'], place['dec'], mock.facts.pixel_scale, shape).to_header())
     return cards
 
-# %% ../../nbs/infer/51c_fields.ipynb #6818bca0
+# %% ../../nbs/infer/51c_fields.ipynb #4792d8df
 def _require_drawable(size, bands, what):
     n_bytes = 4*bands*size*size
-    require(n_bytes <= max_bytes(), f'{what} takes {size:,} pixels a side, which is {n_bytes/1e6:,.0f} MB where {max_bytes()/1e6:,.0f} are allowed; ask for a smaller half-light radius, or raise the limit with the environment variable ASTROVADER_MAX_BYTES.')
+    require(n_bytes <= max_bytes(), f'{what} takes {size:,} pixels a side, which is {n_bytes/1e6:,.0f} MB where {max_bytes()/1e6:,.0f} are allowed; '
+        'ask for a smaller half-light radius, or raise the limit with the environment variable ASTROVADER_MAX_BYTES.')
 
 def add_galaxy(
     canvas, # (bands, height, width), changed in place
@@ -126,7 +127,7 @@ def add_galaxy(
     placed = replace(asked, x=x-left-(n-1)/2, y=y-top-(n-1)/2)
     canvas[:,top+a:top+b,left+c:left+d] += stamp(light, shape, placed, n)[:,a:b,c:d]
 
-# %% ../../nbs/infer/51c_fields.ipynb #a17b583b
+# %% ../../nbs/infer/51c_fields.ipynb #a905aecf
 class StampFiles(RowJob):
     "Stamps that are being written."
     plan_file = '.parts/plan.json'
@@ -144,7 +145,7 @@ def _identity(mock):
     return dict(n=len(mock), seed=mock.seed, temperature=mock.temperature, model=model_digest(mock.model), catalogue=asked,
         pixel_scale=mock.facts.pixel_scale, zero_point=mock.facts.zero_point)
 
-# %% ../../nbs/infer/51c_fields.ipynb #d41c9f7b
+# %% ../../nbs/infer/51c_fields.ipynb #247ca013
 _rows_at_once = 64
 
 @patch
@@ -164,7 +165,7 @@ def _write_cube(mock, path, start, stop, size, cards):
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../nbs/infer/51c_fields.ipynb #2db6a6de
+# %% ../../nbs/infer/51c_fields.ipynb #761fc475
 def _write_folder(mock, folder, start, stop, size, cards):
     "The stamps of some rows as files; their truth."
     tables, places = [], mock.asked[[name for name in ('ra', 'dec') if name in mock.asked]]
@@ -179,18 +180,19 @@ def _write_folder(mock, folder, start, stop, size, cards):
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
+# %% ../../nbs/infer/51c_fields.ipynb #76e44ad6
 def _write_part(mock, job, i, cards):
     kind, size = job.request['kind'], job.request['size']
     with atomic_path(job.path(i), folder=kind == 'stamps') as tmp:
         table = (_write_cube if kind == 'cube' else _write_folder)(mock, tmp, *job.span(i), size, cards)
         write_table(_with_places(mock, table, job.span(i)[0]), job.truth_path(i))
 
-# %% ../../nbs/infer/51c_fields.ipynb #20686dac
 def _with_places(mock, table, first):
     "The truth with the positions of the catalogue."
     names = [name for name in ('x', 'y', 'ra', 'dec') if name in mock.asked]
     return pd.concat([table, mock.asked[names].iloc[first:first+len(table)].reset_index(drop=True)], axis=1)
 
+# %% ../../nbs/infer/51c_fields.ipynb #41258e82
 def _id_bytes(mock): return max(len(name.encode()) for name in mock.asked.object_id)
 
 def _cube_size(mock, size):
@@ -198,8 +200,9 @@ def _cube_size(mock, size):
     if size is not None: return whole_number(size, 'the size of the stamps', 1)
     radii = mock.asked.half_light_radius
     require(radii.notna().all(), 'the stamps of a cube have one size, and half-light radii are not asked for all galaxies; give the size in pixels.')
-    return 2*int(np.ceil(mock.radii*radii.max()/2*np.sqrt(2)))
+    return 2*int(np.ceil(mock.radii*radii.max()/2*1.2))
 
+# %% ../../nbs/infer/51c_fields.ipynb #1e13ae90
 @checked
 def write_stamps(
     galaxies, # A `Mock`
@@ -227,7 +230,7 @@ def write_stamps(
     job.seal(dict(asked=job.request, digests={name: sha256_of(out/name) for name in files}, provenance=provenance()))
     return out
 
-# %% ../../nbs/infer/51c_fields.ipynb #9bcdb5a8
+# %% ../../nbs/infer/51c_fields.ipynb #48e359a0
 def _centre(mock, ra, dec):
     "Right ascension and declination of the middle of a field: as given, or in the middle of the catalogue."
     if ra is not None: return real_number(ra, 'ra'), real_number(dec, 'dec')
@@ -246,7 +249,7 @@ def _positions(mock, wcs, size):
     require(not len(wrong), f'row {wrong[:1]} of the catalogue has no position in the field; give x and y, or ra and dec near its middle.')
     return x, y
 
-# %% ../../nbs/infer/51c_fields.ipynb #0fb69b1f
+# %% ../../nbs/infer/51c_fields.ipynb #db0f8824
 def _field_rows(mock, canvas, wcs, x, y):
     "Draw all galaxies into a field, and give their truth piece by piece."
     for first,(*drawn,table) in progress(mock.blocks(0, len(mock)), 'drawing', -(-len(mock)//_rows_at_once)):
