@@ -2455,6 +2455,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'astrovader.infer.stamps.measure_stamps': ( 'infer/stamps.html#measure_stamps',
                                                                                      'astrovader/infer/stamps.py'),
                                          'astrovader.infer.stamps.mock': ('infer/stamps.html#mock', 'astrovader/infer/stamps.py'),
+                                         'astrovader.infer.stamps.require_mock': ( 'infer/stamps.html#require_mock',
+                                                                                   'astrovader/infer/stamps.py'),
                                          'astrovader.infer.stamps.stamp': ('infer/stamps.html#stamp', 'astrovader/infer/stamps.py'),
                                          'astrovader.infer.stamps.stamp_size': ( 'infer/stamps.html#stamp_size',
                                                                                  'astrovader/infer/stamps.py'),

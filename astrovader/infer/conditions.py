@@ -6,7 +6,7 @@
 __all__ = ['asked_names', 'require_canonical', 'Conditions', 'prior_moments', 'fit_conditions', 'conditions_of', 'plausible',
            'Joint', 'row_numbers', 'draw_row']
 
-# %% ../../nbs/infer/51a_conditions.ipynb #81ac095f
+# %% ../../nbs/infer/51a_conditions.ipynb #c791146d
 import numpy as np,torch
 from contextlib import suppress
 from dataclasses import asdict,dataclass
@@ -19,7 +19,7 @@ from .inputs import checked
 from ..inputs import is_path
 from ..model.inference import Inference,RunOptions,as_model,model_digest
 
-# %% ../../nbs/infer/51a_conditions.ipynb #65ff4027
+# %% ../../nbs/infer/51a_conditions.ipynb #1fc51335
 asked_names = 'half_light_radius','axis_ratio','flux' # In the pixels and units of the images that were packed
 _forward = np.log,logit,np.log
 _backward = np.exp,expit,np.exp
@@ -35,7 +35,7 @@ def require_canonical(packing):
     require(framing == 'canonical', f"galaxies can be asked for where the framing is 'canonical', which measures them, and here it is {framing!r}; "
         'pack the images with --framing canonical, and train a model of them.')
 
-# %% ../../nbs/infer/51a_conditions.ipynb #d5e5bbf2
+# %% ../../nbs/infer/51a_conditions.ipynb #5fc63fc8
 @dataclass(frozen=True)
 class Conditions:
     "The regressions of measurements on latents."
@@ -57,7 +57,7 @@ def _moments(gamma, z, z_var, t):
     sums[:,j,j] += gamma.T @ z_var
     return sums
 
-# %% ../../nbs/infer/51a_conditions.ipynb #005fdb8a
+# %% ../../nbs/infer/51a_conditions.ipynb #2999e71c
 def _regressions(sums, means):
     "Slopes, offsets and covariances from sums of products; `means` (K, J) are those of components without galaxies."
     j = means.shape[1]
@@ -70,7 +70,7 @@ def _regressions(sums, means):
     rest = covariance[:,j:,j:] - slopes @ covariance[:,:j,j:] + 1e-6*np.eye(3)
     return slopes, middle[:,j:] - (slopes @ middle[:,:j,None])[...,0], (rest + rest.transpose(0, 2, 1))/2
 
-# %% ../../nbs/infer/51a_conditions.ipynb #ecfa8d87
+# %% ../../nbs/infer/51a_conditions.ipynb #0d0f8f5e
 def _posteriors(model, x, noise):
     z, log_var = model.encode(x)
     return torch.cat([z, log_var.exp(), model.mixture.posterior(z)], 1)
@@ -90,7 +90,7 @@ def _sums(inference, rows=8192):
 def _median(survey, name):
     return float(found) if name in survey.own_names() and np.isfinite(found := survey.index([name])[name].median()) else None
 
-# %% ../../nbs/infer/51a_conditions.ipynb #5b43c0f1
+# %% ../../nbs/infer/51a_conditions.ipynb #3ead8e53
 def prior_moments(
     model, # A `VaDE`
 ) -> tuple: # Weights (K,), means (K, J+D) and covariances (K, J+D, J+D)
@@ -118,7 +118,7 @@ def fit_conditions(
     facts = {name: _median(survey, name) for name in ('pixel_scale', 'zero_point')}
     return Conditions(*_regressions(sums, prior_moments(inference.model)[1]), t.mean(0), np.cov(t.T), n, model=model_digest(inference.model), **facts)
 
-# %% ../../nbs/infer/51a_conditions.ipynb #5fa6b26d
+# %% ../../nbs/infer/51a_conditions.ipynb #b7b2744d
 def _stored(run, model):
     "The conditions in the folder of a run; None where there are none, or those of another model."
     file = Path(run)/'conditions.json' if is_path(run) else None
@@ -145,7 +145,7 @@ def conditions_of(
         if is_path(run): write_json(Path(run)/'conditions.json', asdict(found) | about)
     return found
 
-# %% ../../nbs/infer/51a_conditions.ipynb #87e99dfb
+# %% ../../nbs/infer/51a_conditions.ipynb #6fa025f5
 _most_apart = 3.
 
 def plausible(
@@ -160,7 +160,7 @@ def plausible(
     found[asked] -= apart*(1-min(1., _most_apart/max(distance, 1e-9)))
     return found
 
-# %% ../../nbs/infer/51a_conditions.ipynb #632ebd33
+# %% ../../nbs/infer/51a_conditions.ipynb #0811510a
 class Joint:
     "Components, latents and measurements together."
     def __init__(self,
@@ -182,7 +182,7 @@ class Joint:
         roots = np.linalg.cholesky((left + left.transpose(0, 2, 1))/2 + 1e-9*np.eye(left.shape[1]))
         return (slopes @ self.means[...,None])[...,0] + c.offsets[:,a], precision, np.linalg.slogdet(precision)[1]/2, gain, roots
 
-# %% ../../nbs/infer/51a_conditions.ipynb #0c44b372
+# %% ../../nbs/infer/51a_conditions.ipynb #35d98817
 @patch
 def component_log_odds(self:Joint, t, asked):
     "The log-probability, but for a constant, of each component given the measurements `asked` of `t`."
@@ -202,7 +202,7 @@ def _rest(self:Joint, t, z, c, asked, normal):
     t[others] = predicted[others] + slope @ (t[a]-predicted[a]) + np.linalg.cholesky(left + 1e-9*np.eye(len(others))) @ normal[others]
     return t
 
-# %% ../../nbs/infer/51a_conditions.ipynb #0cc977c0
+# %% ../../nbs/infer/51a_conditions.ipynb #05637689
 @patch
 def draw(self:Joint,
     t, # (3,) transformed measurements, NaN where not asked
@@ -223,7 +223,7 @@ def draw(self:Joint,
     found = self._rest(near, z, c, asked, temperature*normal[j:])
     return c, z, np.where(np.isfinite(t), t, found)
 
-# %% ../../nbs/infer/51a_conditions.ipynb #5836268b
+# %% ../../nbs/infer/51a_conditions.ipynb #f5e4c0ce
 _block_rows = 1024
 
 @lru_cache(4)
@@ -241,7 +241,7 @@ def row_numbers(
     uniform, normal = _block(seed, attempt, i//_block_rows, n_normal)
     return uniform[i % _block_rows], normal[i % _block_rows]
 
-# %% ../../nbs/infer/51a_conditions.ipynb #72086348
+# %% ../../nbs/infer/51a_conditions.ipynb #5d648674
 def draw_row(
     joint:Joint,
     i:int, # The number of the row

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['fits_array', 'tan_wcs', 'add_galaxy', 'StampFiles', 'write_stamps', 'write_field']
 
-# %% ../../nbs/infer/51c_fields.ipynb #315cc3a9
+# %% ../../nbs/infer/51c_fields.ipynb #0f00cfff
 import hashlib,numpy as np,pandas as pd,pyarrow as pa
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,13 +18,13 @@ from ..data.bytes import max_bytes
 from ..fits_tables import FitsSum
 from .conditions import row_numbers
 from .inputs import checked,require_room
-from .stamps import Mock,stamp,stamp_size
+from .stamps import Mock,require_mock,stamp,stamp_size
 from ..inputs import real_number,require_choice,whole_number
 from ..jobs import RowJob,processes,require_free
 from ..model.inference import model_digest
 from ..tables import read_table,write_table,write_tables
 
-# %% ../../nbs/infer/51c_fields.ipynb #51e90c7c
+# %% ../../nbs/infer/51c_fields.ipynb #a00eb562
 def _header(shape, cards, datasum):
     "The header of a FITS image of float32, with checksums, as bytes."
     hdu = fits.PrimaryHDU()
@@ -44,7 +44,7 @@ def _datasum(path, start, chunk=2**24):
         while data := file.read(chunk): total.add(data)
     return total.value()
 
-# %% ../../nbs/infer/51c_fields.ipynb #c90dba4e
+# %% ../../nbs/infer/51c_fields.ipynb #92e70fd2
 @contextmanager
 def fits_array(
     path, # The file to write
@@ -64,7 +64,7 @@ def fits_array(
     sealed = _header(shape, cards, _datasum(path, len(header)))
     with open(path, 'r+b') as file: file.write(sealed)
 
-# %% ../../nbs/infer/51c_fields.ipynb #efcbaf8f
+# %% ../../nbs/infer/51c_fields.ipynb #cb1150db
 def tan_wcs(
     ra:float, # Of the middle, degrees
     dec:float,
@@ -92,7 +92,7 @@ def _cards(mock, **more):
     cards.update(more)
     return cards
 
-# %% ../../nbs/infer/51c_fields.ipynb #401604f1
+# %% ../../nbs/infer/51c_fields.ipynb #b68fdb51
 _of_row = dict(component='COMPONEN', half_light_radius='R_HALF', axis_ratio='AXISRAT', orientation='ORIENTAT', flux='FLUX')
 
 def _row_cards(mock, cards, i, row, place, shape):
@@ -104,7 +104,7 @@ def _row_cards(mock, cards, i, row, place, shape):
         cards.update(tan_wcs(place['ra'], place['dec'], mock.facts.pixel_scale, shape).to_header())
     return cards
 
-# %% ../../nbs/infer/51c_fields.ipynb #4792d8df
+# %% ../../nbs/infer/51c_fields.ipynb #1fd6ede5
 def _require_drawable(size, bands, what):
     n_bytes = 4*bands*size*size
     require(n_bytes <= max_bytes(), f'{what} takes {size:,} pixels a side, which is {n_bytes/1e6:,.0f} MB where {max_bytes()/1e6:,.0f} are allowed; '
@@ -127,7 +127,7 @@ def add_galaxy(
     placed = replace(asked, x=x-left-(n-1)/2, y=y-top-(n-1)/2)
     canvas[:,top+a:top+b,left+c:left+d] += stamp(light, shape, placed, n)[:,a:b,c:d]
 
-# %% ../../nbs/infer/51c_fields.ipynb #a905aecf
+# %% ../../nbs/infer/51c_fields.ipynb #3ebab6dd
 class StampFiles(RowJob):
     "Stamps that are being written."
     plan_file = '.parts/plan.json'
@@ -145,7 +145,7 @@ def _identity(mock):
     return dict(n=len(mock), seed=mock.seed, temperature=mock.temperature, model=model_digest(mock.model), catalogue=asked,
         pixel_scale=mock.facts.pixel_scale, zero_point=mock.facts.zero_point)
 
-# %% ../../nbs/infer/51c_fields.ipynb #247ca013
+# %% ../../nbs/infer/51c_fields.ipynb #5110e66b
 _rows_at_once = 64
 
 @patch
@@ -165,7 +165,7 @@ def _write_cube(mock, path, start, stop, size, cards):
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../nbs/infer/51c_fields.ipynb #761fc475
+# %% ../../nbs/infer/51c_fields.ipynb #6b51c895
 def _write_folder(mock, folder, start, stop, size, cards):
     "The stamps of some rows as files; their truth."
     tables, places = [], mock.asked[[name for name in ('ra', 'dec') if name in mock.asked]]
@@ -180,7 +180,7 @@ def _write_folder(mock, folder, start, stop, size, cards):
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../nbs/infer/51c_fields.ipynb #76e44ad6
+# %% ../../nbs/infer/51c_fields.ipynb #003ae888
 def _write_part(mock, job, i, cards):
     kind, size = job.request['kind'], job.request['size']
     with atomic_path(job.path(i), folder=kind == 'stamps') as tmp:
@@ -192,7 +192,7 @@ def _with_places(mock, table, first):
     names = [name for name in ('x', 'y', 'ra', 'dec') if name in mock.asked]
     return pd.concat([table, mock.asked[names].iloc[first:first+len(table)].reset_index(drop=True)], axis=1)
 
-# %% ../../nbs/infer/51c_fields.ipynb #41258e82
+# %% ../../nbs/infer/51c_fields.ipynb #99edcf90
 def _id_bytes(mock): return max(len(name.encode()) for name in mock.asked.object_id)
 
 def _cube_size(mock, size):
@@ -202,7 +202,7 @@ def _cube_size(mock, size):
     require(radii.notna().all(), 'the stamps of a cube have one size, and half-light radii are not asked for all galaxies; give the size in pixels.')
     return 2*int(np.ceil(mock.radii*radii.max()/2*1.2))
 
-# %% ../../nbs/infer/51c_fields.ipynb #1e13ae90
+# %% ../../nbs/infer/51c_fields.ipynb #81e85b8d
 @checked
 def write_stamps(
     galaxies, # A `Mock`
@@ -212,6 +212,7 @@ def write_stamps(
     part_rows:int = 1000, # Galaxies in a part
 ) -> Path: # The folder; None while other processes are at work on it
     "Write stamps in constant memory; the same call continues where it was interrupted."
+    require_mock(galaxies)
     require_choice(kind, ('stamps', 'cube'), 'the kind of files')
     require(part_rows > 0, f'parts of {part_rows} galaxies cannot be written; ask for at least 1.')
     size = _cube_size(galaxies, size) if kind == 'cube' else size
@@ -230,7 +231,7 @@ def write_stamps(
     job.seal(dict(asked=job.request, digests={name: sha256_of(out/name) for name in files}, provenance=provenance()))
     return out
 
-# %% ../../nbs/infer/51c_fields.ipynb #48e359a0
+# %% ../../nbs/infer/51c_fields.ipynb #6d853364
 def _centre(mock, ra, dec):
     "Right ascension and declination of the middle of a field: as given, or in the middle of the catalogue."
     if ra is not None: return real_number(ra, 'ra'), real_number(dec, 'dec')
@@ -249,7 +250,7 @@ def _positions(mock, wcs, size):
     require(not len(wrong), f'row {wrong[:1]} of the catalogue has no position in the field; give x and y, or ra and dec near its middle.')
     return x, y
 
-# %% ../../nbs/infer/51c_fields.ipynb #db0f8824
+# %% ../../nbs/infer/51c_fields.ipynb #c2793fab
 def _field_rows(mock, canvas, wcs, x, y):
     "Draw all galaxies into a field, and give their truth piece by piece."
     for first,(*drawn,table) in progress(mock.blocks(0, len(mock)), 'drawing', -(-len(mock)//_rows_at_once)):
@@ -269,6 +270,7 @@ def write_field(
     "Write a field and its truth, completely or not at all."
     rank, _ = processes()
     if rank: return
+    require_mock(galaxies)
     require((ra is None) == (dec is None), f'only {"dec" if ra is None else "ra"} of the middle is given; give both.')
     require(galaxies.facts.pixel_scale is not None, 'a field needs a pixel scale, which is not known of the training images; give arcseconds a pixel, --pixel-scale.')
     require_free(out, 'mock.json')

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['galsim_object', 'to_galsim']
 
-# %% ../../nbs/share/84_galsim.ipynb #f122dd03
+# %% ../../nbs/share/84_galsim.ipynb #634b0641
 import numpy as np
 from ..core import BadInput,require
 from ..infer.inputs import checked
-from ..infer.stamps import Mock,frame_axes
+from ..infer.stamps import frame_axes,require_mock
 from ..inputs import shown
 
-# %% ../../nbs/share/84_galsim.ipynb #ebe29ae0
+# %% ../../nbs/share/84_galsim.ipynb #87cb163f
 def _galsim():
     try: import galsim
     except ImportError: raise BadInput("GalSim is needed and is not installed; pip install 'astrovader[galsim]'.") from None
@@ -33,7 +33,7 @@ def galsim_object(
     found = galsim.InterpolatedImage(image).shift(-shape.x, -shape.y).transform(*inverse.ravel()).withFlux(flux)
     return found if psf is None else galsim.Convolve(found, galsim.Deconvolve(psf))
 
-# %% ../../nbs/share/84_galsim.ipynb #6f237a0c
+# %% ../../nbs/share/84_galsim.ipynb #e9e96c00
 @checked(batch=1)
 def to_galsim(
     galaxies, # A `Mock`
@@ -43,8 +43,7 @@ def to_galsim(
 ): # Pairs of a list of objects of GalSim, in arcseconds, or in pixels where no pixel scale is known, and a DataFrame with their truth
     "The galaxies of a mock as objects of GalSim, batch by batch."
     _galsim()
-    require(isinstance(galaxies, Mock), f'the galaxies are {shown(galaxies)}; make them by mock().')
-    names = list(galaxies.bands)
+    names = list(require_mock(galaxies).bands)
     require(band is None or band in names, f'there is no band {shown(band)}; use one of {", ".join(names)}.')
     def one_band(light): return light.mean(0) if band is None else light[names.index(band)]
     for start in range(0, len(galaxies), batch):
