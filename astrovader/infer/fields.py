@@ -216,7 +216,8 @@ def write_stamps(
     require_choice(kind, ('stamps', 'cube'), 'the kind of files')
     require(part_rows > 0, f'parts of {part_rows} galaxies cannot be written; ask for at least 1.')
     size = _cube_size(galaxies, size) if kind == 'cube' else size
-    if size: _require_drawable(size, galaxies.model.arch.bands, 'a stamp')
+    largest = galaxies.radii*galaxies.asked.half_light_radius.max()
+    for n in (size or 0, 0 if np.isnan(largest) else int(largest)): _require_drawable(n, galaxies.model.arch.bands, 'a stamp')
     job = StampFiles.begin(out, dict(kind=kind, size=size, part_rows=part_rows) | _identity(galaxies))
     if job.is_sealed: return out
     if size: require_room(out, 4*galaxies.model.arch.bands*size**2*len(galaxies), f'{len(galaxies):,} stamps')
