@@ -248,22 +248,58 @@ def astrovader_consensus(
     return folder
 
 # %% ../nbs/90_cli.ipynb #b63d96a3
+def _require_packed(**asked):
+    "Refuse options that are for FITS files where a packed survey is written."
+    given = [f'--{name.replace("_", "-")}' for name,value in asked.items() if value is not None]
+    require(not given, f'{", ".join(given)} {"is" if len(given) == 1 else "are"} for galaxies in FITS files; add --files stamps, cube or field.')
+
+def _write_files(run, out, files, n, size, ra, dec, **asked):
+    "Write galaxies that are asked for as FITS files."
+    from astrovader.infer.fields import write_field,write_stamps
+    from astrovader.infer.stamps import mock
+    require(files in ('stamps', 'cube', 'field'), f'there are no files {files!r}; use stamps, cube or field.')
+    require(files == 'field' or (ra, dec) == (None, None), '--ra and --dec are for the middle of a field; add --files field.')
+    galaxies = mock(run, n, **asked)
+    made = write_field(galaxies, out, size or 2048, ra, dec) if files == 'field' else write_stamps(galaxies, out, files, size)
+    if made: print(f'{len(galaxies):,} galaxies as {files}, and truth.fits: {out}')
+    return made
+
+# %% ../nbs/90_cli.ipynb #eb823556
 @command('the same command resumes from here')
 def astrovader_generate(
     run:str, # The folder of a run
-    out:str, # The folder to write: a packed survey, and synthetic.parquet with the component and latents of each image
-    n:int = 1000, # How many galaxies
+    out:str, # The folder to write: a packed survey, and synthetic.parquet with the component and latents of each image; or FITS files with truth.fits
+    n:int = None, # How many galaxies; as many as the catalogue has, or 1000
     component:int = None, # Draw all galaxies from this component; by the mixture weights if not given
     temperature:float = 1., # Multiplies the standard deviations of the components
-    detail:str = 'model', # model: arms, clumps and noise, where the run has learnt them; none: smooth decoded galaxies
-    noise:str = 'survey', # survey: that of the survey; none; or the standard deviation of white noise, in units of the greatest pixel value
     seed:int = 0, # The same seed draws the same galaxies
+    detail:str = 'model', # model: arms, clumps and noise, where the run has learnt them; none: smooth decoded galaxies
+    noise:str = 'survey', # survey: that of the survey; none; or the standard deviation of white noise, in units of the greatest pixel value; FITS files have none
     batch_size:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if not given
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, but one pixel in ten or twenty differs by 1 of 255
+    files:str = None, # Write FITS instead of a packed survey, out of the canonical frame: 'stamps', a file for each galaxy; 'cube', an array for every thousand; or 'field', all in one image of the sky
+    survey:str = None, # FITS: the survey of the training, whose measurements are needed once
+    catalogue:str = None, # FITS: a table with a row for each galaxy and any of component, half_light_radius or half_light_radius_arcsec, axis_ratio, orientation or position_angle, flux or magnitude, and x, y or ra, dec
+    half_light_radius:float = None, # FITS: of all galaxies, along the major axis, in pixels
+    axis_ratio:float = None, # FITS: of all galaxies
+    orientation:float = None, # FITS: of all galaxies, degrees from columns towards rows; at random if not given
+    flux:float = None, # FITS: of all galaxies, the mean of the bands, in the units of the packed images
+    magnitude:float = None, # FITS: of all galaxies, AB, instead of the flux
+    pixel_scale:float = None, # FITS: arcseconds a pixel; that of the training images if it is known
+    zero_point:float = None, # FITS: AB magnitude of a flux of 1; that of the training images if it is known
+    size:int = None, # FITS: pixels a side, of stamps by what they need, of a field 2048 if not given
+    ra:float = None, # Field: right ascension of its middle in degrees; that of the catalogue, or 0
+    dec:float = None, # Field: declination of its middle
 ):
     "Draw synthetic galaxies from a trained model; the same command resumes an interrupted one."
+    asked = dict(survey=survey, catalogue=catalogue, half_light_radius=half_light_radius, axis_ratio=axis_ratio, orientation=orientation,
+        flux=flux, magnitude=magnitude, pixel_scale=pixel_scale, zero_point=zero_point)
+    if files is not None:
+        require(batch_size is None and not bf16, '--batch-size and --bf16 are for packed surveys; leave them out with --files.')
+        return _write_files(run, out, files, n, size, ra, dec, component=component, temperature=temperature, seed=seed, detail=detail, **asked)
     from astrovader.infer.generate import write_generated
-    made = write_generated(run, out, n, component, temperature, seed, detail=detail, noise=noise, batch=batch_size, bf16=bf16)
+    _require_packed(**asked, size=size, ra=ra, dec=dec)
+    made = write_generated(run, out, 1000 if n is None else n, component, temperature, seed, detail=detail, noise=noise, batch=batch_size, bf16=bf16)
     if made: print(f'{len(made):,} synthetic galaxies: {out}')
     return made
 

@@ -174,6 +174,11 @@ generate run out --temperature nan -> temperature is nan
 generate run out --temperature -1 -> positive number
 generate run out --seed -1 -> whole number
 generate run sky -> something else
+generate run out --flux 5 -> --flux is for galaxies in FITS files
+generate run out --files movie -> use stamps, cube or field
+generate run out --files stamps --bf16 -> for packed surveys
+generate run out --files cube --ra 5 --dec 5 -> middle of a field
+generate run out --files stamps --survey survey -> the framing is 'canonical'
 generate run sky/sim-000000.png/out -> sim-000000.png/out cannot be written
 realism nowhere survey out -> nowhere has no trained model
 realism run survey out --n 10 -> ask for 40 or more

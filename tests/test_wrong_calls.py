@@ -4,6 +4,7 @@ import numpy as np,pytest,torch
 import matplotlib.pyplot as plt
 from astrovader import tables
 from astrovader.core import AstrovaderError
+from astrovader.data.cutouts import Stretch
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer import catalogue as catalogues
@@ -33,9 +34,9 @@ def at(tmp_path_factory):
 
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
     analysis.consensus analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism
-    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
+    analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.conditions infer.stamps infer.fields infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
     show.statistics_plots show.trust_plots show.realism_plots show.realism_page show.report show.explorer analysis.maps show.sprites show.density_tiles'''.split()}
-names = dict(tables=tables, np=np) | {name.split('.')[1]: module for name,module in modules.items()}
+names = dict(tables=tables, np=np, Stretch=Stretch) | {name.split('.')[1]: module for name,module in modules.items()}
 
 calls = '''
 tables.read_table(5) | a table is a file
@@ -321,6 +322,20 @@ explorer.explore(at.cat[['object_id']], at.survey) | has no column component
 explorer.write_explorer(at.run, at.survey, at.folder/'a.txt') | end in .html
 explorer.write_explorer(at.run, at.survey, 5) | out is
 explorer.write_explorer(at.run, 5, at.folder/'a.html') | the survey is
+conditions.fit_conditions(at.run, at.survey) | the framing is 'canonical'
+conditions.fit_conditions(at.run, 5) | the survey is
+conditions.conditions_of(at.run) | the framing is 'canonical'
+conditions.require_canonical(None) | the framing is 'canonical'
+stamps.mock(5) | the model is
+stamps.mock(at.folder/'none') | no trained model
+stamps.mock(at.run, 3, survey=at.survey) | the framing is 'canonical'
+stamps.mock(at.run, 'x') | give a whole number
+stamps.mock(at.run, 0) | at least one
+stamps.mock(at.run, temperature='hot') | give a number
+stamps.mock(at.run, axis_ratio='round') | give a number
+stamps.to_flux(at.images, Stretch('per_image')) | cannot be undone
+fields.write_stamps(5, at.out) | make them by mock()
+fields.write_field(at.cat, at.out) | make them by mock()
 consensus.consensus_of(at.cat) | a list of two catalogues
 consensus.consensus_of([at.cat, at.cat[:9]]) | the same objects
 consensus.consensus_of([at.cat, at.cat], ['a', 'a']) | a different name

@@ -10,6 +10,7 @@ import pandas as pd
 from ..core import BadInput,BadModel,require,read_json,sha256_of
 from ..data.cutouts import read_image
 from ..data.survey import Survey
+from ..fits_tables import check_fits
 from ..inputs import as_path
 from ..model.vade import VaDE,load_weights
 from ..tables import read_table,require_whole,table_format,verify_table
@@ -56,7 +57,8 @@ def _history(path):
     require(is_same, f'{path} is not the history of the training in {checkpoint}; copy it again.', BadModel)
 
 def _run(path):
-    if (path/'run.json').exists(): read_json(path/'run.json', BadModel)
+    for name in 'run.json','conditions.json':
+        if (path/name).exists(): read_json(path/name, BadModel)
     _history(path/'history.csv')
     found = [_model(path/'model')] if (path/'model').exists() else []
     found += [_checkpoint(file.parent) for file in sorted(path.glob('checkpoint/epoch-*/state.json'))]
@@ -86,7 +88,16 @@ def _search(path):
 
 
 # %% ../../nbs/infer/53_verify.ipynb #6d0a4a9c
-def _realism(path): return f'realism, {_check_digests(path/"realism.json"):,} files' 
+def _realism(path): return f'realism, {_check_digests(path/"realism.json"):,} files'
+
+def _mock(path):
+    "Galaxies that were asked for; each stamp that is a file has its own checksum."
+    require((path/'mock.json').is_file(), f'{path} is not finished; repeat the command that began it, which continues at the first missing part.')
+    n, stamps = _check_digests(path/'mock.json'), sorted(path.glob('stamps-*/*.fits'))
+    for file in stamps: check_fits(file)
+    asked = read_json(path/'mock.json')['asked']
+    require(asked['kind'] != 'stamps' or len(stamps) == asked['n'], f'{path} has {len(stamps):,} stamps where {asked["n"]:,} were written; copy it again, or write it again.')
+    return f'{asked["kind"]} of drawn galaxies, {n+len(stamps):,} files'
 
 # %% ../../nbs/infer/53_verify.ipynb #a6e6af48
 def _report(path): return f'report, {_check_digests(path/"report.json"):,} files'
@@ -101,7 +112,7 @@ def _fetched(path):
 
 # %% ../../nbs/infer/53_verify.ipynb #5ec6d093
 _kinds = {'survey.json': _survey, '.packing': _survey, 'model.json': _model, 'state.json': _checkpoint, 'run.json': _run, 'model': _run, 'report.json': _report,
-    'export.json': _export, 'fetch.json': _fetched, 'consensus.json': _consensus, '.runs': _consensus, 'tune.json': _search, 'realism.json': _realism,
+    'export.json': _export, 'fetch.json': _fetched, 'consensus.json': _consensus, '.runs': _consensus, 'tune.json': _search, 'realism.json': _realism, 'mock.json': _mock, '.parts': _mock,
     '_plan.json': _table, '_SUCCESS': _table, 'astrovader.json': _hats}
 
 def _checker(path):

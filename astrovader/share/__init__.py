@@ -1,1 +1,1 @@
-"""Models exchanged with other software. The notebooks import the weights that the authors of AstroVaDEr published for Keras, and export a trained model as ONNX."""
+"""Models exchanged with other software. The notebooks import the weights that the authors of AstroVaDEr published for Keras, export a trained model as ONNX, and make drawn galaxies objects of GalSim."""
