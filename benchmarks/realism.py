@@ -2,6 +2,7 @@
 import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import argparse,time,torch
+import matplotlib.pyplot as plt,numpy as np
 from contextlib import redirect_stdout
 from pathlib import Path
 from common import machine
@@ -10,6 +11,7 @@ from astrovader.analysis.realism import realism
 from astrovader.core import read_json,write_json
 from astrovader.infer.generate import generate
 from astrovader.model.vade import VaDE
+from astrovader.show.image_plots import display_stretch,montage
 from astrovader.train.learner import begin
 
 def trained(args, survey, seed):
@@ -55,6 +57,16 @@ def card(args, survey, seed, detail):
     write_json(path, out)
     return out
 
+def figure(run, path, n=9):
+    "Galaxies of every component: decoded means, and draws with detail."
+    k = VaDE.load(run/'model').arch.n_components
+    fig, axs = plt.subplots(1, 2, figsize=(7.2, 3.6*k/n), layout='constrained')
+    for ax,(detail,title) in zip(axs, {'none': 'decoded means', 'model': 'drawn with detail'}.items()):
+        images = np.concatenate([generate(run, n, component=c, seed=c, detail=detail, device='cpu')[0] for c in range(k)])
+        ax.imshow(montage(display_stretch(images)(images), ncols=n))
+        ax.set_title(title, fontsize=9, loc='left').axes.axis('off')
+    fig.savefig(path, dpi=100)
+
 def text(each):
     "A row of the table."
     values = {row['test']: row for row in each['tests']}
@@ -71,6 +83,7 @@ def main(args):
         if 'drawn_per_s' not in one: continue
         rate, relative = one['drawn_per_s'], one['drawn_per_s']/one['decoded_per_s']
         print(f'{rate:.0f} galaxies a second and core with detail, {relative:.3f} times as many as decoded means')
+    if args.figure: figure(trained(args, survey, 0), args.figure)
     settings = dict(epochs_detail=args.epochs_detail, n=args.n, seeds=args.seeds, size=args.size)
     if args.json: write_json(args.json, dict(benchmark='realism', settings=settings, **machine(), rows=each))
 
@@ -84,5 +97,6 @@ if __name__ == '__main__':
     parser.add_argument('--seeds', type=int, default=3, help='trainings, with seeds 0, 1, ...')
     parser.add_argument('--n', type=int, default=2000, help='galaxies of each kind that are compared')
     parser.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
+    parser.add_argument('--figure', help='draw galaxies of the first training into this file')
     parser.add_argument('--json', help='write the results into this file')
     main(parser.parse_args())

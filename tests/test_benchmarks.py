@@ -127,7 +127,8 @@ def test_morphology_from_end_to_end(run, voted, tmp_path):
 def test_realism_from_end_to_end(run, voted, tmp_path):
     (tmp_path/'tiny.json').write_text('{"preset": "small", "n_components": 3, "n_latent": 3, "epochs_alpha": 2, "epochs_anneal": 1, "epochs_static": 1, "n_periods": 1, "detail_filters": [8, 16], "epochs_detail": 1}')
     args = '--votes', voted['votes'], '--out', tmp_path/'out', '--size', 32, '--preset', tmp_path/'tiny.json', '--epochs-detail', 2, '--seeds', 1, '--n', 60
-    text = run('realism.py', *args, '--json', tmp_path/'o.json')
+    text = run('realism.py', *args, '--figure', tmp_path/'o.png', '--json', tmp_path/'o.json')
+    assert Image.open(tmp_path/'o.png').width == 720
     none, model = result(tmp_path/'o.json', 'realism')['rows']
     assert (none['detail'], model['detail']) == ('none', 'model') and none['statistics'] != model['statistics'] and model['drawn_per_s'] < model['decoded_per_s']
     assert 'mean distance' in text and 'galaxies a second and core' in text and model['epochs'] == 6

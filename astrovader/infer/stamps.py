@@ -330,7 +330,8 @@ def mock(
     conditions = conditions_of(run if is_path(run) else model, survey)
     facts = Facts(conditions, pixel_scale, zero_point)
     numbers = dict(component=component, half_light_radius=half_light_radius, axis_ratio=axis_ratio, orientation=orientation, flux=flux, magnitude=magnitude)
-    return Mock(model, Joint(model, conditions), asked_table(catalogue, n, model.arch.n_components, facts, **numbers), facts, require_seed(seed), temperature, detail=Appearance(detail).detail)
+    asked = asked_table(catalogue, n, model.arch.n_components, facts, **numbers)
+    return Mock(model, Joint(model, conditions), asked, facts, require_seed(seed), temperature, detail=Appearance(detail).detail)
 
 # %% ../../nbs/infer/51b_stamps.ipynb #63029a00
 def measure_stamps(

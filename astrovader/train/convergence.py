@@ -26,9 +26,9 @@ def has_converged(
 
 # %% ../../nbs/train/40aa_convergence.ipynb #6b29dadb
 def _judged(preset, rows):
-    "The phase of the last row, and its validation losses; none where it cannot end early, as the preset has no patience or the loss changes its weights."
+    "The phase of the last row, and its validation losses; none where it cannot end early, as the preset has no patience, the loss changes its weights, or the learning rate has a cycle of the detail phase."
     phase = phase_at(preset, rows[-1]['epoch']-1)
-    is_constant = weights(preset, phase.start) == weights(preset, phase.end-1e-6)
+    is_constant = phase.name != 'detail' and weights(preset, phase.start) == weights(preset, phase.end-1e-6)
     return phase, [row['valid_loss'] for row in rows if row['epoch'] > phase.start] if preset.patience and is_constant else []
 
 def next_epoch(

@@ -58,7 +58,7 @@ class DetailPhase(Callback):
         detail = self.model.detail
         if self.group.is_first: measure_residuals(self.model, self.dls.train.dataset, self.seed)
         self.group.broadcast_(detail.buffers())
-        self.learn.announce(f'detail: residuals of {detail.structure.min():.3f} to {detail.structure.max():.3f} beyond the noise, by the brightness of the decoded image')
+        self.learn.announce(f'detail: residuals of up to {detail.structure[0].max():.3f} beyond the noise, and {detail.structure[1].max():.3f} between neighbouring pixels')
 
     def after_step(self):
         if self.phase.name == 'detail': update_average(self.opt.opt, [*self.model.detail.parameters()], (self.epoch-self.phase.start)*self.n_iter + self.iter + 1)
