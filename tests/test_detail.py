@@ -1,15 +1,17 @@
 "The detail phase as part of a training: it leaves all else alone, resumes exactly, is shared by processes, and makes draws more real."
 import json
-import numpy as np,pandas as pd,pytest,torch
+import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
 from astrovader.analysis.image_statistics import image_statistics
 from astrovader.analysis.two_samples import distances,mean_distance
 from astrovader.core import BadInput,BadModel
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
+from astrovader.analysis.summary import history_cautions,read_history
 from astrovader.infer.generate import generate,write_generated
 from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
+from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.phases import plan,with_changes
 
@@ -127,3 +129,9 @@ def test_a_finished_run_gains_detail_later(survey, run, tmp_path):
     assert learn.history.phase.tolist()[-5:] == ['static', *4*['detail']] and learn.history.train_flow.iloc[-1] < learn.history.train_flow.iloc[-4]
     again = train(survey, tmp_path/'run', resume=True, device='cpu')
     assert same(again.model, learn.model)
+
+def test_its_history_is_shown(run):
+    history = read_history(run)
+    assert 'flow of the detail' in [ax.get_title('left') for ax in plot_history(history).axes] and not plot_diagnostics(history) is None
+    assert history_cautions(history) == history_cautions(history[history.train_rec.notna()].reset_index(drop=True))
+    plt.close('all')

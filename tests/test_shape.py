@@ -2,18 +2,20 @@
 import json
 from dataclasses import asdict
 from hashlib import sha256
-import numpy as np,pandas as pd,pytest,torch
+import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
 from astrovader.core import BadInput
 from astrovader.data.pack import pack_arrays
 from astrovader.data.survey import Survey
 from astrovader.data.synth import sky
 from astrovader.infer.catalogue import catalogue
+from astrovader.analysis.summary import history_cautions,read_history
 from astrovader.infer.generate import write_generated
 from astrovader.model.inference import model_digest
 from astrovader.model.networks import Architecture
 from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
+from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,train,vade_learner
 from astrovader.train.phases import with_changes
 
@@ -130,3 +132,9 @@ def test_models_without_detail_keep_their_digest():
 def test_the_residual_encoder_and_the_contrast_phase_need_each_other():
     with pytest.raises(BadInput, match="only encoder='residual' has a contrast phase"): with_changes('small', epochs_contrast=1)
     with pytest.raises(BadInput, match='set epochs_contrast to 1 or more'): with_changes('small', encoder='residual')
+
+def test_its_history_is_shown(run):
+    history = read_history(run)
+    assert 'contrast' in [ax.get_title('left') for ax in plot_history(history).axes] and not plot_diagnostics(history) is None
+    assert history_cautions(history) == history_cautions(history[history.train_rec.notna()].reset_index(drop=True))
+    plt.close('all')

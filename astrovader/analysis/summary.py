@@ -215,8 +215,8 @@ def history_cautions(
     history:pd.DataFrame, # `history.csv` of a run
 ) -> list: # Of sentences
     "Weaknesses of the training in its history."
-    train = history.train_rec
-    valid = history.valid_rec
+    history = history[history.train_rec.notna()] # contrast and detail phases reconstruct nothing
+    train, valid = history.train_rec, history.valid_rec
     cautions = []
     if not (history[['train_rec', 'valid_rec']] > 0).all(axis=None): return cautions
     m = max(1, len(history)//10)
@@ -233,7 +233,7 @@ _measured = ['epoch', 'seconds', *(f'{side}_{part}' for part in ('loss', 'rec', 
 def _is_history(table):
     if not len(table) or not {'phase', 'period', *_measured} <= set(table): return False
     numeric = table[_measured].select_dtypes('number').shape[1] == len(_measured)
-    return bool(numeric and table.phase.isin(['alpha', 'anneal', 'static']).all())
+    return bool(numeric and table.phase.isin(['contrast', 'alpha', 'anneal', 'static', 'detail']).all())
 
 @checked
 def read_history(

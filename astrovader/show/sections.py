@@ -121,7 +121,7 @@ def draw_training(summary, _):
     yield Figure('history', plot_history(history), 'Total loss and its terms against the epoch, for training and validation: means over images of sums over pixels or latents. '
         'Shaded bands mark the phases. A divergence is drawn faintly while its weight in the loss is zero; the mixture divergence begins when the mixture is fitted. '
         'The total also contains the penalty on weights. Where a term falls very far at first, its axis omits the first epochs.')
-    if set(diagnostic_names) <= set(history) and (history.phase != 'alpha').any():
+    if set(diagnostic_names) <= set(history) and history.phase.isin(['anneal', 'static']).any():
         yield Figure('health-history', plot_diagnostics(history), 'Mixture diagnostics on about 2,000 training images, from the epoch at which the mixture is fitted. '
             'Above: total variation distance between mixture weights and shares of the objects, and the share of the variance of the latents that lies between components. Below: counts that should be zero.')
 

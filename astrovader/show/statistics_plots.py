@@ -35,8 +35,9 @@ def signed_text(value, digits):
     return f'{round(value, digits)+0:.{digits}f}'.replace('-', '−')
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #801a8b9f
-phase_colours = dict(alpha='.93', anneal='#fdebcb', static='#cfe3f5')
+phase_colours = dict(contrast='#e8def2', alpha='.93', anneal='#fdebcb', static='#cfe3f5', detail='#dcefdc')
 _terms = dict(loss='total loss', rec='reconstruction', gaussian_kl='Gaussian KL', mixture_kl='mixture KL')
+_own_terms = dict(contrast='contrast', flow='flow of the detail') # of phases that have no other
 _sides = dict(train=dict(color='.15', lw=1, label='training'), valid=dict(color='#d1495b', lw=1, ls=(0, (4, 1.5)), label='validation'))
 
 def _phase_bands(ax, history):
@@ -60,29 +61,34 @@ def _scale_axis(ax, values):
 def _plot_term(ax, history, term):
     "A term of the loss for training and validation."
     if term == 'mixture_kl': history = history[history.phase != 'alpha']
+    if term == 'loss': history = history[history.train_rec.notna()]
     weight = f'{term}_weight'
     active = history[weight] > 0 if weight in history else pd.Series(True, history.index)
     for side,style in _sides.items():
         values = history[f'{side}_{term}']
         ax.plot(history.epoch, values, alpha=.3, **style | dict(label=None))
         ax.plot(history.epoch, values.where(active), marker='.' if len(history) < 3 else None, **style)
-    _scale_axis(ax, history[[f'train_{term}', f'valid_{term}']].to_numpy())
-    ax.set_title(_terms[term])
+    _scale_axis(ax, history[[f'train_{term}', f'valid_{term}']].dropna().to_numpy())
+    ax.set_title((_terms | _own_terms)[term])
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #7ffca17f
 @styled
 def plot_history(
     history:pd.DataFrame, # `history.csv` of a run
 ): # A figure
-    "Draw total loss, reconstruction and both divergences against the epoch: Fig. 2."
+    "Draw total loss, reconstruction and both divergences against the epoch, Fig. 2, and the terms of contrast and detail phases."
     check_table(history, ['epoch', 'phase', 'period', *(f'{side}_{term}' for term in _terms for side in _sides)], 'the history')
-    fig, axs = plt.subplots(2, 2, figsize=(page_width, 4.6), sharex=True)
-    for ax,term in zip(axs.flat, _terms):
+    terms = [*_terms, *(term for term in _own_terms if f'train_{term}' in history)]
+    n_rows = -(-len(terms)//2)
+    fig, axs = plt.subplots(n_rows, 2, figsize=(page_width, 2.3*n_rows), sharex=True)
+    for ax in axs.flat[len(terms):]: ax.axis('off')
+    for ax,term in zip(axs.flat, terms):
         _phase_bands(ax, history)
         _plot_term(ax, history, term)
         ax.set_xlim(history.epoch.iloc[0]-.5, history.epoch.iloc[-1]+.5)
-    for ax in axs[1]:
+    for ax in axs.flat[len(terms)-2:len(terms)]:
         ax.set_xlabel('epoch')
+        ax.tick_params(labelbottom=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     phases = [Patch(color=phase_colours[phase], label=f'{phase} phase') for phase in history.phase.unique()]
     lines = axs[0,0].get_legend_handles_labels()[0]
@@ -318,7 +324,7 @@ def plot_diagnostics(
 ): # A figure
     "Draw the mixture diagnostics against the epoch."
     check_table(history, ['epoch', 'phase', 'period', *_share_diagnostics, *_count_diagnostics], 'the history')
-    history = history[history.phase != 'alpha']
+    history = history[history.phase.isin(['anneal', 'static'])]
     require(len(history), 'the history ends before the mixture begins; train longer.')
     fig, (top, low) = plt.subplots(2, 1, figsize=(6.5, 3.4), sharex=True)
     _plot_share_diagnostics(top, history)
