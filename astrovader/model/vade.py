@@ -57,7 +57,7 @@ class VaDE(nn.Module):
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), self.initial_log_var/self.pace))
         if self.classes: self.register_buffer('class_counts', torch.zeros(arch.n_components, len(self.classes)))
 
-    def noise(self, z): return torch.randn_like(z)
+    def noise(self, z): return torch.randn(z.shape, dtype=z.dtype, device=z.device)
     def forward(self, x):
         if self.task == 'contrast': return self._run(self.encoder.contrasted, x)
         if self.task == 'detail': return self.flow_loss(x)
