@@ -3820,6 +3820,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'astrovader/train/detail.py'),
                                          'astrovader.train.detail.DetailPhase.before_epoch': ( 'train/detail.html#detailphase.before_epoch',
                                                                                                'astrovader/train/detail.py'),
+                                         'astrovader.train.detail.DetailPhase.before_step': ( 'train/detail.html#detailphase.before_step',
+                                                                                              'astrovader/train/detail.py'),
                                          'astrovader.train.detail.DetailPhase.begin': ( 'train/detail.html#detailphase.begin',
                                                                                         'astrovader/train/detail.py'),
                                          'astrovader.train.detail.measure_residuals': ( 'train/detail.html#measure_residuals',

@@ -4,19 +4,22 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import argparse,time,torch
 import matplotlib.pyplot as plt,numpy as np
 from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from common import machine
 from morphology import survey_of
 from astrovader.analysis.realism import realism
 from astrovader.core import read_json,write_json
+from astrovader.data.pack import pack
 from astrovader.infer.generate import generate
 from astrovader.model.vade import VaDE
+from astrovader.share.keras import import_keras
 from astrovader.show.image_plots import display_stretch,montage
 from astrovader.train.learner import begin
 
 def trained(args, survey, seed):
     "The folder of a run, trained now or before, with the seconds of processor time that it took."
-    folder = args.out/'runs'/f'detail-{seed}-{args.epochs_detail}'
+    folder = args.out/'runs'/f'{args.preset}-detail-{seed}-{args.epochs_detail}'
     if not (folder/'model').exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with open(folder.with_suffix('.log'), 'a') as f, redirect_stdout(f):
@@ -25,6 +28,13 @@ def trained(args, survey, seed):
             learn.fit_phases()
         write_json(folder/'time.json', dict(cpu_s=time.process_time()-start, epochs=len(learn.rows)-first))
     return folder
+
+def published(args):
+    "The run of the weights that the paper's authors published, and a survey of images in their framing."
+    run, images = args.out/'runs/published', args.out/'surveys/published'
+    import_keras(args.published, run)
+    with redirect_stdout(StringIO()): survey = pack(args.published_images, images, 128, bands='grey', grey='luma', stretch='per_image', n_workers=1)
+    return run, survey
 
 def encoded(run, made, sure=.9):
     "The share of drawn galaxies whose component the encoder finds, among those of which it is sure."
@@ -45,17 +55,20 @@ def speed(run, n=128):
     rate('none')
     return dict(drawn_per_s=rate('model'), decoded_per_s=rate('none'))
 
-def card(args, survey, seed, detail):
-    "The measures of one run."
-    path = args.out/f'realism-{seed}-{args.epochs_detail}-{detail}.json'
-    if path.exists(): return read_json(path)
-    run = trained(args, survey, seed)
-    found = realism(run, survey, args.n, seed, detail=detail, device='cpu')
+def measures(run, survey, n, seed, detail):
+    "What `realism` measures, and how often the component of a draw is found."
+    found = realism(run, survey, n, seed, detail=detail, device='cpu')
     rows = found.distances[found.distances.component == 'all'].set_index('statistic').distance.to_dict()
-    out = dict(seed=seed, detail=detail, tests=found.tests.to_dict('records'), statistics=rows, verdict=found.verdict,
-        **read_json(run/'time.json'), **encoded(run, generate(run, 1000, seed=seed, detail=detail, device='cpu', bf16=True)), **(speed(run) if detail == 'model' else {}))
-    write_json(path, out)
-    return out
+    made = generate(run, 1000, seed=seed, detail=detail, device='cpu', bf16=True)
+    return dict(seed=seed, detail=detail, tests=found.tests.to_dict('records'), statistics=rows, verdict=found.verdict, **encoded(run, made))
+
+def card(args, survey, seed, detail):
+    "The measures of one training, computed now or before."
+    path = args.out/f'realism-{args.preset}-{seed}-{args.epochs_detail}-{detail}.json'
+    if not path.exists():
+        run = trained(args, survey, seed)
+        write_json(path, dict(model=args.preset, **measures(run, survey, args.n, seed, detail), **read_json(run/'time.json'), **(speed(run) if detail == 'model' else {})))
+    return read_json(path)
 
 def figure(run, path, n=9):
     "Galaxies of every component: decoded means, and draws with detail."
@@ -73,18 +86,19 @@ def text(each):
     names = 'mean distance', 'mean distance, morphology', 'AUC, trees', 'AUC, network', 'memorised share'
     said = [f'{name} {values[name]["value"]:.3f} (floor {values[name]["floor"]:.3f})' for name in names if name in values]
     if each['recovered'] is not None: said.append(f'component recovered in {each["recovered"]:.1%} of the {each["sure"]:.0%} that are sure')
-    return f'seed {each["seed"]}, detail {each["detail"]}: {", ".join(said)}'
+    return f'{each["model"]}, seed {each["seed"]}, detail {each["detail"]}: {", ".join(said)}'
 
 def main(args):
     survey = survey_of(args, 'all', 'canonical', 'rgb')
     each = [card(args, survey, seed, detail) for seed in range(args.seeds) for detail in ('none', 'model')]
+    if args.published: each.append(dict(model='published', **measures(*published(args), args.n, 0, 'none')))
     for one in each: print(text(one), flush=True)
     for one in each:
         if 'drawn_per_s' not in one: continue
         rate, relative = one['drawn_per_s'], one['drawn_per_s']/one['decoded_per_s']
         print(f'{rate:.0f} galaxies a second and core with detail, {relative:.3f} times as many as decoded means')
     if args.figure: figure(trained(args, survey, 0), args.figure)
-    settings = dict(epochs_detail=args.epochs_detail, n=args.n, seeds=args.seeds, size=args.size)
+    settings = dict(preset=args.preset, epochs_detail=args.epochs_detail, n=args.n, seeds=args.seeds, size=args.size)
     if args.json: write_json(args.json, dict(benchmark='realism', settings=settings, **machine(), rows=each))
 
 if __name__ == '__main__':
@@ -97,6 +111,8 @@ if __name__ == '__main__':
     parser.add_argument('--seeds', type=int, default=3, help='trainings, with seeds 0, 1, ...')
     parser.add_argument('--n', type=int, default=2000, help='galaxies of each kind that are compared')
     parser.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
+    parser.add_argument('--published', help='the HDF5 weights that the authors of the paper published, to be measured too')
+    parser.add_argument('--published-images', help='a zip of images in their framing')
     parser.add_argument('--figure', help='draw galaxies of the first training into this file')
     parser.add_argument('--json', help='write the results into this file')
     main(parser.parse_args())

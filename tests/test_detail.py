@@ -17,7 +17,7 @@ from astrovader.train.phases import plan,with_changes
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
     reconstruction='pyramid', n_scales=3, epochs_alpha=6, epochs_anneal=1, epochs_static=1, n_periods=1, epochs_detail=4, detail_filters=(16, 32),
-    batch_size=31, lr=3e-3, valid=.1, alpha=.1, mixture_weight=1., bf16=False)
+    batch_size=31, batch_detail=31, lr=3e-3, lr_detail=3e-3, valid=.1, alpha=.1, mixture_weight=1., bf16=False)
 
 class StopAfter(Callback):
     order = 90
@@ -82,7 +82,7 @@ def test_two_processes_train_as_one(survey, run, tmp_path):
     assert differences.iloc[0].max() < 5e-3 and differences.max(axis=None) < .05, differences
 
 def test_draws_are_more_real_than_decoded_means(survey, tmp_path):
-    run = train(survey, tmp_path/'run', 'small', device='cpu', **small | dict(epochs_detail=25)).folder
+    run = train(survey, tmp_path/'run', 'small', device='cpu', **small | dict(epochs_detail=12, batch_detail=16)).folder
     real = image_statistics(survey.images(slice(None)))
     def distance(detail): return mean_distance(distances(real, image_statistics(generate(run, 403, detail=detail, device='cpu')[0]), repeats=5)[1])
     drawn, decoded = distance('model')['value'], distance('none')['value']

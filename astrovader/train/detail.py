@@ -44,11 +44,12 @@ def use_average(learn):
 # %% ../../nbs/train/40f_detail.ipynb #684d4f00
 class DetailPhase(Callback):
     "Lets the detail model learn, and nothing else, in the last phase."
-    order = 10
+    order = 9
     def before_epoch(self):
         self.phase = phase_at(self.preset, self.epoch)
         if self.phase.name != 'detail': return
         self.model.task = 'detail'
+        self.learn.dls = self.details
         if self.phase.start == self.epoch: self.begin()
         self.model.requires_grad_(False)
         self.model.detail.requires_grad_(True)
@@ -59,6 +60,9 @@ class DetailPhase(Callback):
         if self.group.is_first: measure_residuals(self.model, self.dls.train.dataset, self.seed)
         self.group.broadcast_(detail.buffers())
         self.learn.announce(f'detail: residuals of up to {detail.structure[0].max():.3f} beyond the noise, and {detail.structure[1].max():.3f} between neighbouring pixels')
+
+    def before_step(self):
+        if self.phase.name == 'detail': torch.nn.utils.clip_grad_norm_(self.model.detail.parameters(), 1.)
 
     def after_step(self):
         if self.phase.name == 'detail': update_average(self.opt.opt, [*self.model.detail.parameters()], (self.epoch-self.phase.start)*self.n_iter + self.iter + 1)

@@ -104,7 +104,7 @@ class ShareTraining(Callback):
 # %% ../../nbs/train/42_distributed.ipynb #a2967e45
 def take_shares(learn, rank, world):
     "Let the loaders of a learner return one share of each batch."
-    for loader in (*learn.dls, *(learn.pairs or ())):
+    for loader in (*learn.dls, *(learn.pairs or ()), *(learn.details or ())):
         loader.rank = rank
         loader.world = world
 

@@ -211,6 +211,7 @@ class VaDELearner(Learner):
         self.diagnostics = {} # Of the mixture, in the current epoch
         self.failure = None # Why the last fit ended early
         self.pairs = None # Loaders of pairs of views, for the contrast phase
+        self.details = None # Loaders for the detail phase
         phases = preset.epochs_contrast > 0, preset.epochs_detail > 0
         loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, *phases, preset.alpha)
         adam = partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True)
@@ -264,9 +265,10 @@ def _call_one(self:VaDELearner, event):
 # %% ../../nbs/train/41_learner.ipynb #18b23102
 def learning_rate(preset):
     "The learning rate as a function of progress: an exponential decay, before and after which contrast and detail phase have cycles of their own."
-    cycle, decay = combined_cos(.15, preset.lr/10, preset.lr, preset.lr/100), SchedExp(preset.lr, preset.lr_end)
+    def cycle(lr, rise): return combined_cos(rise, lr/10, lr, lr/100)
     first, last = (epochs/n_epochs(preset) for epochs in (preset.epochs_contrast, preset.epochs_detail))
-    parts = [(share, schedule) for share,schedule in ((first, cycle), (1-first-last, decay), (last, cycle)) if share]
+    decay = SchedExp(preset.lr, preset.lr_end)
+    parts = [(share, schedule) for share,schedule in ((first, cycle(preset.lr, .15)), (1-first-last, decay), (last, cycle(preset.lr_detail, .05))) if share]
     return combine_scheds(*zip(*parts)) if parts[1:] else decay
 
 # %% ../../nbs/train/41_learner.ipynb #bde44166
@@ -377,6 +379,7 @@ def vade_learner(
     start_from_mean(model, dls.train.dataset, seed)
     learn = VaDELearner(dls, model, preset, run, seed, group, labels)
     if preset.epochs_contrast: learn.pairs = view_loaders(survey, shape_views, True, preset.batch_size, preset.valid, seed, device)
+    if preset.epochs_detail: learn.details = survey_loaders(survey, preset.batch_detail, preset.valid, preset.flips, seed, device)
     return learn
 
 # %% ../../nbs/train/41_learner.ipynb #f57e71d3

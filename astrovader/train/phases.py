@@ -54,7 +54,9 @@ class Preset:
     label_weight:float = 10. # Weight of the classes of labelled galaxies, where there are labels; from the first annealing phase on
     l2:float = 0.01 # Weight of the squared weights and biases
     batch_size:int = 180 # 180 in the text, 190 in the published configuration
+    batch_detail:int = 16 # Images in a mini-batch of the detail phase
     lr:float = 3e-4 # Adam's learning rate at the start
+    lr_detail:float = 4e-3 # Largest learning rate of the detail phase
     lr_end:float = 1e-6 # Learning rate at the end, after an exponential decay
     clip:float = 1. # Limit of gradient values after the alpha phase; 0 for none
     flips:bool = True # Flip training images at random?
@@ -75,9 +77,9 @@ class Preset:
 
 # %% ../../nbs/train/40_phases.ipynb #33e83b81
 _rules = {} # what a value must be: the fields, and the check
-_rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size init_batches', lambda v: is_whole(v) and v >= 1
+_rules['a whole number of at least 1'] = 'epochs_alpha epochs_anneal n_periods batch_size batch_detail init_batches', lambda v: is_whole(v) and v >= 1
 _rules['a whole number of at least 0'] = 'epochs_contrast epochs_static epochs_detail steps patience', lambda v: is_whole(v) and v >= 0
-_rules['a number above 0'] = 'lr lr_end', lambda v: is_real(v) and v > 0
+_rules['a number above 0'] = 'lr lr_detail lr_end', lambda v: is_real(v) and v > 0
 _rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency label_weight', lambda v: is_real(v) and v >= 0
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
 _rules['a number from 0 to 1'] = 'split_merge', lambda v: is_real(v) and 0 <= v <= 1
