@@ -18,7 +18,7 @@ from ..data.classes import catalogue_labels,read_labels
 from ..infer.catalogue import catalogue
 from ..infer.inputs import checked
 from ..infer.names import Names,name_columns,names_file,require_level
-from ..inputs import as_numbers,as_path,whole_number
+from ..inputs import as_numbers,whole_number
 from ..jobs import require_free
 from ..model.inference import model_digest,open_model,survey_rows
 from ..tables import as_frame,numbered,write_table
@@ -31,15 +31,24 @@ def _log_evidence(counts, prior):
     n, a = counts[:,None], prior[None]
     return (gammaln(a.sum(2)) - gammaln((a+n).sum(2)) + (gammaln(a+n) - gammaln(a)).sum(2)).sum(0)
 
-def _drawn_counts(p, codes, usual, seed, rounds=400, first=80):
-    "Parameters of Dirichlet distributions (rounds, K, C), drawn from the posterior."
-    r, k, c = rng(seed, 'names'), p.shape[1], len(usual)
+def _usual_shares(counts, prior, r):
+    "Draw the shares of the names in a usual component."
+    flat = counts.ravel()
+    before = np.arange(flat.sum()) - np.repeat(flat.cumsum()-flat, flat)
+    a = np.repeat(np.tile(prior, len(counts)), flat)
+    name = np.repeat(np.tile(np.arange(len(prior)), len(counts)), flat)
+    return r.dirichlet(1 + np.bincount(name, r.random(len(a)) < a/(a+before), len(prior))) + 1e-9
+
+def _drawn_counts(p, codes, c, seed, rounds=300, first=60):
+    "Parameters of Dirichlet distributions (K, C), drawn from the posterior."
+    r, k, usual = rng(seed, 'names'), p.shape[1], np.full(c, 1/c)
     theta = np.tile(usual, (k, 1))
     for i in range(first+rounds):
         edges = (p*theta[:,codes].T).cumsum(1)
         component = (r.random((len(p), 1))*edges[:,-1:] > edges).sum(1).clip(0, k-1)
         counts = np.bincount(component*c + codes, minlength=k*c).reshape(k, c)
         kappa = r.choice(concentrations, p=softmax(_log_evidence(counts, concentrations[:,None]*usual)))
+        usual = _usual_shares(counts, kappa*usual, r)
         theta = r.standard_gamma(counts + kappa*usual) + 1e-300
         theta /= theta.sum(1, keepdims=True)
         if i >= first: yield counts + kappa*usual
@@ -65,8 +74,7 @@ def name_components(
 ) -> Names: # `BadInput` where there are fewer than two classes
     "The names of the components of a catalogue."
     labels, p = catalogue_labels(cat, labels), _responsibilities(cat)
-    n = np.array([*labels.counts.values()])
-    drawn = np.stack([*_drawn_counts(p[labels.codes >= 0], labels.known, (n+1)/(n+1).sum(), require_seed(seed))])
+    drawn = np.stack([*_drawn_counts(p[labels.codes >= 0], labels.known, len(labels.names), require_seed(seed))])
     return Names(labels.names, _as_one(drawn), provenance(seed=seed, labels=labels.counts, labels_sha256=labels.sha256))
 
 # %% ../../nbs/analysis/64b_naming.ipynb #2957504b
@@ -213,7 +221,8 @@ def next_to_label(
     chosen = [*_most_teaching(found.deviations(cat), p, open_, min(n, open_.sum()))]
     rows, gains = [row for row,_ in chosen], [gain for _,gain in chosen]
     component = dict(component=cat.component.to_numpy()[rows]) if 'component' in cat else {}
-    return pd.DataFrame(dict(object_id=cat.object_id.to_numpy()[rows], **component, name=np.array(found.names, object)[p[rows].argmax(1)], p=p[rows].max(1), gain=gains))
+    name = np.array(found.names, object)[p[rows].argmax(1)]
+    return pd.DataFrame(dict(object_id=cat.object_id.to_numpy()[rows], **component, name=name, p=p[rows].max(1), gain=gains))
 
 # %% ../../nbs/analysis/64b_naming.ipynb #dadf4a22
 def _both(cat, names, probe, level):
@@ -240,8 +249,8 @@ def _catalogue_of(model, survey, table, device, batch):
     if model.packing: survey.require_like(model.packing)
     if table is None: return catalogue(model, survey, device=device, batch=batch, posterior=False)
     cat = as_frame(table, 'the catalogue', 'object_id component p_0 z_0')
-    k, n = numbered(cat, 'p').shape[1], len(cat)
-    require(k == model.arch.n_components and n == len(survey), f'the catalogue has {n:,} rows of {k} components, and the survey {len(survey):,} galaxies and the model {model.arch.n_components} components; give that of this run and survey.')
+    found, own = (len(cat), numbered(cat, 'p').shape[1]), (len(survey), model.arch.n_components)
+    require(found == own, f'the catalogue has {found[0]:,} galaxies and {found[1]} components, and the run and survey {own[0]:,} and {own[1]}; give their own.')
     return cat.iloc[np.argsort(survey_rows(survey, cat))].reset_index(drop=True)
 
 def _write(out, cat, names, probe, labels, figure, level, n_next, seed):

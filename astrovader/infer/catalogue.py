@@ -201,14 +201,16 @@ _long = 1_000_000 # Rows of the longest Parquet catalogue in one file
 def row_bytes(self:CatalogueInference, suffix):
     "About how many bytes a row takes on disk, with an id of 20 characters."
     numbers = self.model.arch.n_components + self.model.arch.n_latent + 2
-    return (28 + 4*numbers*(2 if self.posterior else 1) + 4*len(self.model.classes) + (0 if self.names is None else 24 + 4*len(self.names.names))) * (3 if suffix == '.csv' else 1)
+    of_names = 24 + 4*len(self.names.names) if self.names else 0
+    return (28 + 4*numbers*(2 if self.posterior else 1) + 4*len(self.model.classes) + of_names) * (3 if suffix == '.csv' else 1)
 
 def row_ranges(n, rows=_range_rows): return [(start, min(start+rows, n)) for start in range(0, n, rows)]
 
 def _text_width(survey, names):
     "Bytes of the longest object id or name, which fix the width of their columns in FITS."
     def longest(start, stop): return pc.max(pc.binary_length(survey.block(start, stop, ['object_id'])['object_id'])).as_py()
-    return max(1, *(len(name.encode()) for name in (names.names if names else ())), *(longest(*rows) for rows in row_ranges(len(survey))))
+    of_names = [len(name.encode()) for name in names.names] if names else []
+    return max(1, *of_names, *(longest(*rows) for rows in row_ranges(len(survey))))
 
 # %% ../../nbs/infer/50_catalogue.ipynb #34e8c13e
 def _is_in_parts(out, n, part_rows):
