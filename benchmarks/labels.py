@@ -26,7 +26,7 @@ def labels_for(cat, rows):
 def first_rows(cat, n, seed):
     "Random rows for labels, with two of every class at least, and those that are judged."
     order = np.random.default_rng(seed).permutation(len(cat))
-    test, open_ = np.sort(order[:1500]), order[1500:]
+    test, open_ = np.split(order, [min(1500, len(order)//2)])
     must = [row for name in cat.truth.unique() for row in open_[(cat.truth[open_] == name).to_numpy()][:2]]
     return [*dict.fromkeys([*must, *open_])][:n], test
 
@@ -41,9 +41,9 @@ def asked_labels(cat, most, seed, batch=10):
     "Scores of both ways with ten random labels, and then those that are asked for, ten at a time."
     for way,fit in fits.items():
         rows, test = first_rows(cat, 10, seed)
-        pool = cat.drop(index=test)
-        while len(rows) < most:
-            asked = next_to_label(pool, fit(cat, labels_for(cat, rows)), batch, cat.object_id[rows])
+        pool, found = cat.drop(index=test), fit(cat, labels_for(cat, rows))
+        while len(rows) < min(most, len(pool)):
+            asked = next_to_label(pool, found, batch, cat.object_id[rows])
             rows += cat.index[cat.object_id.isin(asked.object_id)].tolist()
             found = fit(cat, labels_for(cat, rows))
             score = fair(found.probabilities(cat.iloc[test]), found.names, cat.truth[test])
@@ -89,17 +89,18 @@ def bench(args):
     classes = classes_of(args, survey)
     ok = np.flatnonzero(~pd.isna(classes))
     cat = cat.iloc[ok].reset_index(drop=True).assign(truth=classes[ok].astype(str))
-    each = [o for seed in range(args.repeats) for n in args.labels for o in random_labels(cat, n, seed)]
-    each += [o for seed in range(args.repeats) for o in asked_labels(cat, 100, seed)]
-    print(summary(each, ['way', 'labels']).round(3).to_string(index=False), flush=True)
     reference = name_components(cat, cat.truth)
-    covered = summary([o for seed in range(args.sets) for n in (20, 50, 100, 200) if (o := coverage(cat, n, seed, reference))], ['labels'])
+    covered = summary([o for seed in range(args.sets) for n in (20, 50, 100, 200) if n <= len(cat)//2 and (o := coverage(cat, n, seed, reference))], ['labels'])
     print(covered.round(3).to_string(index=False), flush=True)
+    each = [o for seed in range(args.repeats) for n in args.labels for o in random_labels(cat, n, seed)]
+    print(summary(each, ['way', 'labels']).round(3).to_string(index=False), flush=True)
     images = torch.from_numpy(survey.images(ok))
     each += [by_network(cat, images, n, seed, args.seen) for seed in range(args.networks) for n in args.labels]
+    print(summary(each, ['way', 'labels']).round(3).to_string(index=False), flush=True)
+    each += [o for seed in range(args.asked) for o in asked_labels(cat, 100, seed)]
     rows = summary(each, ['way', 'labels'])
     print(rows.round(3).to_string(index=False))
-    settings = {name: value for name,value in vars(args).items() if name in ('labels', 'repeats', 'sets', 'networks', 'seen')}
+    settings = {name: value for name,value in vars(args).items() if name in ('labels', 'repeats', 'asked', 'sets', 'networks', 'seen')}
     records = lambda t: [{k: None if v != v else v for k,v in row.items()} for row in t.to_dict('records')]
     if args.json: write_json(args.json, dict(benchmark='labels', settings=settings, images=len(cat), classes=cat.truth.value_counts().to_dict(),
         rows=records(rows), coverage=records(covered), each=each, **machine()))
@@ -112,6 +113,7 @@ def main():
     p.add_argument('--catalogue', help='its catalogue, where there is one')
     p.add_argument('--labels', type=int, nargs='+', default=[10, 20, 50, 100, 300, 1000], help='numbers of labels')
     p.add_argument('--repeats', type=int, default=10, help='random sets of labels for the curves')
+    p.add_argument('--asked', type=int, default=10, help='sets of ten labels to which others are added by asking')
     p.add_argument('--sets', type=int, default=40, help='random sets of labels for the coverage')
     p.add_argument('--networks', type=int, default=2, help='of these, sets from which the network learns')
     p.add_argument('--seen', type=int, default=8000, help='images that a network sees in all')

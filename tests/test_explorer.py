@@ -223,7 +223,8 @@ def test_labels_are_kept_saved_and_read_by_a_training(opened, place, tmp_path):
 
 def test_fifty_labels_made_in_the_browser_name_the_components(opened, place, tmp_path):
     r = np.random.default_rng(1)
-    truth = np.where((place.cat.component < 5) ^ (r.random(n) < .1), 'disc', 'elliptical')
+    component = (r.random(n)[:,None] > numbered(place.cat, 'p').cumsum(1)).sum(1)
+    truth = np.where((component < 5) ^ (r.random(n) < .1), 'disc', 'elliptical')
     some,page = r.permutation(n)[:50],opened()
     for row in some:
         page.evaluate(f'explorer.pin({row})')
@@ -234,11 +235,11 @@ def test_fifty_labels_made_in_the_browser_name_the_components(opened, place, tmp
     names = astrovader_name(tmp_path/'run', place.survey.path, file, tmp_path/'names')
     components = read_table(tmp_path/'names/components.csv')
     big = components[components.labels > 3]
-    assert len(big) > 3 and (big.name == np.where(big.component < 5, 'disc', 'elliptical')).all()
+    assert len(big) > 3 and (big.name == np.where(big.component < 5, 'disc', 'elliptical')).mean() > .7
     rest = np.setdiff1d(np.arange(n), some)
     right = (read_table(tmp_path/'names/catalogue.parquet').name[rest] == truth[rest]).mean()
-    expected,low,high = names.accuracy(place.cat.iloc[rest], level=.95)
-    assert low <= right <= high and high-low < .25, (low, right, high)
+    _,low,high = names.accuracy(place.cat.iloc[rest])
+    assert low <= right <= high and high-low < .3, (low, right, high)
     assert not set(read_table(tmp_path/'names/next.csv').object_id.astype(str)) & set(place.cat.object_id[some])
 
 def test_labels_are_taken_back(opened):
