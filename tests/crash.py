@@ -20,7 +20,7 @@ from astrovader.share.keras import layout
 from astrovader.tables import read_table
 
 # Libraries and modules that commands load when they run are loaded once, before processes are forked
-for name in 'fastai.callback.all','onnxruntime','astrovader.data.fetch','astrovader.train.distributed','astrovader.infer.hats','astrovader.infer.generate','astrovader.show.report','astrovader.share.onnx':
+for name in 'fastai.callback.all','onnxruntime','astrovader.data.fetch','astrovader.train.distributed','astrovader.infer.hats','astrovader.infer.generate','astrovader.analysis.naming','astrovader.show.report','astrovader.share.onnx':
     import_module(name)
 
 # A process that can be killed at any change of a file
@@ -129,6 +129,7 @@ def make_inputs():
         torch.manual_seed(seed)
         arch = Architecture(16, encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3)
         VaDE(arch, Survey(here/'survey').packing).save(here/f'run{seed}/model')
+    pd.DataFrame(dict(object_id=places.object_id[:40], label=np.where(np.arange(40) % 3, 'disc', 'ring'))).to_csv(here/'labels.csv', index=False)
     (here/'tiny.json').write_text(json.dumps(train_settings))
     with h5py.File(here/'weights.h5', 'w') as file:
         for name,shape in layout(Architecture(16, n_latent=4, n_components=3)).items(): file[name] = r.normal(0, .1, shape)**2 + .1
@@ -151,6 +152,7 @@ def export(out, run=0): cli.astrovader_export(here/f'run{run}', out)
 @calls
 def realism(out, seed=0): cli.astrovader_realism(here/'run0', here/'survey', out, n=60, seed=seed)
 def consensus(out): cli.astrovader_consensus([here/'run0', here/'run1'], here/'survey', out)
+def naming(out): cli.astrovader_name(here/'run0', here/'survey', here/'labels.csv', out)
 def tune(out): cli.astrovader_tune(here/'survey', out, 2, here/'tiny.json', space='lr')
 def import_keras(out): cli.astrovader_import_keras(here/'weights.h5', out)
 
@@ -173,8 +175,9 @@ commands['report, replaced'] = 'report', report(1), names, report()
 commands['explore, replaced'] = 'e.html', explore(1), lambda path: sha256(path.read_bytes()).hexdigest(), explore()
 commands['export, replaced'] = 'onnx', export(1), names, export()
 commands['consensus'] = 'consensus', consensus, agreed, None
+commands['name'] = 'named', naming, agreed, None
 commands['import-keras'] = 'keras', import_keras, lambda out: weights(out/'model'), None
-slow = 'realism, replaced', 'report, replaced', 'explore, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'tune' # seconds each, where others take a fraction
+slow = 'realism, replaced', 'report, replaced', 'explore, replaced', 'export, replaced', 'catalogue, HATS', 'consensus', 'name', 'tune' # seconds each, where others take a fraction
 
 # Experiments
 

@@ -124,6 +124,20 @@ def test_morphology_from_end_to_end(run, voted, tmp_path):
     again = run('morphology.py', *more, '--seeds', 1, '--json', tmp_path/'again.json')
     assert 'seed 0: ' not in again and json.loads((tmp_path/'again.json').read_text())['each'] == out['each']
 
+def test_labels_from_end_to_end(run, voted, tmp_path):
+    from astrovader.data.pack import pack
+    from astrovader.model.networks import Architecture
+    from astrovader.model.vade import VaDE
+    survey = pack(voted['votes'], tmp_path/'survey', 32, bands='rgb', n_workers=1)
+    widths = dict(encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,))
+    VaDE(Architecture(32, bands=3, n_latent=3, n_components=4, **widths), survey.packing).save(tmp_path/'run/model')
+    text = run('labels.py', '--table', voted['table'], '--survey', tmp_path/'survey', '--run', tmp_path/'run', '--labels', 10, 20,
+        '--repeats', 1, '--asked', 1, '--sets', 1, '--networks', 1, '--seen', 40, '--json', tmp_path/'o.json')
+    out = result(tmp_path/'o.json', 'labels')
+    ways = {(o['way'], o['labels']) for o in out['rows']}
+    assert {(way, n) for way in ('components', 'probe', 'network from scratch') for n in (10, 20)} | {('probe, asked for', 20)} <= ways and 'from scratch' in text
+    assert all(0 <= o['balanced'] <= 1 for o in out['each']) and 0 <= out['coverage'][0]['purity'] <= 1
+
 def test_realism_from_end_to_end(run, voted, tmp_path):
     (tmp_path/'tiny.json').write_text('{"preset": "small", "n_components": 3, "n_latent": 3, "epochs_alpha": 2, "epochs_anneal": 1, "epochs_static": 1, "n_periods": 1, "detail_filters": [8, 16], "epochs_detail": 1}')
     args = '--votes', voted['votes'], '--out', tmp_path/'out', '--size', 32, '--preset', tmp_path/'tiny.json', '--epochs-detail', 2, '--seeds', 1, '--n', 60

@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'name', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -166,6 +166,13 @@ catalogue run survey out.csv --scaling soft -> exact, minmax, tempered
 catalogue run survey out.csv --scaling tempered --temperature 0 -> give a positive number
 catalogue run survey out.csv --batch-size 0 -> at least 1
 catalogue run survey sky/sim-000000.png/out.csv -> sim-000000.png
+name nowhere survey sky/truth.csv out -> nowhere has no trained model
+name run survey nowhere.csv out -> neither a column of the table of survey
+name run survey kind sky -> something else
+name run survey kind out --level 1 -> between 0 and 1
+name run survey kind out --n-next 0 -> at least 1
+name run survey kind out --catalogue sky/truth.csv -> component
+name run large kind out -> --like
 generate nowhere out -> nowhere has no trained model
 generate run out --component 3 -> 0 to 2
 generate run out --n 0 -> at least one

@@ -5,6 +5,7 @@ import numpy as np,pandas as pd,pytest,torch
 from PIL import Image
 from astrovader.analysis.latent import decoded,similar
 from astrovader.analysis.maps import latent_map
+from astrovader.cli import astrovader_name
 from astrovader.data.classes import read_labels
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
@@ -219,6 +220,27 @@ def test_labels_are_kept_saved_and_read_by_a_training(opened, place, tmp_path):
     other.set_input_files('#read-labels', file)
     other.wait_for_function('explorer.labels.byId.size === 4')
     assert other.evaluate('Object.fromEntries(explorer.labels.byId)') == expected
+
+def test_fifty_labels_made_in_the_browser_name_the_components(opened, place, tmp_path):
+    r = np.random.default_rng(1)
+    component = (r.random(n)[:,None] > numbered(place.cat, 'p').cumsum(1)).sum(1)
+    truth = np.where((component < 5) ^ (r.random(n) < .1), 'disc', 'elliptical')
+    some,page = r.permutation(n)[:50],opened()
+    for row in some:
+        page.evaluate(f'explorer.pin({row})')
+        page.keyboard.press('1' if truth[row] == 'disc' else '2')
+    page.click('#tab-labels')
+    file = downloaded(page, lambda: page.click('#save-labels'), tmp_path)
+    place.model.save(tmp_path/'run/model')
+    names = astrovader_name(tmp_path/'run', place.survey.path, file, tmp_path/'names')
+    components = read_table(tmp_path/'names/components.csv')
+    big = components[components.labels > 3]
+    assert len(big) > 3 and (big.name == np.where(big.component < 5, 'disc', 'elliptical')).mean() > .7
+    rest = np.setdiff1d(np.arange(n), some)
+    right = (read_table(tmp_path/'names/catalogue.parquet').name[rest] == truth[rest]).mean()
+    _,low,high = names.accuracy(place.cat.iloc[rest])
+    assert low <= right <= high and high-low < .3, (low, right, high)
+    assert not set(read_table(tmp_path/'names/next.csv').object_id.astype(str)) & set(place.cat.object_id[some])
 
 def test_labels_are_taken_back(opened):
     page = opened()

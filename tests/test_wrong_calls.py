@@ -33,7 +33,7 @@ def at(tmp_path_factory):
     return at
 
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
-    analysis.consensus analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism
+    analysis.consensus analysis.naming infer.names analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism
     analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.conditions infer.stamps infer.fields infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
     show.statistics_plots show.trust_plots show.realism_plots show.realism_page show.report show.explorer analysis.maps show.sprites show.density_tiles'''.split()}
 names = dict(tables=tables, np=np, Stretch=Stretch) | {name.split('.')[1]: module for name,module in modules.items()}
@@ -349,6 +349,28 @@ consensus.write_consensus([at.run, at.run], at.survey, at.out) | the same model
 consensus.write_consensus([at.run, at.run], 5, at.out) | the survey is
 consensus.write_consensus([at.run, at.run], at.survey, 5) | out is
 consensus.write_consensus([at.run, at.model], at.survey, at.out, part_rows=0) | at least
+naming.name_components(at.cat, 5) | the labels are 5
+naming.name_components(at.p, at.labels) | this is a ndarray
+naming.name_components(at.cat[['object_id']], at.labels) | no column p_0
+naming.name_components(at.cat, at.labels[:9]) | one label for each of 40 rows
+naming.name_components(at.cat, at.labels*0) | one class, 0
+naming.name_components(at.cat, at.labels, seed=-1) | the seed is
+naming.fit_probe(at.cat.drop(columns='z_0'), at.labels) | no column z_0
+naming.fit_probe(at.cat, at.folder/'none.csv') | nor a file
+naming.next_to_label(at.cat, at.model) | name_components or fit_probe
+naming.next_to_label(at.cat, naming.fit_probe(at.cat, at.labels), 0) | at least 1
+naming.write_names(5, at.survey, at.folder/'cat.parquet', at.out) | is 5
+naming.write_names(at.run, 5, at.cat, at.out) | the survey is
+naming.write_names(at.run, at.survey, 5, at.out) | the labels are 5
+naming.write_names(at.run, at.survey, at.cat[['object_id', 'component']], 5) | out is
+names.Names('a', [[1]]) | at least two
+names.Names('ab', 5) | do not fit 2 names
+names.Names('ab', [[1, np.nan]]) | positive numbers
+names.Names('ab', np.ones((3, 2))).probabilities('p') | does not exist
+names.Names('ab', np.ones((2, 2))).probabilities(at.cat) | of 2 components
+names.Names('ab', np.ones((3, 2))).purity(2) | the level is 2
+names.Names.load(at.folder/'none.json') | does not exist
+names.name_columns(['max', 'b']) | catalogues use
 seeds.train_seeds(5, at.out, 2) | the survey is
 seeds.train_seeds(at.survey, at.out, 'x') | give a whole number
 seeds.train_seeds(at.survey, at.out, 0) | at least 1

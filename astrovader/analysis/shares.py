@@ -8,10 +8,10 @@ __all__ = ['best_responsibilities', 'shares']
 # %% ../../nbs/analysis/63a_shares.ipynb #3dc2aa10
 import numpy as np,pandas as pd
 from astropy.stats import binom_conf_interval
-from scipy.stats import beta
 from .silhouettes import component_numbers
 from ..core import require
 from ..infer.inputs import checked
+from ..infer.names import beta_interval
 from ..tables import numbered
 
 # %% ../../nbs/analysis/63a_shares.ipynb #10ea5762
@@ -31,11 +31,6 @@ def _variances(ratio, shares):
     return np.diag(inverse) - inverse.sum(0)**2/inverse.sum()
 
 # %% ../../nbs/analysis/63a_shares.ipynb #fdd84ef1
-def _beta_interval(mean, variance, level):
-    "The central interval of the beta distribution with a given mean and variance."
-    total = np.clip(mean*(1-mean)/np.maximum(variance, 1e-300) - 1, 1e-3, 1e15)
-    return beta.ppf([[(1-level)/2], [(1+level)/2]], mean*total, (1-mean)*total)
-
 def _corrected(p, weights, level):
     "The corrected shares and their intervals."
     n, k = p.shape
@@ -43,7 +38,7 @@ def _corrected(p, weights, level):
     ratio = p[:,seen]/weights[seen]
     shares[seen] = _most_probable(ratio, weights[seen])
     variances[seen] += _variances(ratio, shares[seen])
-    low, high = _beta_interval((n*shares+.5)/(n+.5*k), variances, level)
+    low, high = beta_interval((n*shares+.5)/(n+.5*k), variances, level)
     return dict(corrected=shares, corrected_low=np.minimum(low, shares), corrected_high=np.maximum(high, shares))
 
 # %% ../../nbs/analysis/63a_shares.ipynb #87146ea8

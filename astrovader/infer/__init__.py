@@ -1,1 +1,1 @@
-"""A trained model at work. The notebooks write a catalogue with one row per galaxy, split it over processes or a Dask cluster, store it by sky position, draw synthetic surveys from the mixture, and write galaxies of given size, shape and flux as stamps and fields."""
+"""A trained model at work. The notebooks write a catalogue with one row per galaxy, split it over processes or a Dask cluster, add the names that components were given, store it by sky position, draw synthetic surveys from the mixture, and write galaxies of given size, shape and flux as stamps and fields."""

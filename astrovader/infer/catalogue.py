@@ -21,6 +21,7 @@ from ..model.inference import Inference,RunOptions,latents
 from ..model.mixture import extremes,require_scaling,responsibilities
 from .. import tables
 from .inputs import checked,require_room
+from .names import Names,names_of
 from .parts import Parts
 from .posterior import averaged_responsibilities,entropy
 from ..tables import require_writable,write_table,write_tables
@@ -55,6 +56,7 @@ class CatalogueInference(Inference):
     temperature:float = 5. # Divides the joint log-probabilities for 'tempered'
     limits:tuple = None # For 'minmax': the extremes of -log p over the survey; those of the rows at hand if None
     posterior:bool = True # Add the variances, averaged responsibilities and entropies
+    names:Names = None # Of the components, where they have some
 
 @patch
 def shape_columns(self:CatalogueInference) -> list:
@@ -103,6 +105,14 @@ def _classes(self:CatalogueInference, p):
     shares = self.model.class_shares.cpu().numpy()
     return dict(zip(class_columns(self.model.classes), np.ascontiguousarray((p @ shares).T)))
 
+# %% ../../nbs/infer/50_catalogue.ipynb #b3ec5659
+@patch
+def _names(self:CatalogueInference, log_joint):
+    "The most probable name, and the probability of each."
+    if self.names is None: return {}
+    p = responsibilities(torch.from_numpy(log_joint), 'exact').exp().double().numpy()
+    return self.names.columns(p)
+
 # %% ../../nbs/infer/50_catalogue.ipynb #8e8e6f1b
 @patch
 def _table(self:CatalogueInference, start, stop, measured):
@@ -112,7 +122,7 @@ def _table(self:CatalogueInference, start, stop, measured):
     log_joint, z, error, z_var, q = np.split(measured, np.cumsum([k, j, 1, j]), 1)
     p, columns = self._responsibilities(log_joint), self._index_columns(start, stop)
     table = dict(object_id=columns.pop('object_id'), component=p.argmax(1), p_max=p.max(1))
-    table |= _columns('p', p) | _columns('z', z) | dict(recon_error=np.ascontiguousarray(error[:,0])) | self._classes(p)
+    table |= _columns('p', p) | _columns('z', z) | dict(recon_error=np.ascontiguousarray(error[:,0])) | self._classes(p) | self._names(log_joint)
     if self.posterior: table |= _columns('z_var', z_var) | _columns('q', q) | dict(p_entropy=entropy(p), q_entropy=entropy(q))
     return pa.table(table | columns)
 
@@ -141,18 +151,24 @@ def find_limits(self:CatalogueInference,
 def open_catalogue(run, survey, scaling='exact', temperature=5., draw_seed=None, options=RunOptions(), **fields):
     "The inference that makes a catalogue."
     require_scaling(scaling, temperature)
-    return CatalogueInference.open(run, survey, options, draw_seed, scaling=scaling, temperature=temperature, **fields)
+    inference = CatalogueInference.open(run, survey, options, draw_seed, scaling=scaling, temperature=temperature, **fields)
+    inference.names = names_of(inference.model)
+    return inference
+
+# %% ../../nbs/infer/50_catalogue.ipynb #86d0174a
+@patch
+def _named(self:CatalogueInference): return {} if self.names is None else dict(names=self.names.names, names_sha256=self.names.sha256)
 
 @patch
 def about(self:CatalogueInference) -> dict: # Ready for JSON
     "The provenance of the catalogue."
     return provenance(scaling=self.scaling, temperature=self.temperature, draw_seed=self.draw_seed, precision=self.precision,
-        model=getattr(self.model, 'meta', None), packing=self.survey.packing)
+        model=getattr(self.model, 'meta', None), packing=self.survey.packing, **self._named())
 
 @patch
 def identity(self:CatalogueInference) -> dict: # Ready for JSON
     "Everything that the numbers of the catalogue depend on."
-    return Inference.identity(self) | dict(scaling=self.scaling, temperature=self.temperature, posterior=self.posterior or None)
+    return Inference.identity(self) | dict(scaling=self.scaling, temperature=self.temperature, posterior=self.posterior or None, **self._named())
 
 # %% ../../nbs/infer/50_catalogue.ipynb #9b9461f7
 @checked
@@ -185,14 +201,16 @@ _long = 1_000_000 # Rows of the longest Parquet catalogue in one file
 def row_bytes(self:CatalogueInference, suffix):
     "About how many bytes a row takes on disk, with an id of 20 characters."
     numbers = self.model.arch.n_components + self.model.arch.n_latent + 2
-    return (28 + 4*numbers*(2 if self.posterior else 1) + 4*len(self.model.classes)) * (3 if suffix == '.csv' else 1)
+    of_names = 24 + 4*len(self.names.names) if self.names else 0
+    return (28 + 4*numbers*(2 if self.posterior else 1) + 4*len(self.model.classes) + of_names) * (3 if suffix == '.csv' else 1)
 
 def row_ranges(n, rows=_range_rows): return [(start, min(start+rows, n)) for start in range(0, n, rows)]
 
-def _id_width(survey):
-    "Bytes of the longest object id, which fix the width of its column in FITS."
+def _text_width(survey, names):
+    "Bytes of the longest object id or name, which fix the width of their columns in FITS."
     def longest(start, stop): return pc.max(pc.binary_length(survey.block(start, stop, ['object_id'])['object_id'])).as_py()
-    return max(1, *(longest(*rows) for rows in row_ranges(len(survey))))
+    of_names = [len(name.encode()) for name in names.names] if names else []
+    return max(1, *of_names, *(longest(*rows) for rows in row_ranges(len(survey))))
 
 # %% ../../nbs/infer/50_catalogue.ipynb #34e8c13e
 def _is_in_parts(out, n, part_rows):
@@ -263,6 +281,6 @@ def write_catalogue(
     require_room(out, n*inference.row_bytes(Path(out).suffix), f'{n:,} rows of a catalogue')
     if is_in_parts: return _write_parts(inference, Path(out), part_rows)
     if scaling == 'minmax': inference.limits = inference.find_limits(row_ranges(n))
-    width = _id_width(inference.survey) if Path(out).suffix == '.fits' else 0
+    width = _text_width(inference.survey, inference.names) if Path(out).suffix == '.fits' else 0
     write_tables(inference.tables(row_ranges(n)), out, inference.about(), n, width)
     return True

@@ -46,6 +46,7 @@ class VaDE(nn.Module):
         self.arch = arch
         self.packing = packing
         self.classes = tuple(classes)
+        self.folder = None # Where it was loaded from
         self.bf16 = False # Compute the networks in bfloat16?
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
@@ -240,5 +241,5 @@ def load(cls:VaDE,
     require(_shapes(weights) == _shapes(model.state_dict()), f'the weights in {path} are not of the architecture in its model.json; copy both again.', BadModel)
     model.load_state_dict(weights)
     model.require_finite_weights(path)
-    model.meta = meta
+    model.meta, model.folder = meta, path
     return model.to(device).eval().requires_grad_(False)

@@ -72,13 +72,13 @@ def packed_column(name, group, values, exact=False):
 
 # %% ../../nbs/show/70i_explorer_data.ipynb #b451ed63
 groups = 'Model','Measured','Votes','Table','Latents','Posterior'
-_of_model = 'component','p_max','p_entropy','q_entropy','outlier_rank','density_rank','error_rank','log_density','tail_share','recon_error'
+_of_model = 'component','name','p_max','p_entropy','q_entropy','outlier_rank','density_rank','error_rank','log_density','tail_share','recon_error'
 _vote = re.compile(r'vote|debiased|_fraction|_count$|^t\d\d_|^n_', re.I)
 
 def _group(name, in_catalogue, n_own):
     if re.fullmatch(r'z_\d+', name): return 'Latents'
     if re.fullmatch(r'(q|z_var)_\d+', name): return 'Posterior'
-    if in_catalogue: return 'Model' if name in _of_model or name.startswith('class_') else 'Measured'
+    if in_catalogue: return 'Model' if name in _of_model or name.startswith(('class_', 'p_')) else 'Measured'
     return 'Measured' if name in n_own else 'Votes' if _vote.search(name) else 'Table'
 
 def _sky(survey, index):
