@@ -41,6 +41,7 @@ from .features import ContrastPhase
 from .detail import DetailPhase,use_average
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import LossRecorder
+from .reference import training_reference
 from .phases import Preset,decodes_draw,epochs_before_mixture,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
 
@@ -319,8 +320,10 @@ def _fit_phases(self:VaDELearner):
 
 @patch
 def save_model(self:VaDELearner):
-    "Save the model, with the settings it was trained with."
+    "Save the model, with the settings it was trained with and a reference of its galaxies."
     origin = {name: value for name,value in settings(self).items() if name != 'format'}
+    train, valid = (loader.dataset for loader in self.dls)
+    self.model.reference = training_reference(self.model, train.survey, train.rows, valid.rows, self.seed)
     self.model.save(self.folder/'model', **origin)
 
 # %% ../../nbs/train/41_learner.ipynb #31217230
