@@ -13,12 +13,12 @@ from astrovader.model.inference import model_digest
 from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
-from astrovader.train.phases import plan,presets
 from astrovader.train.seeds import train_seeds
 from astrovader.train.start import start_of,start_preset
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
-    reconstruction='pyramid', n_scales=3, epochs_alpha=10, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=48, lr=3e-3, valid=.1, alpha=.1, mixture_weight=1., bf16=False)
+    reconstruction='pyramid', n_scales=3, epochs_alpha=10, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=48, lr=3e-3, valid=.1, alpha=.1,
+    mixture_weight=1., bf16=False)
 
 class StopAfter(Callback):
     order = 90
@@ -57,7 +57,7 @@ def test_it_begins_with_the_predictions_of_the_other(other, survey):
     larger = vade_learner(survey, start=other, n_components=5, device='cpu').model.eval()
     x = torch.from_numpy(survey.images(slice(0, 50))).float()/255
     (z, _), p = former.encode(x), former.mixture.posterior(former.encode(x)[0])
-    assert torch.equal(larger.encode(x)[0], z) and torch.equal(larger.decode(z), former.decode(z))
+    assert torch.allclose(larger.encode(x)[0], z, atol=1e-5) and torch.allclose(larger.decode(z), former.decode(z), atol=1e-5)
     assert (larger.mixture.posterior(z)[:,:3] - p).abs().max() < 1e-3
 
 def test_components_keep_their_numbers(other, survey, run):
@@ -93,7 +93,7 @@ def test_it_resumes_exactly_without_the_other_run(other, survey, run, tmp_path):
     resumed = train(survey, tmp_path/'run', resume=True, device='cpu')
     assert same(resumed.model, VaDE.load(run/'model'))
     assert (tmp_path/'run/changes.csv').read_bytes() == (run/'changes.csv').read_bytes()
-    assert same(train(survey, None, start=run/'start', device='cpu').model, resumed.model) # the same seed, the same numbers, from the copy
+    assert same(vade_learner(survey, start=run/'start', device='cpu').fit_phases().model, resumed.model) # the same seed, the same numbers, from the copy
 
 def test_what_is_refused(other, survey, run, tmp_path):
     for changes,why in (dict(n_components=2), '3 components, and 2 would lose'), (dict(n_latent=5), 'has n_latent 4'), (dict(size=64, encoder_filters=(8, 8)), 'keeps its architecture'):
@@ -106,7 +106,8 @@ def test_what_is_refused(other, survey, run, tmp_path):
     assert not (tmp_path/'run').exists()
 
 def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
-    (tmp_path/'script.py').write_text('import sys\nfrom astrovader.train.distributed import train\ntrain(sys.argv[1], sys.argv[2], start=sys.argv[3], n_components=4, device="cpu")\n')
+    (tmp_path/'script.py').write_text('import sys\nfrom astrovader.train.distributed import train\n'
+        'train(*sys.argv[1:3], start=sys.argv[3], n_components=4, device="cpu")\n')
     done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', other, timeout=300)
     assert done.returncode == 0, done.stderr
     train(survey, tmp_path/'one', start=other, n_components=4, device='cpu')
@@ -120,7 +121,7 @@ def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
 def test_a_residual_encoder_and_detail(survey, tmp_path):
     arch = dict(n_latent=4, n_detail=2, n_components=3, encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_scales=3)
     short = dict(epochs_contrast=1, epochs_alpha=1, epochs_anneal=1, epochs_static=1, batch_size=48, bf16=False)
-    former = train(survey, tmp_path/'former', 'shape', device='cpu', **arch, **short).model
+    former = train(survey, tmp_path/'former', 'small', device='cpu', encoder='residual', reconstruction='pyramid', **arch, **short).model
     learn = train(survey, tmp_path/'run', start=tmp_path/'former', epochs_detail=1, detail_filters=(8, 16), device='cpu')
     assert learn.history.phase.tolist() == ['static', 'static', 'detail'] and learn.changes.matched.tolist() == ['0', '1', '2']
     features = lambda model: model.encoder.features.state_dict().values()

@@ -1,5 +1,5 @@
 "A survey beside that of a training: the alarm is silent without a shift and rises with it, weights follow the mix, and the reference travels with the model."
-import json,shutil
+import shutil
 import numpy as np,pandas as pd,pytest,torch
 import torch.nn.functional as F
 from astrovader.analysis.shares import corrected_shares
@@ -16,7 +16,8 @@ from astrovader.train.learner import train
 from scipy.optimize import minimize
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
-    reconstruction='pyramid', n_scales=3, epochs_alpha=8, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=48, lr=3e-3, valid=.25, alpha=.1, mixture_weight=1., bf16=False)
+    reconstruction='pyramid', n_scales=3, epochs_alpha=8, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=48, lr=3e-3, valid=.25,
+    alpha=.1, mixture_weight=1., bf16=False)
 
 def simulated(folder, seed, n=300, blur=1., noise=1., zoom=1., **kwargs):
     "A survey with other seeing, noise, pixels or mix"
@@ -34,10 +35,15 @@ def run(tmp_path_factory):
     train(simulated(folder/'survey', 0, 1000), folder/'run', 'small', device='cpu', **small)
     return folder/'run'
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, request):
+    "Trees are grown in the first test alone"
+    if 'no_alarm' not in request.node.name: monkeypatch.setattr('astrovader.analysis.shift.separability_by_statistics', lambda *_, **__: dict(value=.5, low=.5, high=.5, floor=.5))
+
 def found(run, *args, **kwargs): return shift(run, simulated(*args, **kwargs), permutations=200, device='cpu')
 
 def test_no_alarm_without_a_shift(run, tmp_path):
-    same = [found(run, tmp_path/f'{seed}', seed) for seed in range(1, 7)]
+    same = [found(run, tmp_path/f'{seed}', seed) for seed in range(1, 5)]
     assert sum(one.alarm > 0 for one in same) <= 1, [one.verdict for one in same]
     assert np.mean([one.unlike['value'] for one in same]) < .03
     assert all((one.components.verdict.isin(['as trained', 'too few'])).all() for one in same)
@@ -49,17 +55,17 @@ def test_the_alarm_rises_with_the_shift(run, tmp_path, name, values):
     assert 0 <= alarms[0] < alarms[1] < alarms[2] and alarms[1] > .2, alarms
 
 def test_weights_recover_the_mix(run, tmp_path):
-    known = catalogue(run, run.parent/'survey', posterior=False, device='cpu')
-    kind = pd.read_parquet(run.parent/'survey/index.parquet').kind
+    known = catalogue(run, simulated(tmp_path/'known', 50, 1500), posterior=False, device='cpu')
+    kind = pd.read_parquet(tmp_path/'known/index.parquet').kind
     of_kind = np.stack([known.loc[kind == name, ['p_0', 'p_1', 'p_2']].mean() for name in kinds]) # weights of the components among galaxies of each kind
     errors, naive = [], []
     for seed,mix in enumerate(((.2, .2, .6), (.7, .2, .1), (.1, .8, .1))):
-        survey = simulated(tmp_path/f'{seed}', 20+seed, 600, mix=mix)
+        survey = simulated(tmp_path/f'{seed}', 20+seed, 900, mix=mix)
         one = shift(run, survey, permutations=20, n=100, device='cpu').components
         truth = survey.index().kind.value_counts(normalize=True).reindex(kinds, fill_value=0).to_numpy() @ of_kind
         errors.append(abs(one.weight - truth).max())
         naive.append(abs(one.trained - truth).max())
-    assert np.mean(errors) < .05 and np.mean(errors) < .35*np.mean(naive), (errors, naive)
+    assert np.mean(errors) < .04 and np.mean(errors) < .4*np.mean(naive), (errors, naive)
 
 def test_em_finds_the_maximum_and_its_intervals_hold():
     mixture = Mixture(3, 2).set_([.6, .3, .1], [[0., 0], [1.8, 0], [0, 2]], [[1., 1], [.6, 1], [1, .5]])

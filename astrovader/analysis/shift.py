@@ -60,6 +60,7 @@ def _distances(values, deals):
     known = values[~deals[:,0] & np.isfinite(values)]
     return dealt_distances(values, deals)/max(known.std() if len(known) else 0, _least_spread)
 
+# %% ../../nbs/analysis/67a_shift.ipynb #c87d3072
 def _tested(found):
     "Distance, floor and corrected p-value of quantities, from their distances (q, B) in all deals."
     excess = (found - found[:,1:].mean(1, keepdims=True))/np.maximum(found[:,1:].std(1, keepdims=True), 1e-9)
@@ -73,11 +74,10 @@ def conformal_p(
     scores:np.ndarray, # (n, s) of others
 ) -> np.ndarray: # (n,), from 1/(m+1) to 1
     "How usual galaxies are among those of a reference, by the oddest of their scores."
-    m = len(reference)
-    ranked = np.sort(reference, 0)
-    def usual(values): return np.min([m-np.searchsorted(column, value, 'left') for column,value in zip(ranked.T, values.T)], 0)
-    own = np.sort(usual(reference))
-    return (1 + np.searchsorted(own, usual(scores) + 1, 'right'))/(m+1)
+    middle = np.median(reference, 0)
+    spread = np.maximum(np.quantile(reference, .84, 0) - middle, 1e-9)
+    own, others = (((values-middle)/spread).max(1) for values in (reference, scores))
+    return (1 + len(own) - np.searchsorted(np.sort(own), others, 'left'))/(len(own)+1)
 
 # %% ../../nbs/analysis/67a_shift.ipynb #d6594321
 _fewest = 10
@@ -86,8 +86,8 @@ def _component(c, labels, z, sure, p_usual, is_reference, permutations, alpha, n
     "How far one component can be trusted."
     own = labels == c
     old, new = own & is_reference, own & ~is_reference
-    row = dict(component=c, in_reference=old.sum(), sure_reference=sure[old].mean() if old.any() else np.nan, sure=sure[new].mean() if new.any() else np.nan,
-        unlike=(p_usual[new] <= alpha).mean() if new.any() else np.nan)
+    def mean(values, of): return values[of].mean() if of.any() else np.nan
+    row = dict(component=c, in_reference=old.sum(), sure_reference=mean(sure, old), sure=mean(sure, new), unlike=mean(p_usual <= alpha, new))
     if min(old.sum(), new.sum()) < _fewest: return row | dict(distance=np.nan, floor=np.nan, p=np.nan)
     chosen = np.r_[np.flatnonzero(old), np.flatnonzero(new)]
     found = _latent_distances(z[chosen], _deals(old.sum(), new.sum(), permutations, seed), seed)
@@ -107,7 +107,7 @@ _logarithmic = 'recon_error', 'sky_noise', 'half_light_radius'
 def _reference_of(run, model, reference, seed):
     "Measurements of the reference as arrays."
     if reference is None:
-        require(model.reference, 'this model does not say what the galaxies of its training were like, as those of earlier versions; name the survey of its training as the reference.')
+        require(model.reference, 'this model does not say what the galaxies of its training were like; name the survey of its training as the reference.')
         found = model.reference
     else:
         survey = as_survey(reference)
@@ -174,7 +174,8 @@ def _components(model, cat, reference, p_usual, permutations, alpha, seed):
     k, (weights, *_) = model.mixture.n_components, model.mixture.moments()
     rows = [_component(c, *about, permutations, alpha, k, seed) for c in range(k)]
     own = corrected_shares(p[m:].astype(float), weights)
-    table = pd.DataFrame(rows).assign(objects=np.bincount(cat.component, minlength=k), trained=weights, **{name.replace('corrected', 'weight'): values for name,values in own.items()})
+    own = {name.replace('corrected', 'weight'): values for name,values in own.items()}
+    table = pd.DataFrame(rows).assign(objects=np.bincount(cat.component, minlength=k), trained=weights, **own)
     return table.assign(verdict=[_judged(row, alpha) for row in table.itertuples()])[_order]
 
 
@@ -212,5 +213,6 @@ def shift(
     new = {name: np.asarray(values, np.float64) for name,values in measure_galaxies(model, survey, rows).items()}
     known['log_density'], density = _density(model, known['z']), _density(model, numbered(cat, 'z'))
     new['log_density'] = density[rows]
-    p_usual = conformal_p(np.stack([-known['log_density'], known['recon_error']], 1), np.stack([-density, cat.recon_error.to_numpy(float)], 1))
+    oddness = lambda density, error: np.stack([-density, np.log(np.maximum(error, 1e-9))], 1)
+    p_usual = conformal_p(oddness(known['log_density'], known['recon_error']), oddness(density, cat.recon_error.to_numpy(float)))
     return _result(model, known, new, cat, p_usual, permutations, alpha, seed)

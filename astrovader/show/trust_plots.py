@@ -105,8 +105,9 @@ def _draw_quantities(ax, table):
     ax.set(yticks=y, yticklabels=table.quantity.str.replace('_', ' '), ylim=(len(y)-.5, -.5), xlabel='distance in standard deviations')
 
 def _draw_weights(ax, table):
-    for label,x,bars,colour in ('trained', table.trained, None, '.45'), ('new survey', table.weight, (table.weight-table.weight_low, table.weight_high-table.weight), '#3b6fb6'):
-        ax.errorbar(np.arange(len(table)) + (.14 if bars else -.14), x, None if bars is None else np.clip(bars, 0, None), color=colour, fmt='o', ms=4, lw=1.4, label=label)
+    bars = np.clip([table.weight-table.weight_low, table.weight_high-table.weight], 0, None)
+    ax.errorbar(np.arange(len(table))-.14, table.trained, color='.45', fmt='o', ms=4, label='trained')
+    ax.errorbar(np.arange(len(table))+.14, table.weight, bars, color='#3b6fb6', fmt='o', ms=4, lw=1.4, label='new survey')
     names = [f'{row.component}' + f'\n{row.verdict}'*(row.verdict != 'as trained') for row in table.itertuples()]
     ax.set_xticks(range(len(table)), names, fontsize=7.5)
     ax.set(xlabel='component', ylabel='weight', ylim=(0, None))

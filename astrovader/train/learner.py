@@ -334,6 +334,7 @@ def _fit_phases(self:VaDELearner):
     self.group.barrier()
     return self
 
+# %% ../../nbs/train/41_learner.ipynb #95f05209
 @patch
 def save_model(self:VaDELearner):
     "Save the model, with the settings it was trained with and a reference of its galaxies."
@@ -353,7 +354,6 @@ def list_changes(self:VaDELearner, n=20_000):
     for line in in_words(self.changes): self.announce(line)
     if self.folder and self.group.is_first:
         with atomic_path(self.folder/'changes.csv') as tmp: self.changes.to_csv(tmp, index=False)
-
 
 # %% ../../nbs/train/41_learner.ipynb #31217230
 @torch.no_grad()
@@ -389,6 +389,7 @@ def _labels_for(preset, survey, labels, group):
     announce(labels)
     return labels
 
+# %% ../../nbs/train/41_learner.ipynb #f7f2b63f
 def _started(survey, start, preset, device, changes):
     "The model to go on from, and the preset of the training; changes are in it."
     start = start_of(start, device)

@@ -175,6 +175,7 @@ class Phase:
     @property
     def title(self): return f'{self.name} phase {self.period or ""}'.strip()
 
+# %% ../../nbs/train/40_phases.ipynb #cd7746fd
 def _phase_lengths(preset):
     "Name, period and epochs of every phase but the detail phase."
     if preset.start: return [('static', m, preset.epochs_anneal+preset.epochs_static) for m in range(1, preset.n_periods+1)]
@@ -205,6 +206,7 @@ def phase_at(
 
 def n_epochs(preset): return sum(phase.epochs for phase in plan(preset))
 
+# %% ../../nbs/train/40_phases.ipynb #2d14e4c3
 def epochs_of_contrast(preset): return 0 if preset.start else preset.epochs_contrast
 
 def epochs_before_mixture(preset): return 0 if preset.start else preset.epochs_contrast + preset.epochs_alpha

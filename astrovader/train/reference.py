@@ -8,7 +8,6 @@ __all__ = ['sky_noise', 'light_radius', 'psf_columns', 'measure_galaxies', 'refe
 # %% ../../nbs/train/40g_reference.ipynb #c2326b90
 import re,numpy as np,torch
 from ..core import rng
-from ..data.loaders import to_float
 from ..model.device import at_precision
 from ..model.inference import to_model
 
@@ -43,7 +42,7 @@ def _of_index(survey, rows):
     "Measurements that the index holds."
     is_canonical = survey.packing.get('framing') == 'canonical'
     names = ['half_light_radius', 'axis_ratio']*is_canonical + psf_columns(survey)
-    return {name: torch.from_numpy(values.to_numpy(np.float32)) for name,values in survey.index(names).iloc[rows].items()}
+    return {name: torch.from_numpy(np.array(values, np.float32)) for name,values in survey.index(names).iloc[rows].items()}
 
 @torch.no_grad()
 def measure_galaxies(

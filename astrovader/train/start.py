@@ -9,7 +9,6 @@ __all__ = ['Start', 'start_of', 'start_preset', 'take_over', 'with_components', 
 import numpy as np,pandas as pd,torch
 from dataclasses import asdict,replace
 from typing import NamedTuple
-from pathlib import Path
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp,softmax
 from sklearn.cluster import KMeans
@@ -38,6 +37,7 @@ def start_of(
     if isinstance(given, Start): return given
     return Start(open_model(given, device), 'a model' if isinstance(given, VaDE) else as_path(given, 'the run').absolute().name)
 
+# %% ../../nbs/train/40h_start.ipynb #bf23e234
 def _later_rate(preset):
     "The learning rate at which the first annealing phase of a training begins."
     periods = preset.n_periods*(preset.epochs_anneal + preset.epochs_static)
