@@ -119,7 +119,8 @@ def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
     assert json.loads((tmp_path/'seeds/seed-1/run.json').read_text())['start']['name'] == 'other'
 
 def test_a_residual_encoder_and_detail(survey, tmp_path):
-    arch = dict(n_latent=4, n_detail=2, n_components=3, encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_scales=3)
+    filters = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3))
+    arch = dict(n_latent=4, n_detail=2, n_components=3, n_scales=3, **filters)
     short = dict(epochs_contrast=1, epochs_alpha=1, epochs_anneal=1, epochs_static=1, batch_size=48, bf16=False)
     former = train(survey, tmp_path/'former', 'small', device='cpu', encoder='residual', reconstruction='pyramid', **arch, **short).model
     learn = train(survey, tmp_path/'run', start=tmp_path/'former', epochs_detail=1, detail_filters=(8, 16), device='cpu')
