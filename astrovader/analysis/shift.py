@@ -161,7 +161,7 @@ def _compared(reference, new, permutations, seed):
     "The tests of all quantities on a sample of the new galaxies."
     deals = _deals(len(reference['z']), len(new['z']), permutations, seed)
     found = dict(latents=_latent_distances(np.concatenate([reference['z'], new['z']]), deals, seed))
-    for name in [name for name in reference if name != 'z' and name in new]:
+    for name in [name for name in new if name != 'z' and name in reference]:
         found[name] = _distances(_quantity(name, np.concatenate([reference[name], new[name]])), deals)
     found = {name: values for name,values in found.items() if np.isfinite(values).all()}
     return pd.DataFrame(dict(quantity=list(found), **_tested(np.stack(list(found.values())))))
