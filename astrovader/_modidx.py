@@ -4247,6 +4247,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'astrovader/train/split_merge.py')},
             'astrovader.train.start': { 'astrovader.train.start.Start': ('train/start.html#start', 'astrovader/train/start.py'),
                                         'astrovader.train.start.Start.about': ('train/start.html#start.about', 'astrovader/train/start.py'),
+                                        'astrovader.train.start.Start.save': ('train/start.html#start.save', 'astrovader/train/start.py'),
                                         'astrovader.train.start._later_rate': ('train/start.html#_later_rate', 'astrovader/train/start.py'),
                                         'astrovader.train.start.changes_of': ('train/start.html#changes_of', 'astrovader/train/start.py'),
                                         'astrovader.train.start.in_words': ('train/start.html#in_words', 'astrovader/train/start.py'),

@@ -301,7 +301,7 @@ def claim(self:VaDELearner, write=True):
     run = Run.begin(self.folder, settings(self))
     if run.gains_detail(settings(self)): write_json(run.plan_path, settings(self))
     if self.labels: save_labels(self.labels, self.folder)
-    if self.start and not (self.folder/'start').exists(): self.start.model.save(self.folder/'start/model')
+    if self.start and not (self.folder/'start').exists(): self.start.save(self.folder/'start/model')
 
 # %% ../../nbs/train/41_learner.ipynb #b1869738
 @patch

@@ -28,6 +28,10 @@ class Start(NamedTuple):
 
     @property
     def about(self): return dict(name=self.name, model=model_digest(self.model))
+    def save(self, folder):
+        "Write a copy of the model, with the settings of its training."
+        meta = getattr(self.model, 'meta', {})
+        self.model.save(folder, **{name: meta[name] for name in ('preset', 'seed', 'survey') if name in meta})
 
 def start_of(
     given, # The folder of a run, a `VaDE`, or a `Start`
