@@ -121,7 +121,7 @@ def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
 def test_a_residual_encoder_and_detail(survey, tmp_path):
     filters = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3))
     arch = dict(n_latent=4, n_detail=2, n_components=3, n_scales=3, **filters)
-    short = dict(epochs_contrast=1, epochs_alpha=1, epochs_anneal=1, epochs_static=1, batch_size=48, bf16=False)
+    short = dict(epochs_contrast=1, epochs_alpha=1, epochs_anneal=1, epochs_static=1, n_periods=1, batch_size=48, bf16=False)
     former = train(survey, tmp_path/'former', 'small', device='cpu', encoder='residual', reconstruction='pyramid', **arch, **short).model
     learn = train(survey, tmp_path/'run', start=tmp_path/'former', epochs_detail=1, detail_filters=(8, 16), device='cpu')
     assert learn.history.phase.tolist() == ['static', 'static', 'detail'] and learn.changes.matched.tolist() == ['0', '1', '2']
