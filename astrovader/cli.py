@@ -152,6 +152,7 @@ def astrovader_train(
     valid:float = None, # Fraction of the survey used for validation
     labels:str = None, # Classes of some galaxies, to guide the training: a column of the survey's table, empty for the others, or a table of ids and labels in any format
     label_weight:float = None, # Weight of these classes in the loss
+    from_run:str = None, # Go on from the model of another run, by --from OTHER: its components keep their numbers, a larger --n-components adds new ones, and RUN/changes.csv lists what changed
     seed:int = None, # Of all random numbers; 0 by default
     seeds:int = None, # Train so many models, with the seeds 0, 1, ..., into RUN/seed-0, RUN/seed-1, ...; --resume finishes them, or adds more
     at_once:int = 1, # Of --seeds, how many train side by side; each needs the memory of one training
@@ -159,7 +160,7 @@ def astrovader_train(
     timeout:float = 10., # Minutes that a process waits for the others, where torchrun or accelerate started several
 ):
     "Train a model on a survey: alpha phase, initialisation of the mixture, then periods of an annealing and a static phase."
-    changes = {name: value for name,value in locals().items() if name not in ('survey', 'run', 'preset', 'seed', 'seeds', 'at_once', 'resume', 'timeout')}
+    changes = {name: value for name,value in locals().items() if name not in ('survey', 'run', 'preset', 'from_run', 'seed', 'seeds', 'at_once', 'resume', 'timeout')} | dict(start=from_run)
     require(seeds is None or seed is None, '--seed trains one model and --seeds several; give one of them.')
     require(seeds is not None or at_once == 1, '--at-once belongs to --seeds; say how many models to train, such as --seeds 5.')
     if seeds is not None:

@@ -33,7 +33,7 @@ def at(tmp_path_factory):
     return at
 
 modules = {name: importlib.import_module(f'astrovader.{name}') for name in '''analysis.components analysis.health analysis.latent analysis.metrics analysis.outliers analysis.route
-    analysis.consensus analysis.naming infer.names analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism
+    analysis.consensus analysis.naming infer.names analysis.matching analysis.reliability analysis.shares analysis.image_statistics analysis.two_samples analysis.realism analysis.shift
     analysis.silhouettes analysis.summary analysis.votes infer.catalogue infer.cluster infer.generate infer.hats infer.conditions infer.stamps infer.fields infer.example infer.posterior train.seeds train.tune show.component_plots show.image_plots show.latent_plots
     show.statistics_plots show.trust_plots show.realism_plots show.realism_page show.report show.explorer analysis.maps show.sprites show.density_tiles'''.split()}
 names = dict(tables=tables, np=np, Stretch=Stretch) | {name.split('.')[1]: module for name,module in modules.items()}
@@ -180,6 +180,11 @@ latent.tour(at.run, at.cat, start=9) | no galaxies to begin with
 latent.tour(at.run, at.p) | this is a ndarray
 latent.painted('x') | images
 latent.painted(at.images[0]) | images
+shift.shift(at.run, at.survey) | name the survey of its training
+shift.shift(at.run, at.survey, at.survey) | the reference has 40
+shift.shift(at.run, 5) | survey
+shift.shift(at.run, at.survey, at.survey, n=5) | at least 100
+shift.shift(at.run, at.survey, at.survey, alpha=0) | alpha is
 latent.deblend(at.run, at.survey, at.cat, 5) | kinds
 latent.deblend(at.run, at.survey, at.cat, at.kinds[:1]) | kinds does not contain
 latent.deblend(at.run, at.survey, at.cat, at.kinds, n_steps=1) | at least 2

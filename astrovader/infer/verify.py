@@ -61,6 +61,8 @@ def _run(path):
     for name in 'run.json','conditions.json':
         if (path/name).exists(): read_json(path/name, BadModel)
     _history(path/'history.csv')
+    if (path/'start').exists(): _model(path/'start/model')
+    if (path/'changes.csv').exists(): verify_table(path/'changes.csv')
     found = [_model(path/'model')] if (path/'model').exists() else []
     found += [_checkpoint(file.parent) for file in sorted(path.glob('checkpoint/epoch-*/state.json'))]
     require(found, f'{path} is a run without a model or a checkpoint; train it again.', BadModel)

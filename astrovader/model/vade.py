@@ -50,6 +50,7 @@ class VaDE(nn.Module):
         self.bf16 = False # Compute the networks in bfloat16?
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
+        self.reference = None # Measurements of galaxies of its training, (n, ...) tensors by name, kept beside its weights
         self.task = 'images' # What a forward pass returns: `Output`, or in their phases what the 'contrast' compares, or the loss of the 'detail'
         self.encoder = encoders[arch.encoder](arch)
         self.decoder = Decoder(arch)
@@ -182,6 +183,7 @@ def save(self:VaDE,
     if self.classes: about['classes'] = self.classes
     with atomic_path(as_path(path, 'the folder of a model'), folder=True) as tmp:
         about['weights_sha256'] = write_weights(tmp/'weights.safetensors', self.state_dict())
+        if self.reference: about['reference_sha256'] = write_weights(tmp/'reference.safetensors', self.reference)
         write_json(tmp/'model.json', about)
 
 # %% ../../nbs/model/32_vade.ipynb #5c8382b3
@@ -241,5 +243,6 @@ def load(cls:VaDE,
     require(_shapes(weights) == _shapes(model.state_dict()), f'the weights in {path} are not of the architecture in its model.json; copy both again.', BadModel)
     model.load_state_dict(weights)
     model.require_finite_weights(path)
+    if 'reference_sha256' in meta: model.reference = load_weights(path/'reference.safetensors', meta['reference_sha256'])
     model.meta, model.folder = meta, path
     return model.to(device).eval().requires_grad_(False)

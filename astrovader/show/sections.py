@@ -7,7 +7,7 @@ __all__ = ['sections', 'Figure', 'Table', 'Omission', 'Section', 'probable', 'ba
            'draw_training', 'images_and_reconstructions', 'draw_reconstructions', 'draw_occupancy', 'draw_health',
            'draw_kinds', 'draw_second', 'draw_tour', 'draw_traversal', 'draw_deblending', 'draw_alike', 'draw_odd',
            'file_names', 'draw_agree', 'draw_crosstabs', 'draw_counts', 'draw_ranking', 'draw_shares', 'draw_choice',
-           'compute_realism', 'draw_realism', 'draw_each', 'draw_settings']
+           'compute_realism', 'draw_realism', 'compute_shift', 'draw_shift', 'draw_each', 'draw_settings']
 
 # %% ../../nbs/show/71a_sections.ipynb #03e2177a
 import re,numpy as np,pandas as pd,torch
@@ -26,6 +26,7 @@ from ..infer.generate import draw
 from ..analysis.components import members
 from ..analysis.metrics import extremes
 from ..analysis.realism import realism
+from ..analysis.shift import shift
 from ..analysis import summary as parts
 from ..analysis.summary import zoo_cuts
 from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions
@@ -34,7 +35,7 @@ from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
 from .realism_plots import plot_distances,plot_side_by_side
-from .trust_plots import plot_reliability,plot_shares
+from .trust_plots import plot_reliability,plot_shares,plot_shift
 
 # %% ../../nbs/show/71a_sections.ipynb #dc0d3a36
 class Figure(NamedTuple):
@@ -400,6 +401,21 @@ def draw_realism(summary, found):
         'precision, recall, density and coverage: in the latents of the encoder. memorised share: draws nearer to a training image than held-out galaxies are.')
 
 sections['realism'] = Section('Realism', compute_realism, draw_realism)
+
+# %% ../../nbs/show/71a_sections.ipynb #5e5b4558
+def compute_shift(summary):
+    "The galaxies of the survey against those of the training."
+    return shift(summary.model, summary.survey, cat=summary.catalogue, seed=summary.seed, device=summary.model.device)
+
+def draw_shift(summary, found):
+    yield f'<p>{escape(found.verdict)} Trees tell the latents apart with an area under the curve of {found.auc["value"]:.2f} (0.5 where nothing differs; {found.auc["floor"]:.2f} between halves of the reference).</p>'
+    yield Figure('shift', plot_shift(found.quantities, found.components), 'Left: the Wasserstein distance of the galaxies of this survey from those of the training, in standard deviations of the latter; red where chance does not explain it, '
+        'grey what it gives. Right: the weights of the components in the training, and re-estimated for this survey with the components held fixed. Components are named where they look other than in the training.')
+    yield Table('shift', found.quantities)
+    yield Table('shift-components', found.components, 'Components of this survey beside those of the training. distance, floor: of the latents of their galaxies. sure: mean top probability. unlike: share of the galaxies unlike any of the training.')
+    yield Table('shift-galaxies', found.galaxies[found.galaxies.unlike])
+
+sections['shift'] = Section('Another survey', compute_shift, draw_shift)
 
 # %% ../../nbs/show/71a_sections.ipynb #d057c83f
 def _component_sentence(summary, c, has_members):

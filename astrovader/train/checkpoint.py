@@ -72,12 +72,13 @@ def _digest_of(survey):
 def settings(
     learn, # A learner with a preset and a seed, and loaders of a survey
 ) -> dict: # Ready for JSON
-    "What determines a training: preset, seed and survey."
+    "What determines a training: preset, seed, survey, and the labels and the model that it was given."
     train, valid = (loader.dataset for loader in learn.dls)
     survey = dict(source=train.survey.meta.get('source'), name=train.survey.path.name, n_train=len(train), n_valid=len(valid),
         sha256=_digest_of(train.survey))
     labels = getattr(learn, 'labels', None)
     given = {} if labels is None else dict(labels=dict(classes=labels.counts, sha256=labels.sha256))
+    if getattr(learn, 'start', None): given['start'] = learn.start.about
     return json_form(dict(format=1, preset=asdict(learn.preset), seed=learn.seed, survey=survey, **given))
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #21567825

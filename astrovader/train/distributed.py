@@ -155,13 +155,14 @@ def train(
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None, in several processes the GPU of each
     timeout:float = 10., # Minutes that a process waits for the others; the fit of the mixture must take less
     labels = None, # Of some galaxies, to guide the training: a column of the survey, or a table of ids and labels
+    start = None, # The run or `VaDE` to go on from
     **changes, # Fields of the preset to replace
 ) -> VaDELearner: # With the trained model
     "Train a model in all processes that were started, or resume a run in them."
     with join_group(timeout, device, 'continue with the same command and --resume, in any number of processes') as group:
-        if group.world == 1: return begin(survey, run, preset, seed, resume, device, labels=labels, **changes).fit_phases()
+        if group.world == 1: return begin(survey, run, preset, seed, resume, device, labels=labels, start=start, **changes).fit_phases()
         group.all_or_none(_require_accelerate)
-        learn = group.all_or_none(lambda: begin(survey, run, preset, seed, resume, group.device, group, labels, **changes))
+        learn = group.all_or_none(lambda: begin(survey, run, preset, seed, resume, group.device, group, labels, start, **changes))
         with learn.distrib_ctx(): learn.fit_phases()
     learn.group = ProcessGroup() # the group of several has ended
     return learn

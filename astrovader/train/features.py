@@ -14,6 +14,7 @@ from ..data.loaders import to_float
 from ..data.views import apply_views,draw_views
 from ..inputs import whole_number
 from ..model.tensors import as_array
+from .phases import epochs_of_contrast
 
 # %% ../../nbs/train/40d_features.ipynb #28c57958
 def discriminants(
@@ -80,10 +81,10 @@ class ContrastPhase(Callback):
     def before_fit(self): self.images = self.dls
     def before_epoch(self):
         if not self.preset.epochs_contrast: return
-        learning = self.epoch < self.preset.epochs_contrast
+        learning = self.epoch < epochs_of_contrast(self.preset)
         self.model.task = 'contrast' if learning else 'images'
         self.learn.dls = self.pairs if learning else self.images
-        if self.epoch == self.preset.epochs_contrast: self.end()
+        if self.epoch == self.preset.epochs_contrast and not self.preset.start: self.end()
         encoder = self.model.encoder
         self.model.requires_grad_(not learning)
         for part in (encoder.features, encoder.projection): part.requires_grad_(learning)

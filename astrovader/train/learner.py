@@ -29,7 +29,7 @@ from ..data.classes import Labels,read_labels
 from ..data.survey import Survey,as_survey
 from ..data.views import Views,shape_views,view_loaders
 from ..model.device import ForDevice
-from ..model.inference import embeddings
+from ..model.inference import embeddings,open_model
 from ..inputs import as_path,whole_number
 from ..model.losses import VaDELoss
 from ..model.mixture import fit_mixture
@@ -41,7 +41,9 @@ from .features import ContrastPhase
 from .detail import DetailPhase,use_average
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import LossRecorder
-from .phases import Preset,decodes_draw,epochs_before_mixture,get_preset,n_epochs,phase_at,preset_for,presets,weights
+from .reference import training_reference
+from .start import Start,changes_of,in_words,start_of,start_preset,take_over,with_components
+from .phases import Preset,decodes_draw,epochs_before_mixture,epochs_of_contrast,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
 
 # %% ../../nbs/train/41_learner.ipynb #f06917b2
@@ -78,6 +80,7 @@ class InitMixture(Callback):
     order = 15
     def before_epoch(self):
         if self.epoch != epochs_before_mixture(self.preset): return
+        if self.preset.start: return self.add_components()
         if not self.preset.set_mixture: return self.announce('mixture left unchanged, as in the published code')
         z_mean, z_var = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed, self.group)
         if self.group.is_first: self.fit_to(z_mean, z_var)
@@ -93,6 +96,17 @@ class InitMixture(Callback):
         self.model.mixture.maximise_(gamma, z_mean, z_var)
         pi,_,_ = self.model.mixture.moments()
         self.announce(f'mixture fitted to {len(z_mean)} embeddings: components with {pi.min():.1%} to {pi.max():.1%} of them')
+
+    def add_components(self):
+        mixture, before = self.model.mixture, self.start.model.mixture
+        n_new = mixture.n_components - before.n_components
+        if not n_new: return
+        z_mean, z_var = embeddings(self.model, self.dls.train, self.preset.init_batches, self.seed, self.group)
+        if self.group.is_first:
+            new = with_components(before.full_moments(), n_new, z_mean, z_var, self.seed)
+            mixture.set_(*new, rows=range(before.n_components, mixture.n_components))
+            self.announce(f'components {before.n_components} to {mixture.n_components-1} added, with {new[0][before.n_components:].sum():.1%} of {len(z_mean)} embeddings')
+        self.group.broadcast_(mixture.parameters())
 
     def responsibilities(self, z, *how):
         if not self.labels: return fit_mixture(z, *how[:2], covariance=how[2]).predict_proba(z)
@@ -212,6 +226,7 @@ class VaDELearner(Learner):
         self.failure = None # Why the last fit ended early
         self.pairs = None # Loaders of pairs of views, for the contrast phase
         self.details = None # Loaders for the detail phase
+        self.start = None # The `Start` that the training goes on from
         phases = preset.epochs_contrast > 0, preset.epochs_detail > 0
         loss = VaDELoss(model, preset.reconstruction, preset.l2, preset.scaling, preset.aperture, preset.consistency, *phases, preset.alpha)
         adam = partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True)
@@ -266,7 +281,7 @@ def _call_one(self:VaDELearner, event):
 def learning_rate(preset):
     "The learning rate as a function of progress: an exponential decay, before and after which contrast and detail phase have cycles of their own."
     def cycle(lr, rise): return combined_cos(rise, lr/10, lr, lr/100)
-    first, last = (epochs/n_epochs(preset) for epochs in (preset.epochs_contrast, preset.epochs_detail))
+    first, last = (epochs/n_epochs(preset) for epochs in (epochs_of_contrast(preset), preset.epochs_detail))
     decay = SchedExp(preset.lr, preset.lr_end)
     parts = [(share, schedule) for share,schedule in ((first, cycle(preset.lr, .15)), (1-first-last, decay), (last, cycle(preset.lr_detail, .05))) if share]
     return combine_scheds(*zip(*parts)) if parts[1:] else decay
@@ -288,6 +303,7 @@ def claim(self:VaDELearner, write=True):
     run = Run.begin(self.folder, settings(self))
     if run.gains_detail(settings(self)): write_json(run.plan_path, settings(self))
     if self.labels: save_labels(self.labels, self.folder)
+    if self.start and not (self.folder/'start').exists(): self.start.save(self.folder/'start/model')
 
 # %% ../../nbs/train/41_learner.ipynb #b1869738
 @patch
@@ -315,15 +331,31 @@ def _fit_phases(self:VaDELearner):
     if self.labels: count_labels(self)
     if self.preset.epochs_detail: use_average(self)
     self.model.eval()
+    if self.start: self.list_changes()
     if self.folder and self.group.is_first: self.save_model()
     self.group.barrier()
     return self
 
+# %% ../../nbs/train/41_learner.ipynb #95f05209
 @patch
 def save_model(self:VaDELearner):
-    "Save the model, with the settings it was trained with."
+    "Save the model, with the settings it was trained with and a reference of its galaxies."
     origin = {name: value for name,value in settings(self).items() if name != 'format'}
+    train, valid = (loader.dataset for loader in self.dls)
+    self.model.reference = training_reference(self.model, train.survey, train.rows, valid.rows, self.seed)
     self.model.save(self.folder/'model', **origin)
+
+@patch
+def list_changes(self:VaDELearner, n=20_000):
+    "Say what the training changed in the components that it began with, and write it into the run."
+    before, after = self.start.model, self.model
+    def labels(model):
+        z, _ = embeddings(model, self.dls.train, max(1, n//self.dls.train.bs), self.seed, self.group)
+        return model.mixture.posterior(torch.from_numpy(z)).argmax(1).cpu().numpy()
+    self.changes = changes_of(before.mixture, after.mixture, labels(before), labels(after))
+    for line in in_words(self.changes): self.announce(line)
+    if self.folder and self.group.is_first:
+        with atomic_path(self.folder/'changes.csv') as tmp: self.changes.to_csv(tmp, index=False)
 
 # %% ../../nbs/train/41_learner.ipynb #31217230
 @torch.no_grad()
@@ -359,26 +391,39 @@ def _labels_for(preset, survey, labels, group):
     announce(labels)
     return labels
 
+# %% ../../nbs/train/41_learner.ipynb #f7f2b63f
+def _started(survey, start, preset, device, changes):
+    "The model to go on from, and the preset of the training; changes are in it."
+    start = start_of(start, device)
+    if start.model.packing: survey.require_like(start.model.packing)
+    is_fitted = isinstance(preset, Preset) and preset.start == start.about['model']
+    return start, preset if is_fitted else start_preset(start, preset, changes), changes if is_fitted else {}
+
 def vade_learner(
     survey:Survey, # Packed images, or their folder
-    preset = 'morphology', # One of `presets`, or a `Preset`; image size and bands follow the survey, and by name the number of epochs if images are few
+    preset = None, # 'morphology' if None, another of `presets`, or a `Preset`; image size and bands follow the survey, and by name the number of epochs if images are few
     run = None, # The folder for history, checkpoints and model; nothing is written if None
     seed:int = 0, # Of the initial weights, the split, the order, the flips and the draws
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
     group:ProcessGroup = None, # The processes that train together; this one alone if None
     labels = None, # Of some galaxies, to guide the training, as `read_labels` takes them
+    start = None, # The run or `VaDE` to go on from; its architecture and preset are those of the training
     **changes, # Fields of the preset or its architecture to replace, such as `n_components=8`
 ) -> VaDELearner: # Ready for `fit_phases`
     "A learner for a survey."
     survey, seed = as_survey(survey), require_seed(seed)
-    preset = preset_for(preset, len(survey), *survey.shape[:2], changes)
+    if start is not None: start, preset, changes = _started(survey, start, preset, device, changes)
+    preset = preset_for(preset or 'morphology', len(survey), *survey.shape[:2], changes)
+    require(start is not None or not preset.start, 'the preset is one of a training that goes on from a model; name that model, too.')
     dls = _loaders(survey, preset, seed, device)
     labels = _labels_for(preset, survey, labels, group)
     torch.manual_seed(seed)
     model = VaDE(preset.arch, survey.packing, labels.names if labels else ()).to(dls.device, memory_format=torch.channels_last)
-    start_from_mean(model, dls.train.dataset, seed)
+    if start: take_over(model, start)
+    else: start_from_mean(model, dls.train.dataset, seed)
     learn = VaDELearner(dls, model, preset, run, seed, group, labels)
-    if preset.epochs_contrast: learn.pairs = view_loaders(survey, shape_views, True, preset.batch_size, preset.valid, seed, device)
+    learn.start = start
+    if epochs_of_contrast(preset): learn.pairs = view_loaders(survey, shape_views, True, preset.batch_size, preset.valid, seed, device)
     if preset.epochs_detail: learn.details = survey_loaders(survey, preset.batch_detail, preset.valid, preset.flips, seed, device)
     return learn
 
@@ -395,6 +440,13 @@ def _saved_settings(run, preset, seed, changes):
     require(not differ, f'{run.folder} was begun with {", ".join(differ)}, and a resumed run keeps its settings; leave these options out, or choose another folder.', BadModel)
     return saved, saved_seed
 
+def _saved_start(run, preset, start, device):
+    "The model that a run goes on from, unless another is requested."
+    digest = None if start is None else start_of(start, device).about['model']
+    require(digest in (None, preset.start), f'{run} was begun {"from another model" if preset.start else "without a model to go on from"}, and a resumed run keeps its settings; leave --from out, or choose another folder.', BadModel)
+    return Start(open_model(run/'start', device), Run(run).request['start']['name']) if preset.start else None
+
+
 # %% ../../nbs/train/41_learner.ipynb #3b2d65e2
 def begin(
     survey, # A `Survey`, or its folder
@@ -405,6 +457,7 @@ def begin(
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
     group:ProcessGroup = None, # The processes that train together; this one alone if None
     labels = None, # Of some galaxies, to guide the training: a column of the survey, or a table of ids and labels; a resumed run has its own
+    start = None, # The run or `VaDE` to go on from; a resumed run has its own
     **changes, # Fields of the preset to replace
 ) -> VaDELearner: # Ready for `fit_phases`
     "The learner of a new run, or of one that stopped; writes nothing."
@@ -414,9 +467,10 @@ def begin(
     require(resume or not is_begun, f'{run} holds a training already; continue it with --resume, or choose another folder.', BadModel)
     if is_begun:
         preset, seed = _saved_settings(run, preset, seed, changes)
+        start = _saved_start(run, preset, start, device)
         changes = {}
         if labels is None: labels = saved_labels(run)
-    learn = vade_learner(survey, preset or 'morphology', run, seed or 0, device, group, labels, **changes)
+    learn = vade_learner(survey, preset, run, seed or 0, device, group, labels, start, **changes)
     if resume and not is_begun: learn.announce(f'{run} holds no training yet; beginning a new one')
     learn.claim(write=False)
     checkpoint = last_checkpoint(run)

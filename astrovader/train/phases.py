@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['former_names', 'choices', 'presets', 'current_names', 'Preset', 'get_preset', 'with_changes', 'read_preset',
-           'write_preset', 'Phase', 'plan', 'phase_at', 'n_epochs', 'epochs_before_mixture', 'weights', 'decodes_draw',
-           'preset_for']
+           'write_preset', 'Phase', 'plan', 'phase_at', 'n_epochs', 'epochs_of_contrast', 'epochs_before_mixture',
+           'weights', 'decodes_draw', 'preset_for']
 
 # %% ../../nbs/train/40_phases.ipynb #6a101e14
 import math
@@ -68,6 +68,7 @@ class Preset:
     always_draw:bool = False # Decode a draw in validation, too?
     split_merge:float = .9 # Overlap above which components are merged when a phase begins; empty components are replaced; 0 for neither
     refit_weights:bool = True # Set the mixture weights to the mean responsibilities at the end?
+    start:str = '' # Digest of the model that the training goes on from, without contrast and alpha phase; '' for none
     steps:int = 0 # A preset taken by name gets more epochs for a small survey, so that it makes at least this many steps
 
     def __post_init__(self):
@@ -176,17 +177,21 @@ class Phase:
     @property
     def title(self): return f'{self.name} phase {self.period or ""}'.strip()
 
+# %% ../../nbs/train/40_phases.ipynb #cd7746fd
+def _phase_lengths(preset):
+    "Name, period and epochs of every phase but the detail phase."
+    if preset.start: return [('static', m, preset.epochs_anneal+preset.epochs_static) for m in range(1, preset.n_periods+1)]
+    periods = [(name, m, getattr(preset, f'epochs_{name}')) for m in range(1, preset.n_periods+1) for name in ('anneal', 'static')]
+    return [('contrast', 0, preset.epochs_contrast), ('alpha', 0, preset.epochs_alpha), *periods]
+
 def plan(
     preset:Preset, # The preset whose phases are listed, or its name
 ) -> list: # Of `Phase`, in order and without gaps
     "The phases of a training; the 'published' schedule omits the last epoch."
     preset = get_preset(preset)
-    phases = [Phase('contrast', 0, 0, preset.epochs_contrast)]
-    phases.append(Phase('alpha', 0, phases[-1].end, preset.epochs_alpha))
-    for m in range(1, preset.n_periods+1):
-        phases.append(Phase('anneal', m, phases[-1].end, preset.epochs_anneal))
-        phases.append(Phase('static', m, phases[-1].end, preset.epochs_static))
-    phases = [phase for phase in phases if phase.epochs]
+    phases = []
+    for name,period,epochs in _phase_lengths(preset):
+        if epochs: phases.append(Phase(name, period, phases[-1].end if phases else 0, epochs))
     if preset.schedule == 'published': phases[-1] = replace(phases[-1], epochs=phases[-1].epochs-1)
     phases.append(Phase('detail', 0, phases[-1].end, preset.epochs_detail))
     return [phase for phase in phases if phase.epochs]
@@ -203,7 +208,10 @@ def phase_at(
 
 def n_epochs(preset): return sum(phase.epochs for phase in plan(preset))
 
-def epochs_before_mixture(preset): return preset.epochs_contrast + preset.epochs_alpha
+# %% ../../nbs/train/40_phases.ipynb #2d14e4c3
+def epochs_of_contrast(preset): return 0 if preset.start else preset.epochs_contrast
+
+def epochs_before_mixture(preset): return 0 if preset.start else preset.epochs_contrast + preset.epochs_alpha
 
 # %% ../../nbs/train/40_phases.ipynb #07193045
 def weights(

@@ -14,11 +14,13 @@ from pathlib import Path
 from ..core import AstrovaderError,BadModel,Diverged,require
 from ..data.survey import as_survey
 from ..inputs import as_path,whole_number
+from ..model.inference import open_model
 from ..jobs import processes,require_free
 from .checkpoint import Run
 from .guide import saved_labels
 from .learner import begin,train
 from .phases import n_epochs
+from .start import Start
 
 # %% ../../nbs/train/43_seeds.ipynb #23fa731e
 def seed_folder(
@@ -44,10 +46,14 @@ def _claimed(survey, folder, preset, resume, device, changes):
     learn.claim()
     return learn.first_epoch == n_epochs(learn.preset) and (folder/'model').is_dir()
 
+def _start_of(folder):
+    "The model that a begun seed goes on from; None for none."
+    return Start(open_model(folder/'start'), Run(folder).request['start']['name']) if (folder/'start').is_dir() else None
+
 def _claim(survey, folders, begun, preset, resume, device, changes):
     "Claim all seeds, those that were begun first; the folders that are left to train."
     finished = {folder for folder in begun if _claimed(survey, folder, preset, resume, device, changes)}
-    if begun: preset, changes = Run(begun[0]).saved()[0], dict(labels=saved_labels(begun[0]))
+    if begun: preset, changes = Run(begun[0]).saved()[0], dict(labels=saved_labels(begun[0]), start=_start_of(begun[0]))
     for folder in folders:
         if folder not in begun: _claimed(survey, folder, preset, False, device, changes)
     return [folder for folder in folders if folder not in finished]
@@ -99,7 +105,7 @@ def train_seeds(
     resume:bool = False, # Continue unfinished seeds, and begin missing ones with the same settings
     at_once:int = 1, # Seeds that are trained side by side; each needs the memory of one training
     device:str = None, # 'cpu' or 'cuda'; a GPU where there is one if None
-    **changes, # Fields of the preset to replace, and `labels` as `begin` takes them
+    **changes, # Fields of the preset to replace, and `labels` and `start` as `begin` takes them
 ) -> list: # The folders of the runs
     "Train a model with each of several seeds."
     survey, run = as_survey(survey), as_path(run, 'the run')
