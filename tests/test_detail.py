@@ -118,7 +118,7 @@ def test_presets():
         with pytest.raises(BadInput, match='detail'): with_changes('small', **wrong)
     rate = learning_rate(with_detail)
     last = with_detail.epochs_detail/sum(phase.epochs for phase in plan(with_detail))
-    assert rate(1-last+.15*last) == pytest.approx(with_detail.lr) and rate(1-last-1e-5) == pytest.approx(with_detail.lr_end, rel=1e-2)
+    assert rate(1-last+.05*last) == pytest.approx(with_detail.lr_detail) and rate(1-last-1e-5) == pytest.approx(with_detail.lr_end, rel=1e-2)
 
 def test_a_finished_run_gains_detail_later(survey, run, tmp_path):
     plain = small | dict(epochs_detail=0, detail_filters=())
