@@ -85,6 +85,7 @@ _rules['a number of at least 0'] = 'alpha mixture_weight l2 clip consistency lab
 _rules['a number between 0 and 1'] = 'valid', lambda v: is_real(v) and 0 < v < 1
 _rules['a number from 0 to 1'] = 'split_merge', lambda v: is_real(v) and 0 <= v <= 1
 _rules['a number from 0 to 1.5, in half-widths of the image'] = 'aperture', lambda v: is_real(v) and 0 <= v < 1.5
+_rules['a text, the digest of a model or nothing'] = 'start', lambda v: isinstance(v, str)
 _rules['True or False'] = 'sample_alpha flips bf16 set_mixture keep_adam always_draw refit_weights views', lambda v: isinstance(v, bool)
 
 choices = dict(init_covariance=('diag', 'full'), scaling=scalings.keys(), reconstruction=reconstructions.keys(), schedule=('paper', 'published'))
