@@ -12,15 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from ..core import AstrovaderError,BadInput,BadModel,atomic_path,progress,read_json,require,sha256_of,write_json
 from ..data.survey import as_survey
-from ..infer.catalogue import catalogue
 from ..infer.conditions import fit_conditions
 from ..inputs import as_path,as_text,is_path
 from ..jobs import require_free
-from ..model.inference import open_model
+from ..model.inference import Inference,RunOptions,open_model
 from ..model.networks import n_parameters
 from ..model.vade import VaDE
 from ..runs import as_run
-from ..tables import numbered,read_table,verify_table
+from ..tables import read_table,verify_table
 
 # %% ../../nbs/share/81_hub.ipynb #77a9badb
 def _cell(value):
@@ -86,15 +85,21 @@ astrovader-generate {name} synthetic --n 1000         # synthetic galaxies
 ```'''
 
 # %% ../../nbs/share/81_hub.ipynb #8147a1c1
+def _probabilities(model, survey):
+    "The component probabilities of every galaxy."
+    inference = Inference.open(model, survey, RunOptions('cpu'))
+    batches, = inference.map(lambda model, x, noise: model.mixture.posterior(model.encode(x)[0]), [(0, len(survey))], 'comparing')
+    return np.concatenate(batches)
+
 def storage_effect(
     exact, # The model as it was trained, or its run
     stored, # The same as it is stored
     survey, # A `Survey` packed as they need it
 ) -> dict: # `n`, `changed` (galaxies with another component), `p_mean` and `p_most` (differences of probability, the largest of each galaxy)
     "What compact weights do to a catalogue."
-    one, other = (catalogue(model, survey, posterior=False) for model in (exact, stored))
-    apart = np.abs(numbered(one, 'p') - numbered(other, 'p')).max(1)
-    return dict(n=len(one), changed=int((one.component != other.component).sum()), p_mean=float(apart.mean()), p_most=float(apart.max()))
+    one, other = (_probabilities(model, survey) for model in (exact, stored))
+    apart = np.abs(one - other).max(1)
+    return dict(n=len(one), changed=int((one.argmax(1) != other.argmax(1)).sum()), p_mean=float(apart.mean()), p_most=float(apart.max()))
 
 def _storage(effect, compact):
     if not compact: return 'The weights are stored in float32, as they were trained.'
