@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote,urlsplit
 import numpy as np,pytest,torch
-from astrovader.core import AstrovaderError,BadInput,BadModel,read_json,write_json
+from astrovader.core import AstrovaderError,BadModel,read_json,write_json
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.generate import generate
@@ -99,7 +99,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp('hub')
     survey = pack_arrays(sky(60, 16, 0)[0], folder/'survey')
     torch.manual_seed(0)
-    model = VaDE(Architecture(16, n_latent=6, n_components=3, encoder_filters=(32, 32), encoder_kernels=(3, 3), decoder_filters=(32, 32), decoder_kernels=(3, 3)), survey.packing)
+    widths = dict(encoder_filters=(32, 32), encoder_kernels=(3, 3), decoder_filters=(32, 32), decoder_kernels=(3, 3))
+    model = VaDE(Architecture(16, n_latent=6, n_components=3, **widths), survey.packing)
     model.save(folder/'run/model', seed=0, survey=dict(source='/home/me/images', name='survey', n_train=58, n_valid=2))
     write_json(folder/'run/model/names.json', dict(names=['disc', 'elliptical', 'edge-on']))
     (folder/'run/history.csv').write_text('epoch,loss\n1,2.5\n')
@@ -158,20 +159,20 @@ def test_what_is_wrong_in_a_repository_is_refused(hub, shared, tmp_path, change,
 
 def test_wrong_names_and_refusals_are_one_sentence(hub, shared, tmp_path):
     push(shared, 'me/shapes', **asked(hub))
-    calls = [(lambda: pull('me/gone', tmp_path/'out', endpoint=hub.url), 'has no repository me/gone'),
-        (lambda: pull('me/shapes', tmp_path/'out', 'v9', endpoint=hub.url), 'no such revision'),
-        (lambda: pull('a/b/c', tmp_path/'out', endpoint=hub.url), 'owner/name'),
-        (lambda: push(shared, 'me/shapes', token='wrong', endpoint=hub.url), 'log in with hf auth login')]
-    for call,why in calls:
-        with pytest.raises(AstrovaderError) as e: call()
+    words = {('me/gone', None): 'has no repository me/gone', ('me/shapes', 'v9'): 'no such revision', ('a/b/c', None): 'owner/name'}
+    for (repo,revision),why in words.items():
+        with pytest.raises(AstrovaderError) as e: pull(repo, tmp_path/'out', revision, endpoint=hub.url)
         assert why in str(e.value) and '\n' not in str(e.value), e.value
+    with pytest.raises(AstrovaderError, match='log in with hf auth login'): push(shared, 'me/shapes', token='wrong', endpoint=hub.url)
     hub.status = 418
     with pytest.raises(AstrovaderError, match='HTTP 418.*try again later'): pull('me/shapes', tmp_path/'out', endpoint=hub.url)
     assert list(tmp_path.iterdir()) == []
 
 def test_no_network_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    with socket.socket() as free: free.bind(('127.0.0.1', 0)); port = free.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
     with pytest.raises(AstrovaderError, match='cannot be reached.*check the network'): pull('me/shapes', tmp_path/'out', endpoint=f'http://127.0.0.1:{port}')
     assert list(tmp_path.iterdir()) == []
 

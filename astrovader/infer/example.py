@@ -60,8 +60,7 @@ def example(
     run = run or os.environ.get('ASTROVADER_RUN')
     survey = survey or os.environ.get('ASTROVADER_SURVEY')
     require(bool(run) == bool(survey), f'only the {"run" if run else "survey"} is named, but run and survey belong together; name both, or neither.')
-    if run:
-        return model_folder(run).parent, as_survey(survey)
+    if run: return model_folder(run).parent, as_survey(survey)
     folder = Path(folder)
     require_free(folder, ours='run/model')
     if not (folder/'run/model').is_dir():

@@ -127,21 +127,22 @@ def _write_conditions(run, out, survey, compact):
         about = dict(survey=dict(path=survey.path.name, index_sha256=survey.meta['index_sha256']))
         write_json(out/'conditions.json', asdict(fit_conditions(out, survey)) | about)
 
+# %% ../../nbs/share/81_hub.ipynb #ca2a9996
 def _card(name, model, out, effect, compact, results, notes, licence):
     "The text of a card."
     tables = [f'### {Path(file).stem.replace("_", " ").capitalize()}\n\n{table_of(file)}' for file in results]
     sha256 = sha256_of(out/'model/weights.safetensors')
-    parts = {'Use': _use(name), 'Training': _training(model), 'Results': '\n\n'.join(tables), 'Limits': _limits,
-        'Files': f'{_storage(effect, compact)} SHA-256 of `model/weights.safetensors`: `{sha256}`.',
-        'Licence': f'The weights and this card: {licence}.' if licence else 'No licence was stated.'}
+    files = f'{_storage(effect, compact)} SHA-256 of `model/weights.safetensors`: `{sha256}`.'
+    allowed = f'The weights and this card: {licence}.' if licence else 'No licence was stated.'
+    parts = dict(Use=_use(name), Training=_training(model), Results='\n\n'.join(tables), Limits=_limits, Files=files, Licence=allowed)
     return _front(name, licence) + '\n\n'.join([*[notes]*bool(notes), *(f'## {title}\n\n{text}' for title,text in parts.items() if text)]) + '\n'
 
-# %% ../../nbs/share/81_hub.ipynb #4c9e495c
 def _text_of(file):
     file = as_path(file, 'the notes')
     try: return file.read_text(encoding='utf-8').strip()
     except (OSError, UnicodeDecodeError): raise BadInput(f'{file} cannot be read as text; give a Markdown file.') from None
 
+# %% ../../nbs/share/81_hub.ipynb #4c9e495c
 def share(
     run, # The folder of a run, or the name of a model that comes with the package
     out, # The folder to write; an earlier one that this function wrote is replaced
