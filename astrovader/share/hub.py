@@ -25,7 +25,7 @@ from ..tables import read_table,verify_table
 def _cell(value):
     "A value in a table of a card."
     if isinstance(value, dict): value = value.get('mean')
-    if value is None or isinstance(value, float) and np.isnan(value): return '-'
+    if value is None or isinstance(value, list) or isinstance(value, float) and np.isnan(value): return '-'
     return f'{value:.3g}' if isinstance(value, (float, np.floating)) else str(value).replace('|', '/')
 
 def _rows(file):
@@ -74,7 +74,7 @@ _limits = '''- Images have to be packed as those of the training were (`astrovad
 def _front(name, licence):
     "The metadata at the top of a card."
     lines = ['library_name: astrovader', *[f'license: {licence}']*bool(licence), 'tags:', '- astronomy', '- galaxies', '- morphology', '- clustering', '- variational-autoencoder']
-    return '\n'.join(['---', *lines, '---', '', f'# {name}', ''])
+    return '\n'.join(['---', *lines, '---', '', f'# {name}', '', ''])
 
 def _use(name):
     return f'''```bash
@@ -232,7 +232,7 @@ def push(
     check_shared(folder)
     api = _api(endpoint, token)
     with _asking(repo, endpoint):
-        api.create_repo(repo, exist_ok=True)
+        if not api.repo_exists(repo): api.create_repo(repo)
         return api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=[*_needed, *_more], commit_message='Model of astrovader').oid
 
 def pull(
