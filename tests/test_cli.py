@@ -9,7 +9,7 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
 
-commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'name', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'verify'
+commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'name', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'share', 'pull', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
 small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split(), *epochs]
 
@@ -96,7 +96,7 @@ def test_synthetic_survey_is_a_survey(here, tmp_path):
 def test_the_five_commands_of_readme(here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_sky('images', 80, 32)
-    section = (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8').split('## Five commands')[1].split('##')[0]
+    section = (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8').split('## A model of your own')[1].split('##')[0]
     lines = re.findall(r'^astrovader-(\S+) (.*?) *#', section, re.M)
     assert [o for o,_ in lines] == ['pack', 'train', 'catalogue', 'generate', 'report']
     for name,args in [*lines, ('catalogue', 'run synthetic synthetic.csv'), ('report', 'run synthetic synthetic-report')]:
@@ -218,7 +218,17 @@ export survey out -> survey has no trained model
 export run sky -> something else
 export run run -> something else
 export run sky/sim-000000.png -> something else
-export run sky/sim-000000.png/out -> cannot be written'''.strip().splitlines()]
+export run sky/sim-000000.png/out -> cannot be written
+pack sky out --like sdds -> name a model that comes with the package: sdss
+catalogue sdds survey out.csv -> name a model that comes with the package: sdss
+catalogue sdss survey out.csv -> pack it again with --like
+share nowhere out -> nowhere has no trained model
+share run sky -> something else
+share run run -> the run itself
+share run out --results gone.csv -> gone.csv does not exist
+share run out --notes sky -> cannot be read as text
+pull nowhere run -> something else
+pull owner/na/me out -> no name of a repository'''.strip().splitlines()]
 
 def is_one_line(code, err, why=''): return code == 1 and why in err and err.startswith('astrovader: ') and err.count('\n') == 1
 

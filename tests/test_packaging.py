@@ -56,6 +56,13 @@ def test_wheel_holds_every_module_and_the_licence(wheel):
     assert {n for n in held if '/assets/' in n} == {p.relative_to(root).as_posix() for p in root.glob('astrovader/show/assets/*')}
     assert any(n.endswith('LICENSE') for n in held)
 
+def test_wheel_holds_models_of_three_megabytes_at_most(wheel):
+    held = {n: o for n,o in contents(wheel).items() if n.startswith('astrovader/models/')}
+    assert held.keys() == {p.relative_to(root).as_posix() for p in root.glob('astrovader/models/**/*') if p.is_file()}
+    weights = [len(o) for n,o in held.items() if n.endswith('.safetensors')]
+    assert weights and sum(weights) <= 3_000_000 and {'astrovader/models/sdss/README.md', 'astrovader/models/sdss/model/model.json'} <= held.keys()
+    assert not [n for n,o in held.items() if b'/tmp/' in o or b'/home/' in o] and {Path(n).suffix for n in held} <= {'.safetensors', '.json', '.md', '.csv'}
+
 def test_sdist_makes_the_same_wheel(wheel, sdist, tmp_path):
     with tarfile.open(sdist) as t: t.extractall(tmp_path, filter='data')
     again = contents(build('wheel', next(tmp_path.iterdir()), tmp_path/'wheel'))

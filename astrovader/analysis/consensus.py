@@ -16,7 +16,8 @@ from ..infer.catalogue import catalogue,write_catalogue
 from ..infer.inputs import checked,require_room
 from ..infer.parts import Parts
 from ..infer.posterior import entropy
-from ..inputs import as_path,is_path,shown
+from ..inputs import is_path,shown
+from ..runs import as_run
 from ..jobs import Job,processes
 from ..model.inference import Inference,RunOptions
 from ..model.vade import VaDE
@@ -108,7 +109,7 @@ def consensus_of(
 # %% ../../nbs/analysis/64a_consensus.ipynb #e7fe14e1
 def _runs_of(path):
     "A run, or the runs in a folder of several seeds."
-    if isinstance(path, VaDE) or (as_path(path, 'the run')/'model').is_dir(): return [path]
+    if isinstance(path, VaDE) or (as_run(path)/'model').is_dir(): return [path]
     seeds = sorted(Path(path).glob('seed-*'), key=lambda seed: (len(seed.name), seed.name))
     require(seeds, f'{path} has no trained model in it, and no runs seed-0, seed-1, ...; train them with astrovader-train, or check the path.', BadModel)
     unfinished = [seed.name for seed in seeds if not (seed/'model').is_dir()]

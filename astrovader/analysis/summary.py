@@ -11,7 +11,6 @@ __all__ = ['zoo_cuts', 'known_classes', 'Votes', 'votes_of', 'vote_classes', 'vo
 
 # %% ../../nbs/analysis/65_summary.ipynb #b4b11c97
 import re,numpy as np,pandas as pd
-from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from scipy.sparse.csgraph import connected_components
@@ -21,6 +20,7 @@ from ..infer.catalogue import catalogue
 from .components import choose_k,component_table,second_labels,split
 from ..infer.inputs import checked
 from ..core import AstrovaderError,BadModel,require,rng
+from ..runs import as_run
 from ..data.gz2 import asked,classify,read_gz2,satisfied
 from ..data.labels import further_questions,has_campaign_votes,question_of,questions,readable,with_class_names
 from .health import health
@@ -240,7 +240,7 @@ def read_history(
     run, # The folder of a run
 ) -> pd.DataFrame: # None where there is none; `BadModel` where it is damaged
     "The history of a training, epoch by epoch."
-    path = Path(run)/'history.csv'
+    path = as_run(run)/'history.csv'
     if not path.exists(): return None
     try: history = pd.read_csv(path)
     except (ValueError, OSError): history = pd.DataFrame()

@@ -29,6 +29,7 @@ from .sources import find_images
 from .survey import Packing,Survey,npy_header,own_columns,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
+from ..runs import as_run,packaged_models,packing_of
 from ..tasks import require_client
 from ..tables import read_table,renamed_columns
 
@@ -250,9 +251,11 @@ def pack_arrays(
 
 # %% ../../nbs/data/13a_pack.ipynb #cc3e07e8
 def _packing_like(like):
-    "The packing of a survey, or of the survey at a path."
-    if isinstance(like, (str, Path)): like = Survey(like)
-    return getattr(like, 'packing', like)
+    "The packing of a survey, of the survey at a path, or of a run by its path or name."
+    if not isinstance(like, (str, Path)): return getattr(like, 'packing', like)
+    known = as_run(like)
+    require(known.exists(), f'{like} does not exist; check the path, or name a model that comes with the package: {", ".join(packaged_models())}.', BadSurvey)
+    return packing_of(known) if (known/'model').is_dir() else Survey(known).packing
 
 def _named(recipe, names):
     "The recipe with these names of its bands, if there is one for each."
@@ -437,7 +440,7 @@ def pack(
     crop:float=None, # Side of the centred square that is kept, in pixels, or as a fraction where it is 1 or less
     table=None, # A catalogue to join: a path or DataFrame
     id_column:str=None, # Its column with the object ids: `object_id`, or else the first
-    like=None, # A survey, its path, or its `packing`, from which everything but `crop` and `bits` is copied; `stretch='lupton'` makes its pictures of counts
+    like=None, # A survey, its path, its `packing`, or a run or its name, from which everything but `crop` and `bits` is copied; `stretch='lupton'` makes its pictures of counts
     n_workers:int=None, # Worker processes; one for every processor by default, 0 or 1 for none
     shard_rows:int=8192, # Images in a shard
     radii:float=None, # Canonical framing: the width in half-light radii; 5 by default

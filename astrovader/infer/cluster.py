@@ -19,6 +19,7 @@ from ..model.vade import VaDE
 from .catalogue import CatalogueInference,begin_parts,limits_of,open_catalogue
 from .inputs import checked
 from .parts import Parts
+from ..runs import as_run
 from ..tasks import as_finished,n_threads,require_client
 
 # %% ../../nbs/infer/50b_cluster.ipynb #b94c71c6
@@ -58,7 +59,7 @@ def _workers_have_bf16(client, device):
 
 def _run_path(run, out):
     "The folder of a run; a model in memory is saved beside the parts."
-    if not isinstance(run, VaDE): return str(Path(run).resolve())
+    if not isinstance(run, VaDE): return str(as_run(run).resolve())
     folder = out/f'.run-{model_digest(run)}'
     if not (folder/'model').is_dir(): run.save(folder/'model')
     return str(folder)

@@ -11,12 +11,12 @@ import numpy as np,torch
 from contextlib import suppress
 from dataclasses import asdict,dataclass
 from functools import lru_cache
-from pathlib import Path
 from fastcore.basics import patch
 from scipy.special import expit,logit
 from ..core import AstrovaderError,BadModel,provenance,read_json,require,rng,write_json
 from .inputs import checked
 from ..inputs import is_path
+from ..runs import as_run
 from ..model.inference import Inference,RunOptions,as_model,model_digest
 
 # %% ../../nbs/infer/51a_conditions.ipynb #1fc51335
@@ -121,7 +121,7 @@ def fit_conditions(
 # %% ../../nbs/infer/51a_conditions.ipynb #b7b2744d
 def _stored(run, model):
     "The conditions in the folder of a run; None where there are none, or those of another model."
-    file = Path(run)/'conditions.json' if is_path(run) else None
+    file = as_run(run)/'conditions.json' if is_path(run) else None
     if file is None or not file.exists(): return None
     found = read_json(file, BadModel)
     names = set(Conditions.__dataclass_fields__)
@@ -142,7 +142,7 @@ def conditions_of(
     found = fit_conditions(model, survey)
     about = provenance(survey=dict(path=survey.path.name, index_sha256=survey.meta['index_sha256']))
     with suppress(AstrovaderError):
-        if is_path(run): write_json(Path(run)/'conditions.json', asdict(found) | about)
+        if is_path(run): write_json(as_run(run)/'conditions.json', asdict(found) | about)
     return found
 
 # %% ../../nbs/infer/51a_conditions.ipynb #6fa025f5

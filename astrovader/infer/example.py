@@ -10,6 +10,7 @@ import os,numpy as np
 from pathlib import Path
 from ..core import BadModel,require,read_json,atomic_path
 from ..jobs import require_free
+from ..runs import model_folder
 from ..train.learner import train
 from ..train.phases import get_preset,with_changes
 from ..data.survey import Survey,as_survey
@@ -59,9 +60,7 @@ def example(
     run = run or os.environ.get('ASTROVADER_RUN')
     survey = survey or os.environ.get('ASTROVADER_SURVEY')
     require(bool(run) == bool(survey), f'only the {"run" if run else "survey"} is named, but run and survey belong together; name both, or neither.')
-    if run:
-        require((Path(run)/'model').is_dir(), f'{run} has no trained model in it; train one with astrovader-train, or check the path.')
-        return Path(run), as_survey(survey)
+    if run: return model_folder(run).parent, as_survey(survey)
     folder = Path(folder)
     require_free(folder, ours='run/model')
     if not (folder/'run/model').is_dir():

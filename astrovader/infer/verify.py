@@ -13,6 +13,7 @@ from ..data.survey import Survey
 from ..fits_tables import check_fits
 from .names import names_of
 from ..inputs import as_path
+from ..runs import as_run
 from ..model.vade import VaDE,load_weights
 from ..tables import read_table,require_whole,table_format,verify_table
 from ..train.checkpoint import last_checkpoint
@@ -135,7 +136,7 @@ def verify(
     path, # A survey, run, search, model, catalogue, consensus, names, synthetic survey, report or export; or a folder that holds some
 ) -> int: # How many of them were checked
     "Compare everything with its checksums; `AstrovaderError` names the first file that is damaged."
-    path = as_path(path, 'the path')
+    path = as_run(as_path(path, 'the path'))
     require(path.exists(), f'{path} does not exist; check the path.')
     things = _things(path)
     require(things, f'{path} is nothing that astrovader wrote; give a survey, a run, a catalogue, a report or an export.')

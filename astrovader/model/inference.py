@@ -13,30 +13,28 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from fastcore.basics import patch
-from ..core import BadModel,require,require_seed,progress,rng
+from ..core import require,require_seed,progress,rng
 from ..hardware import has_bf16,require_device
 from ..jobs import processes
+from ..runs import model_folder
 from ..data.loaders import Prefetcher,pixel_type,prefetch,to_float
 from ..data.survey import Survey,as_survey
 from ..tables import read_table
 from .device import at_precision,set_precision
-from ..inputs import as_path,as_plain,shown,whole_number
+from ..inputs import as_plain,shown,whole_number
 from .tensors import as_tensor,unchecked
 from .process_group import ProcessGroup
 from .vade import VaDE
 
 # %% ../../nbs/model/38_inference.ipynb #99f1c9a2
 def open_model(
-    run, # The folder of a run, or a `VaDE`; `BadModel` where the folder has no model
+    run, # The folder of a run, the name of a model that comes with the package, or a `VaDE`; `BadModel` where there is no model
     device = None, # 'cpu' or 'cuda'; a GPU where there is one if None
 ) -> VaDE: # In evaluation mode, without gradients, where it was read from a folder
     "The model of a run, ready to predict."
     device = require_device(device)
     if isinstance(run, VaDE): run.require_finite_weights()
-    else:
-        run = as_path(run, 'the run')
-        require((run/'model').is_dir(), f'{run} has no trained model in it; train one with astrovader-train, or check the path.', BadModel)
-        run = VaDE.load(run/'model')
+    else: run = VaDE.load(model_folder(run))
     set_precision()
     return run.to(device, memory_format=torch.channels_last)
 

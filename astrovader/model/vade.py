@@ -17,10 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load,save
 from torch import nn
 from torch.nn import functional as F
-from ..core import AstrovaderError,BadModel,require,provenance,read_json,atomic_path,write_json
+from ..core import AstrovaderError,BadInput,BadModel,require,provenance,read_json,atomic_path,write_json
 from ..hardware import require_device
 from ..inputs import as_path
 from .tensors import as_tensor,checks_values,require_finite
+from .compact import compacted,expanded
 from .full_mixture import prior_for
 from .networks import Architecture,Decoder,encoders,require_architecture
 from .detail import Detail,draw_detail,flow_loss,n_sky
@@ -176,13 +177,16 @@ def write_weights(
 @patch
 def save(self:VaDE,
     path, # The folder to write, completely or not at all
+    compact:bool = False, # Store most weights in eight bits?
     **more, # Further entries of `model.json`, such as the preset and the seed
 ):
     "Save the model for `VaDE.load`."
-    about = dict(format=_format, architecture=asdict(self.arch), packing=self.packing, **provenance(**more))
+    about = dict(format=_format, architecture=asdict(self.arch), packing=self.packing) | provenance(**more)
     if self.classes: about['classes'] = self.classes
+    if compact: about['storage'] = 'int8'
+    tensors = compacted(self.state_dict()) if compact else self.state_dict()
     with atomic_path(as_path(path, 'the folder of a model'), folder=True) as tmp:
-        about['weights_sha256'] = write_weights(tmp/'weights.safetensors', self.state_dict())
+        about['weights_sha256'] = write_weights(tmp/'weights.safetensors', tensors)
         if self.reference: about['reference_sha256'] = write_weights(tmp/'reference.safetensors', self.reference)
         write_json(tmp/'model.json', about)
 
@@ -207,6 +211,7 @@ def _build(cls, meta):
     "An untrained model of the architecture in `meta`."
     require(isinstance(meta, dict), 'it is not a table of names and values')
     require(meta.get('format') == _format, f'its format is {meta.get("format")}, and this version reads format {_format}')
+    require(meta.get('storage') in (None, 'int8'), f'its weights are stored as {meta.get("storage")}, which this version does not read')
     require(meta['packing'] is None or isinstance(meta['packing'], dict), 'its packing is not a table')
     classes = meta.get('classes', [])
     require(isinstance(classes, list) and all(isinstance(name, str) for name in classes), 'its classes are not a list of names')
@@ -240,6 +245,8 @@ def load(cls:VaDE,
     require((path/'model.json').exists() or not (path/'model').is_dir(), f'{path} is the folder of a run; its model is in {path}/model.', BadModel)
     meta, model = _described(cls, path)
     weights = load_weights(path/'weights.safetensors', meta.get('weights_sha256'))
+    try: weights = expanded(weights)
+    except BadInput as error: raise BadModel(f'{path}/weights.safetensors is damaged ({error}); copy it again, or create it anew.') from None
     require(_shapes(weights) == _shapes(model.state_dict()), f'the weights in {path} are not of the architecture in its model.json; copy both again.', BadModel)
     model.load_state_dict(weights)
     model.require_finite_weights(path)

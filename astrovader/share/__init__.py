@@ -1,1 +1,1 @@
-"""Models exchanged with other software. The notebooks import the weights that the authors of AstroVaDEr published for Keras, export a trained model as ONNX, and make drawn galaxies objects of GalSim."""
+"""Models for others, and exchanged with other software. The notebooks write a model with its card and carry it to and from the Hugging Face Hub, import the weights that the authors of AstroVaDEr published for Keras, export a trained model as ONNX, and make drawn galaxies objects of GalSim."""

@@ -19,6 +19,7 @@ from ..data.loaders import split_rows
 from ..hardware import has_bf16
 from ..jobs import Job
 from ..inputs import as_path,is_path,whole_number
+from ..runs import as_run
 from ..model.vade import load_weights,write_weights
 from .convergence import next_epoch
 from .phases import Preset,with_changes
@@ -87,9 +88,9 @@ def training_split(
     survey, # The `Survey` on which it was trained; `BadModel` where it is another, or where the run does not say
 ) -> tuple: # Row numbers for training, and for validation
     "The rows of a survey on which a run was trained, and those on which it was validated."
-    is_known = is_path(run) and (as_path(run, 'the run')/'run.json').is_file()
+    is_known = is_path(run) and (as_run(run)/'run.json').is_file()
     require(is_known, 'The model does not say on which images it was trained; give the folder of a run that astrovader-train wrote.', BadModel)
-    run = Run(run)
+    run = Run(as_run(run))
     preset, seed, _ = run.saved()
     require(run.request['survey'].get('sha256') == _digest_of(survey), f'{run.folder} was trained on another survey than {survey.path}; give the survey of its training.', BadModel)
     return split_rows(survey, preset.valid, seed)
