@@ -4,13 +4,14 @@ from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote,urlsplit
 import numpy as np,pytest,torch
-from astrovader.core import AstrovaderError,BadModel,read_json,write_json
+from astrovader.core import AstrovaderError,BadModel,read_json
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.generate import generate
 from astrovader.infer.verify import verify
 from astrovader.model.compact import expanded
-from astrovader.model.inference import open_model
+from astrovader.infer.names import Names,names_of
+from astrovader.model.inference import model_digest,open_model
 from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE,load_weights
 from astrovader.runs import packaged_models,packing_of
@@ -101,8 +102,9 @@ def run(tmp_path_factory):
     torch.manual_seed(0)
     widths = dict(encoder_filters=(32, 32), encoder_kernels=(3, 3), decoder_filters=(32, 32), decoder_kernels=(3, 3))
     model = VaDE(Architecture(16, n_latent=6, n_components=3, **widths), survey.packing)
+    model.reference = dict(z=torch.randn(5, 6))
     model.save(folder/'run/model', seed=0, survey=dict(source='/home/me/images', name='survey', n_train=58, n_valid=2))
-    write_json(folder/'run/model/names.json', dict(names=['disc', 'elliptical', 'edge-on']))
+    Names(('disc', 'elliptical'), [[3, 1], [1, 2], [1, 9]]).save(folder/'run/model/names.json', model=model_digest(open_model(folder/'run', 'cpu')))
     (folder/'run/history.csv').write_text('epoch,loss\n1,2.5\n')
     (folder/'run/checkpoint').mkdir()
     return folder/'run'
@@ -116,12 +118,17 @@ def asked(hub): return dict(endpoint=hub.url, token='secret')
 def test_there_and_back(hub, shared, tmp_path):
     push(shared, 'me/shapes', **asked(hub))
     push(shared, 'me/shapes', **asked(hub))
-    assert sorted(hub.repos['me/shapes']) == ['.gitattributes', *files(shared)] and len(hub.lfs) == 1
+    assert sorted(hub.repos['me/shapes']) == ['.gitattributes', *files(shared)] and len(hub.lfs) == 2
     out = pull('me/shapes', tmp_path/'pulled', endpoint=hub.url)
-    assert files(out) == files(shared) == ['README.md', 'history.csv', 'model/model.json', 'model/names.json', 'model/weights.safetensors']
+    assert files(out) == files(shared) == ['README.md', 'history.csv', 'model/model.json', 'model/names.json', 'model/reference.safetensors', 'model/weights.safetensors']
     assert all((out/name).read_bytes() == (shared/name).read_bytes() for name in files(out)) and verify(out) == 1
     assert np.array_equal(generate(out, 5)[0], generate(shared, 5)[0])
     assert [p.name for p in tmp_path.iterdir()] == ['pulled']
+
+def test_names_and_reference_go_with_the_model(run, shared):
+    one,other = open_model(run, 'cpu'),open_model(shared, 'cpu')
+    assert model_digest(one) != model_digest(other) and np.array_equal(names_of(other).counts, names_of(one).counts)
+    assert other.reference['z'].equal(one.reference['z'])
 
 def test_nothing_of_this_computer_is_shared(shared):
     text = ''.join((shared/name).read_text(errors='ignore') for name in files(shared))

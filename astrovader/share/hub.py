@@ -13,9 +13,10 @@ from pathlib import Path
 from ..core import AstrovaderError,BadInput,BadModel,atomic_path,progress,read_json,require,sha256_of,write_json
 from ..data.survey import as_survey
 from ..infer.conditions import fit_conditions
+from ..infer.names import names_file,names_of
 from ..inputs import as_path,as_text,is_path
 from ..jobs import require_free
-from ..model.inference import Inference,RunOptions,open_model
+from ..model.inference import Inference,RunOptions,model_digest,open_model
 from ..model.networks import n_parameters
 from ..model.vade import VaDE
 from ..runs import as_run
@@ -67,7 +68,7 @@ def _training(model):
     return ' '.join(said)
 
 # %% ../../nbs/share/81_hub.ipynb #55182ed4
-_limits = '''- Images have to be packed as those of the training were (`astrovader-pack --like`). Galaxies of another telescope, depth, resolution or redshift are outside what the model has seen, and nothing warns of that.
+_limits = '''- Images have to be packed as those of the training were (`astrovader-pack --like`). Galaxies of another telescope, depth, resolution or redshift are outside what the model has seen; `shift` and the report say how far.
 - Components are what the training found; they are not classes that astronomers have defined. Another seed finds others (`astrovader-consensus`), and probabilities are those of the model, not frequencies of classes.
 - Synthetic galaxies look like those of the training, with its selection, its noise and its artefacts. They are no sample of the universe.'''
 
@@ -110,7 +111,7 @@ def _storage(effect, compact):
 
 # %% ../../nbs/share/81_hub.ipynb #189a2031
 _needed = 'model/model.json','model/weights.safetensors'
-_more = 'model/names.json','history.csv','conditions.json','README.md'
+_more = 'model/names.json','model/reference.safetensors','history.csv','conditions.json','README.md'
 
 def _copy(run, out, names):
     for name in names:
@@ -119,6 +120,7 @@ def _copy(run, out, names):
 def _write_model(model, out, compact):
     model.save(out, compact=compact)
     write_json(out/'model.json', read_json(out/'model.json') | _record(model.meta) | dict(platform=None))
+    if names := names_of(model): names.save(out/names_file, model=model_digest(VaDE.load(out)))
 
 def _write_conditions(run, out, survey, compact):
     "The measurements of a survey by the latents of the stored model; True if there are some."
@@ -162,7 +164,7 @@ def share(
     notes = '' if notes is None else _text_of(notes)
     with atomic_path(out, folder=True) as folder:
         _write_model(model, folder/'model', compact)
-        _copy(run, folder, ['model/names.json', 'history.csv'])
+        _copy(run, folder, ['history.csv'])
         effect = storage_effect(model, folder, survey) if compact and survey is not None else None
         _write_conditions(run, folder, survey, compact)
         (folder/'README.md').write_text(_card(out.name, model, folder, effect, compact, results, notes, licence), encoding='utf-8')
