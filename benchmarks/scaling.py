@@ -10,7 +10,8 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_mutual_info_score,pairwise_distances,silhouette_samples
 from sklearn.mixture import GaussianMixture
 from astrovader.infer.catalogue import catalogue
-from astrovader.train.learner import KeepHistory,vade_learner
+from astrovader.train.learner import vade_learner
+from astrovader.train.recorder import KeepHistory
 from astrovader.analysis.metrics import agreement,silhouette,silhouette_sample,simplified_silhouette
 from astrovader.model.mixture import fit_mixture
 from astrovader.model.process_group import launch

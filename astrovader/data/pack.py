@@ -13,7 +13,6 @@ from contextlib import contextmanager,suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain,islice
-from pathlib import Path
 import numpy as np,pandas as pd,pyarrow as pa
 from fastcore.basics import noop
 from ..core import AstrovaderError,BadInput,BadSurvey,atomic_path,progress,read_json,require,sha256_of,write_json,writing
@@ -26,10 +25,9 @@ from .framing import Recipe,band_names_of,commonest_reason,is_lupton,measure,nat
 from .pieces import Pieces,frame_on_dask,read_stored,remove_before,require_shared
 from .ids import as_ids,rows_by_id
 from .sources import find_images
-from .survey import Packing,Survey,npy_header,own_columns,shard_name
+from .survey import Packing,Survey,npy_header,own_columns,packing_like,shard_name
 from ..inputs import as_path,as_plain,shown,whole_number
 from ..jobs import require_free
-from ..runs import as_run,packaged_models,packing_of
 from ..tasks import require_client
 from ..tables import read_table,renamed_columns
 
@@ -250,13 +248,6 @@ def pack_arrays(
     return Survey(out)
 
 # %% ../../nbs/data/13a_pack.ipynb #cc3e07e8
-def _packing_like(like):
-    "The packing of a survey, of the survey at a path, or of a run by its path or name."
-    if not isinstance(like, (str, Path)): return getattr(like, 'packing', like)
-    known = as_run(like)
-    require(known.exists(), f'{like} does not exist; check the path, or name a model that comes with the package: {", ".join(packaged_models())}.', BadSurvey)
-    return packing_of(known) if (known/'model').is_dir() else Survey(known).packing
-
 def _named(recipe, names):
     "The recipe with these names of its bands, if there is one for each."
     fits = names and (recipe.bands == 'grey' or len(names) == recipe.n_bands)
@@ -265,7 +256,7 @@ def _named(recipe, names):
 # %% ../../nbs/data/13a_pack.ipynb #05bb78f1
 def _recipe_like(sources, like, bands, stretch, crop, bits):
     "The recipe of another survey, with the names of these images' bands; counts become its colour pictures where a Lupton stretch is given."
-    recipe = Recipe.from_packing(_packing_like(like), crop)
+    recipe = Recipe.from_packing(packing_like(like), crop)
     recipe = replace(recipe, bits=bits or recipe.bits)
     if is_lupton(stretch):
         if bands and recipe.bands == 'rgb': recipe = replace(recipe, bands=bands)
@@ -346,7 +337,7 @@ def _request(sources, catalogue, stretch, like, **options):
     "What decides the survey, ready for JSON."
     table = None if catalogue is None else _digest([*catalogue.columns, *(_column_digest(catalogue[name]) for name in catalogue)])
     stretch = stretch.to_dict() if isinstance(stretch, Stretch) else stretch
-    like = None if like is None else _packing_like(like)
+    like = None if like is None else packing_like(like)
     asked = dict(read_as=list(sources.read_as)) if sources.read_as else {}
     return dict(**options, **asked, stretch=stretch, like=like, files=_digest(sources.files), ids=_digest(sources.ids), table=table)
 

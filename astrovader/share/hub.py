@@ -192,9 +192,8 @@ def check_shared(
     about = read_json(folder/'model/model.json', BadModel)
     known = isinstance(about, dict) and isinstance(about.get('weights_sha256'), str)
     require(known, f'{folder}/model/model.json has no checksum of the weights, so that they cannot be trusted; ask for a model that astrovader-share wrote.', BadModel)
-    VaDE.load(folder/'model')
-    for name in 'model/names.json','conditions.json':
-        if (folder/name).exists(): read_json(folder/name, BadModel)
+    names_of(VaDE.load(folder/'model'))
+    if (folder/'conditions.json').exists(): read_json(folder/'conditions.json', BadModel)
     if (folder/'history.csv').exists(): verify_table(folder/'history.csv')
 
 # %% ../../nbs/share/81_hub.ipynb #b4ea0106

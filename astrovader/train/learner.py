@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PhaseWeights', 'DecodeDraw', 'SetEpoch', 'AnnouncePhases', 'InitMixture', 'ClipValues', 'ResetAdam', 'HoldMixture',
-           'usual_lr', 'StopIfDiverged', 'KeepHistory', 'AnnounceEpochs', 'VaDELearner', 'learning_rate',
-           'phase_callbacks', 'start_from_mean', 'vade_learner', 'begin', 'train']
+           'usual_lr', 'StopIfDiverged', 'VaDELearner', 'learning_rate', 'phase_callbacks', 'start_from_mean',
+           'vade_learner', 'begin', 'train']
 
 # %% ../../nbs/train/41_learner.ipynb #c69f0144
-import time,torch,warnings
+import torch,warnings
 from contextlib import nullcontext
 import numpy as np, pandas as pd
 from dataclasses import asdict,fields
@@ -20,7 +20,6 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import noop,patch
 from fastcore.foundation import L
-from fastprogress.fastprogress import format_time
 from sklearn.exceptions import ConvergenceWarning
 from torch.nn.utils import clip_grad_value_
 from ..core import AstrovaderError,BadInput,BadModel,Diverged,require,require_seed,rng,is_interactive,atomic_path,sweep,write_json
@@ -36,11 +35,11 @@ from ..model.mixture import fit_mixture
 from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
-from .convergence import end_of_phase,next_epoch
+from .convergence import next_epoch
 from .features import ContrastPhase
 from .detail import DetailPhase,use_average
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
-from .recorder import LossRecorder
+from .recorder import AnnounceEpochs,KeepHistory,LossRecorder
 from .reference import training_reference
 from .start import Start,changes_of,in_words,start_of,start_preset,take_over,with_components
 from .phases import Preset,decodes_draw,epochs_before_mixture,epochs_of_contrast,get_preset,n_epochs,phase_at,preset_for,presets,weights
@@ -162,47 +161,6 @@ class StopIfDiverged(Callback):
         self.learn.failure = (f'training diverged in epoch {self.epoch+1}: {name} is {worst:.3g}; train again into a new folder, '
             f'with a lower learning rate (--lr {lr:.2g}){self.advice.get(name, "")}.')
         raise CancelFitException
-
-# %% ../../nbs/train/41_learner.ipynb #07a07158
-class KeepHistory(Callback):
-    "Keeps one row per epoch, and writes `history.csv` into the learner's folder."
-    order = 70
-    def before_fit(self): self.learn.logger = noop
-    def before_epoch(self): self.started = time.time()
-    def after_epoch(self):
-        phase = phase_at(self.preset, self.epoch)
-        row = dict(epoch=self.epoch+1, phase=phase.name, period=phase.period, lr=self.opt.hypers[-1]['lr'])
-        row |= {f'{name}_weight': weight for name,weight in self.loss_func.weights.items()}
-        names = [name for name in self.recorder.metric_names if name not in ('epoch', 'time')]
-        absent = {*self.loss_func.names[:-1]} - {*self.loss_func.terms}
-        row |= {name: value for name,value in zip(names, self.recorder.values[-1]) if name.partition('_')[2] not in absent}
-        row |= self.diagnostics | dict(seconds=time.time()-self.started)
-        self.rows.append(row)
-        self.learn.next_epoch = self.first_epoch
-        if self.folder and self.group.is_first: self.write()
-
-    def write(self):
-        with atomic_path(self.folder/'history.csv') as tmp: self.history.to_csv(tmp, index=False)
-
-# %% ../../nbs/train/41_learner.ipynb #ff519851
-class AnnounceEpochs(Callback):
-    "Announces losses, diagnostics and the remaining time after each epoch."
-    order = 71
-    def after_epoch(self):
-        row = self.rows[-1]
-        kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
-        has_mixture = row['phase'] in ('anneal', 'static')
-        terms = [f"{name.replace('_', ' ')} {row[f'train_{name}']:.2f} (valid {row[f'valid_{name}']:.2f})" for name in ('rec', kl, 'contrast', 'labels', 'flow') if pd.notna(row.get(f'train_{name}'))]
-        if has_mixture: terms.append('{duplicates:.0f} duplicates, {empties:.0f} empty, weights differ by {total_variation:.1%}'.format(**row))
-        left = np.mean([past['seconds'] for past in self.rows[-5:]])*(self.n_epoch - self.next_epoch)
-        terms += self.black_bands() + [f"{row['seconds']:.1f} s", f'{"at most "*bool(self.preset.patience)}{format_time(left)} left']
-        self.announce(f"epoch {row['epoch']}/{self.n_epoch} {row['phase']}: {', '.join(terms)}")
-        if ended := end_of_phase(self.preset, self.rows): self.announce(ended)
-
-    def black_bands(self):
-        if self.model.task != 'images': return []
-        brightest = self.pred.recon.detach().amax((0, 2, 3)).cpu()
-        return [f"band {band} is black in all reconstructions (train with output='sigmoid')" for band in np.flatnonzero(brightest <= 0)]
 
 # %% ../../nbs/train/41_learner.ipynb #2f38bc7b
 class VaDELearner(Learner):
