@@ -172,7 +172,7 @@ name run survey kind sky -> something else
 name run survey kind out --level 1 -> between 0 and 1
 name run survey kind out --n-next 0 -> at least 1
 name run survey kind out --catalogue sky/truth.csv -> component
-name run large kind out -> --like
+name run large kind out -> kind is neither a column
 generate nowhere out -> nowhere has no trained model
 generate run out --component 3 -> 0 to 2
 generate run out --n 0 -> at least one

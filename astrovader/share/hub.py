@@ -30,15 +30,15 @@ def _cell(value):
     return f'{value:.3g}' if isinstance(value, (float, np.floating)) else str(value).replace('|', '/')
 
 def _rows(file):
-    "The rows of a table, or of the results of a benchmark."
+    "The rows of a table, of the results of a benchmark, or of a comparison with real galaxies."
     if file.suffix != '.json': return read_table(file)
     found = read_json(file)
-    rows = found.get('rows') if isinstance(found, dict) else None
+    rows = found.get('rows', found.get('tests')) if isinstance(found, dict) else None
     require(isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows), f'{file} holds no rows of results; give a table, or the results of a benchmark.')
     return pd.DataFrame(rows)
 
 def table_of(
-    file, # A table in any format, or the JSON file of a benchmark with rows
+    file, # A table in any format, the JSON file of a benchmark with rows, or realism.json of a comparison with real galaxies
 ) -> str:
     "Results as a table in Markdown."
     table = _rows(as_path(file, 'the results')).map(_cell)
@@ -120,7 +120,7 @@ def _copy(run, out, names):
 def _write_model(model, out, compact):
     model.save(out, compact=compact)
     write_json(out/'model.json', read_json(out/'model.json') | _record(model.meta) | dict(platform=None))
-    if names := names_of(model): names.save(out/names_file, model=model_digest(VaDE.load(out)))
+    if names := names_of(model): names.save(out/names_file, model=model_digest(VaDE.load(out)), platform=None)
 
 def _write_conditions(run, out, survey, compact):
     "The measurements of a survey by the latents of the stored model; True if there are some."
