@@ -106,10 +106,12 @@ def test_what_is_made_with_it(survey, run, tmp_path):
     model, cat = VaDE.load(run/'model'), catalogue(run, survey, device='cpu')
     assert [name for name in cat if name.startswith('z_') and name[2:].isdigit()] == ['z_0', 'z_1', 'z_2', 'z_3'] and 'z_var_3' in cat and 'z_var_4' not in cat
     x = torch.from_numpy(survey.images(slice(None))/np.float32(255))
-    z_mean,_ = model.encode(x)
+    z_mean,z_log_var = model.encode(x)
     assert z_mean.shape == (203, 7) and np.abs(model.mixture.posterior(z_mean).numpy() - cat[['p_0', 'p_1', 'p_2']]).max(axis=None) < 1e-4
     errors = (model.decode(z_mean) - x).square().sum((1, 2, 3)).numpy()
-    assert np.allclose(errors, cat.recon_error, rtol=1e-3) and (model.decode(z_mean[:,:4]) - x).square().sum() > errors.sum()
+    assert np.allclose(errors, cat.recon_error, rtol=1e-3) and (model.decode(z_mean[:,:4]) - model.decode(z_mean)).abs().max() > 0
+    detail,variance = z_mean[:,4:],z_log_var[:,4:].exp()
+    assert detail.mean(0).abs().max() < .1 and (detail.var(0) + variance.mean(0) - 1).abs().max() < .1 # as the prior of what is drawn
     made = write_generated(run, tmp_path/'made', 20, device='cpu')
     assert len(Survey(made.path)) == 20
 
