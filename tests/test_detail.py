@@ -14,18 +14,11 @@ from astrovader.model.vade import VaDE
 from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.phases import plan,with_changes
+from trainings import StopAfter,same
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
     reconstruction='pyramid', n_scales=3, epochs_alpha=6, epochs_anneal=1, epochs_static=1, n_periods=1, epochs_detail=4, detail_filters=(16, 32),
     batch_size=31, batch_detail=31, lr=3e-3, lr_detail=3e-3, valid=.1, alpha=.1, mixture_weight=1., bf16=False)
-
-class StopAfter(Callback):
-    order = 90
-    def __init__(self, n): self.n = n
-    def after_epoch(self):
-        if self.epoch + 1 == self.n: raise KeyboardInterrupt
-
-def same(model, other): return all(torch.equal(a, b) for a,b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(403, 32)[0], tmp_path_factory.mktemp('detail')/'survey')

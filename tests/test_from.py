@@ -1,7 +1,6 @@
 "Going on from a model: it begins with the predictions of the other, keeps the numbers of components, adds some, and resumes exactly."
 import json
 import numpy as np,pandas as pd,pytest,torch
-from fastai.callback.core import Callback
 from astrovader.cli import astrovader_train
 from astrovader.core import BadInput,BadModel,BadSurvey
 from astrovader.data.pack import pack_arrays
@@ -15,18 +14,11 @@ from astrovader.model.vade import VaDE
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.seeds import train_seeds
 from astrovader.train.start import start_of,start_preset
+from trainings import StopAfter,same
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
     reconstruction='pyramid', n_scales=3, epochs_alpha=10, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=48, lr=3e-3, valid=.1, alpha=.1,
     mixture_weight=1., bf16=False)
-
-class StopAfter(Callback):
-    order = 90
-    def __init__(self, n): self.n = n
-    def after_epoch(self):
-        if self.epoch + 1 == self.n: raise KeyboardInterrupt
-
-def same(model, other): return all(torch.equal(a, b) for a,b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 def simulated(folder, seed, n=300, blur=1., rings=0, **kwargs):
     "A survey, of which the last are rings, a class of its own"

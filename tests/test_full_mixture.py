@@ -1,6 +1,5 @@
 "The prior with full covariances: its formulas against independent ones, and a training through all phases."
 import numpy as np,pandas as pd,pytest,torch
-from fastai.callback.core import Callback
 from safetensors.torch import load_file
 from scipy.stats import multivariate_normal
 from astrovader.analysis.health import component_health
@@ -21,6 +20,7 @@ from astrovader.share.onnx import to_onnx
 from astrovader.tables import numbered
 from astrovader.train.learner import begin,train
 from astrovader.train.split_merge import expected_log_joint,merged,refit_mixture,split_merge,split_merge_mixture
+from trainings import StopAfter
 
 changes = dict(prior='full_mixture', n_components=3, n_latent=4, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32,
     epochs_alpha=2, epochs_anneal=1, epochs_static=1, n_periods=2, bf16=False, lr=3e-3, alpha=.01, mixture_weight=1.)
@@ -31,12 +31,6 @@ from astrovader.train import distributed
 from test_full_mixture import changes
 distributed.train(*sys.argv[1:3], 'small', device='cpu', **changes)
 '''
-
-class StopAfterFour(Callback):
-    "Ctrl-C after the first period"
-    order = 90
-    def after_epoch(self):
-        if self.epoch == 3: raise KeyboardInterrupt
 
 @pytest.fixture(autouse=True)
 def without_gpus(monkeypatch, request):
@@ -172,7 +166,7 @@ def test_a_trained_model_has_covariances_and_serves_every_analysis(trained, surv
     np.testing.assert_allclose(narrow, p, atol=2e-3)
 
 def test_a_resumed_run_is_the_same(trained, survey, tmp_path):
-    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **changes).add_cb(StopAfterFour())
+    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **changes).add_cb(StopAfter(4))
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     train(survey, tmp_path/'run', resume=True, device='cpu')
     _, run = trained

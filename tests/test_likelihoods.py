@@ -1,7 +1,6 @@
 "Training with learned noise, views, residual blocks and early up-sampling: from a survey to a model, a resumed run, figures and ONNX."
 import json
 import numpy as np,pandas as pd,pytest,torch
-from fastai.callback.core import Callback
 from astrovader.show.statistics_plots import plot_history
 from astrovader.infer.catalogue import catalogue
 from astrovader.core import BadInput
@@ -13,15 +12,11 @@ from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.device import has_bf16
 from astrovader.model.vade import VaDE
+from trainings import StopAfter
 
 tiny = dict(encoder_filters=(8, 8), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
     epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, batch_size=20, lr=3e-3, valid=.1, alpha=1., mixture_weight=1., clip=0.)
 new = dict(reconstruction='pyramid', n_scales=3, residual=True, upsample_first=True, aperture=.6)
-
-class StopAfterFour(Callback):
-    order = 90
-    def after_epoch(self):
-        if self.epoch == 3: raise KeyboardInterrupt
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(400, 32)[0], tmp_path_factory.mktemp('likelihoods')/'survey')
@@ -47,7 +42,7 @@ def test_figures_and_cautions_of_negative_losses(trained):
     assert not [caution for caution in history_cautions(h) if 'reconstruction error fell' in caution or 'worse than' in caution]
 
 def test_a_resumed_run_ends_at_the_same_noise(trained, survey, tmp_path):
-    learn = begin(survey, tmp_path/'run', 'small', **tiny, **new).add_cb(StopAfterFour())
+    learn = begin(survey, tmp_path/'run', 'small', **tiny, **new).add_cb(StopAfter(4))
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     again = begin(survey, tmp_path/'run', resume=True).fit_phases()
     assert torch.equal(again.model.log_noise, trained[0].model.log_noise)
@@ -80,7 +75,7 @@ def test_a_model_saved_by_an_earlier_version_loads(tmp_path):
 def test_a_training_with_views_resumes_exactly(consistency, survey, tmp_path):
     changes = tiny | dict(views=True, consistency=consistency)
     uninterrupted = train(survey, tmp_path/'uninterrupted', 'small', **changes)
-    learn = begin(survey, tmp_path/'run', 'small', **changes).add_cb(StopAfterFour())
+    learn = begin(survey, tmp_path/'run', 'small', **changes).add_cb(StopAfter(4))
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     again = train(survey, tmp_path/'run', resume=True)
     assert all(torch.equal(a, b) for a,b in zip(again.model.state_dict().values(), uninterrupted.model.state_dict().values()))
@@ -88,7 +83,7 @@ def test_a_training_with_views_resumes_exactly(consistency, survey, tmp_path):
     assert ('train_consistency' in h) == (consistency > 0) and np.isfinite(h.filter(like='train')).all(axis=None)
 
 def test_a_run_of_a_version_without_views_resumes(survey, tmp_path):
-    learn = begin(survey, tmp_path/'run', 'small', **tiny).add_cb(StopAfterFour())
+    learn = begin(survey, tmp_path/'run', 'small', **tiny).add_cb(StopAfter(4))
     with pytest.raises(KeyboardInterrupt): learn.fit_phases()
     about = json.loads((tmp_path/'run/run.json').read_text())
     del about['checksum'] # that version wrote none

@@ -18,16 +18,11 @@ from astrovader.model.vade import VaDE
 from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,train,vade_learner
 from astrovader.train.phases import with_changes
+from trainings import StopAfter
 
 small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_detail=3,
     n_components=3, reconstruction='pyramid', n_scales=3, epochs_contrast=2, epochs_alpha=2, epochs_anneal=2, epochs_static=1, n_periods=1,
     batch_size=31, lr=2e-3, valid=.1, alpha=1., mixture_weight=1., bf16=False)
-
-class StopAfter(Callback):
-    order = 90
-    def __init__(self, n): self.n = n
-    def after_epoch(self):
-        if self.epoch + 1 == self.n: raise KeyboardInterrupt
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(203, 32)[0], tmp_path_factory.mktemp('shape')/'survey')

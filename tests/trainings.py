@@ -1,0 +1,12 @@
+"What tests of trainings share: an interruption, and a comparison of models."
+import torch
+from fastai.callback.core import Callback
+
+class StopAfter(Callback):
+    "Ctrl-C after some epochs, when their checkpoint has been written"
+    order = 90
+    def __init__(self, n): self.n = n
+    def after_epoch(self):
+        if self.epoch + 1 == self.n: raise KeyboardInterrupt
+
+def same(model, other): return all(torch.equal(a, b) for a,b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
