@@ -260,7 +260,7 @@ def _print_names(folder, names):
 
 @command(use_less='use a smaller --batch-size')
 def astrovader_name(
-    run:str, # The folder of a run
+    run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was
     labels:str, # Names of some galaxies, some 20 to 200: a table of ids and labels in any format, such as the explorer saves, or a column of the survey's table
     out:str, # The folder to write: components.csv, catalogue.parquet, next.csv with the galaxies to label next, names.png, names.json; earlier names are replaced

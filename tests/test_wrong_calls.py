@@ -366,6 +366,7 @@ naming.next_to_label(at.cat, at.model) | name_components or fit_probe
 naming.next_to_label(at.cat, naming.fit_probe(at.cat, at.labels), 0) | at least 1
 naming.write_names(5, at.survey, at.folder/'cat.parquet', at.out) | is 5
 naming.write_names(at.run, 5, at.cat, at.out) | the survey is
+naming.write_names('sdss', at.survey, at.cat, at.out, keep=True) | comes with the package
 naming.write_names(at.run, at.survey, 5, at.out) | the labels are 5
 naming.write_names(at.run, at.survey, at.cat[['object_id', 'component']], 5) | out is
 names.Names('a', [[1]]) | at least two

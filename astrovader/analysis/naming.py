@@ -21,6 +21,7 @@ from ..infer.names import Names,name_columns,names_file,require_level
 from ..inputs import as_numbers,whole_number
 from ..jobs import require_free
 from ..model.inference import model_digest,open_model,survey_rows
+from ..runs import packaged_models
 from ..tables import as_frame,numbered,write_table
 
 # %% ../../nbs/analysis/64b_naming.ipynb #f038a940
@@ -283,8 +284,11 @@ def write_names(
     "Name the components of a run from the labels of some galaxies of a survey."
     require_free(out, names_file)
     require_level(level), require_seed(seed), whole_number(n_next, 'the number of galaxies to label next', 1)
-    model, labels = open_model(run, device), read_labels(survey, labels)
+    model = open_model(run, device)
     require(not keep or model.folder, 'a model in memory has no folder that keeps its names; give the folder of a run.')
+    is_packaged = model.folder and Path(model.folder).parent in packaged_models().values()
+    require(not keep or not is_packaged, f'{run} comes with the package and keeps its own names; leave --keep out, or copy it with astrovader-share first.')
+    labels = read_labels(survey, labels)
     name_columns(labels.names)
     cat = _catalogue_of(model, survey, table, device, batch)
     names = name_components(cat, labels, seed)
