@@ -377,13 +377,14 @@ def astrovader_explore(
     catalogue:str = None, # The catalogue of the survey, as astrovader-catalogue wrote it; made anew if not given
     map:str = None, # A file with a map of the latent space: galaxies are placed in it if it exists, and it is written if not
     labels:str = 'disc,elliptical,edge-on,merger,star,artefact', # Names that keys give to galaxies, with commas
+    select:str = None, # Galaxies to open the page with, listed and ready for labels: a table with object_id, such as the next.csv of astrovader-name, or a selection that a page saved
     n:int = 20_000, # Galaxies with images; of a longer catalogue a sample, above tiles that show the density of all
     seed:int = 0, # Of the map and the sample
     batch_size:int = None, # Images at a time, which sets the memory needed and, by rounding, the last digits; by the device if not given
 ):
     "Write one HTML page to look through a survey: a map with images, galleries, selections and labels."
     from astrovader.show.explorer import write_explorer
-    path = write_explorer(run, survey, out, catalogue, map, labels, n, seed, batch=batch_size)
+    path = write_explorer(run, survey, out, catalogue, map, labels, select, n, seed, batch=batch_size)
     print(path)
     return path
 

@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from ..tables import numbered
 from ..model.inference import open_model
 from ..infer.catalogue import catalogue
+from ..infer.names import names_of
 from .components import choose_k,component_table,second_labels,split
 from ..infer.inputs import checked
 from ..core import AstrovaderError,BadModel,require,rng
@@ -261,6 +262,7 @@ class Summary:
         self.survey = survey
         self.seed = seed
         self.model = open_model(run, device)
+        self.names = names_of(self.model)
         self.history = read_history(run)
         self.meta = self.model.meta
         self.k = self.model.arch.n_components

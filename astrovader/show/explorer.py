@@ -20,12 +20,14 @@ from ..analysis.maps import LatentMap,latent_map,open_map
 from ..core import BadInput,atomic_path,progress,provenance,require,require_seed
 from ..infer.catalogue import catalogue
 from ..infer.inputs import checked
+from ..infer.names import names_of
 from ..inputs import as_path,is_path
 from ..model.inference import open_model,survey_rows
 from ..tables import numbered,read_table
 from .density_tiles import density_tiles
-from .explorer_data import Bytes,add_columns,look_alikes,page_columns,sample_rows,with_scores
+from .explorer_data import Bytes,add_columns,look_alikes,page_columns,sample_rows,selected_rows,with_scores
 from .image_plots import display_stretch
+from .titles import component_titles,origin_of_names,purity_texts
 from .sprites import across,per_sheet,sheet,sprite_size,thumbnails
 
 # %% ../../nbs/show/71_explorer.ipynb #39fa8cae
@@ -117,7 +119,7 @@ def _tiles(xy, component, k):
     sides = [2**level*256 for level in range(len(levels))]
     return html, dict(frame=frame, levels=[dict(cells=side, across=max(1, side//512), tiles=list(tiles)) for side,tiles in zip(sides, levels)])
 
-def _about(survey, total, n, k, drawn, lost, left_out, has_model):
+def _about(survey, total, n, k, drawn, lost, left_out, has_model, names):
     "Paragraphs on what the page shows."
     versions = provenance()
     yield f'{total:,} galaxies of {survey.path.name} in {k} components. The map shows {drawn.z.shape[1]} latents by {drawn.name}' + (
@@ -125,6 +127,7 @@ def _about(survey, total, n, k, drawn, lost, left_out, has_model):
         f', which hold {drawn.explained[0]:.0%} (across) and {drawn.explained[1]:.0%} (upwards) of their variance.')
     if n < total: yield f'{n:,} galaxies are points with images: the most probable, most doubtful and oddest of every component, and a random sample. Tiles show the density of all of them. Search, filters and selections know the {n:,}.'
     yield 'Look-alikes are nearest in all latents. Doubt is the entropy of the probabilities.' + (' The outlier score is the rank of a galaxy by density in the latent space and by reconstruction error.' if has_model else '')
+    if names is not None: yield f'Components have names from {origin_of_names(names)}, and the purity of a component is the share of its galaxies that have its name, with its 90% interval.'
     if lost: yield f'There was no room for the columns {", ".join(lost)}.'
     if left_out: yield f'Columns that are neither numbers nor categories are left out: {", ".join(left_out)}.'
     yield f'Made on {versions["created"][:10]} by astrovader {versions["versions"]["astrovader"]}.'
@@ -175,7 +178,7 @@ def _drawn(found, cat, seed):
 # %% ../../nbs/show/71_explorer.ipynb #027b608d
 default_labels = 'disc','elliptical','edge-on','merger','star','artefact'
 
-def _meta(cat, survey, in_survey, xy, model, labels, room):
+def _meta(cat, survey, in_survey, xy, model, labels, names, room):
     "What the page has to know, its arrays in `room` characters, and the columns that are left out: without room, and of a kind that cannot be shown."
     store, p = Bytes(), numbered(cat, 'p')
     near = look_alikes(cat, model)
@@ -185,7 +188,7 @@ def _meta(cat, survey, in_survey, xy, model, labels, room):
     about, lost = add_columns(store, columns, room*3/4 - store.length, ('component', 'p_max', 'p_entropy', 'outlier_rank', 'recon_error', *on_sky.values()))
     meta = dict(ids=cat.object_id.astype(str).to_list(), k=p.shape[1], n_near=near.shape[1], arrays=arrays, columns=about, sky=on_sky, labels=labels,
         key=survey.meta['index_sha256'][:16], colours=colours, markers=markers, missing=_missing, scale=_scale,
-        component_names=[str(c) for c in range(p.shape[1])])
+        component_names=component_titles(names, p.shape[1]), purities=purity_texts(names))
     return meta, store.text(), (lost, left_out)
 
 # %% ../../nbs/show/71_explorer.ipynb #963238a6
@@ -196,6 +199,7 @@ def explore(
     run = None, # The run, or its `VaDE`, for reconstructions and outlier scores; the page is without them if None
     map = None, # A `LatentMap` or its file, in which the galaxies are placed; a new one if None
     labels = default_labels, # Names that keys give, or one text with commas
+    select = None, # A table with `object_id`, or its file: the galaxies that are selected when the page opens, in its order
     most:int = 20_000, # Galaxies with images; of a longer catalogue a sample, above tiles that show the density of all
     seed:int = 0, # Of the map, the sample and the outlier scores
     device = None, # A GPU if there is one and None is given
@@ -206,17 +210,21 @@ def explore(
     require(len(cat), 'the catalogue has no rows; give one of at least one object.')
     in_survey, cat = survey_rows(survey, cat), with_scores(cat, model, seed)
     drawn = _drawn(map, cat, seed)
-    xy, rows = drawn.place(cat), sample_rows(cat, most, seed)
-    return _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels)
+    chosen = selected_rows(cat, select)
+    xy, rows = drawn.place(cat), sample_rows(cat, most, seed, chosen)
+    selection = dict(rows=np.searchsorted(rows, chosen).tolist(), by=Path(select).name if is_path(select) else '')
+    return _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels, selection)
 
-def _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels):
+def _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels, selection):
     k, few, total = numbered(cat[:0], 'p').shape[1], cat.iloc[rows].reset_index(drop=True), len(cat)
+    names = None if model is None else names_of(model)
     sprites, sizes = _pictures(survey, in_survey[rows], numbered(few, 'z'), model)
     tiles, density = _tiles(xy, cat.component.to_numpy(), k) if len(few) < total else ('', None)
     room = _room(len(few)) - len(sprites) - len(tiles) - 2e6 - sum(map(len, few.object_id.astype(str)))
-    meta, columns, (lost, left_out) = _meta(few, survey, in_survey[rows], xy[rows], model, labels, room)
-    meta |= dict(sprites=sizes, density=density, point_size=point_size(len(few), density is not None), n_total=total,
-        counts=np.bincount(cat.component, minlength=k).tolist(), about='\n'.join(_about(survey, total, len(few), k, drawn, lost, left_out, model is not None)))
+    meta, columns, (lost, left_out) = _meta(few, survey, in_survey[rows], xy[rows], model, labels, names, room)
+    meta |= dict(sprites=sizes, density=density, point_size=point_size(len(few), density is not None), n_total=total, select=selection,
+        counts=np.bincount(cat.component, minlength=k).tolist(),
+        about='\n'.join(_about(survey, total, len(few), k, drawn, lost, left_out, model is not None, names)))
     title = f'{survey.path.name}: {total:,} galaxies in {k} components'
     return Explorer(_html(title, meta, columns, sprites+tiles, _figure(xy, len(few), density is not None)), drawn)
 
@@ -229,6 +237,7 @@ def write_explorer(
     table = None, # Its catalogue, in any table format; made anew if None
     map = None, # A file with a map: the galaxies are placed in it if it exists, and it is written if not
     labels = default_labels, # Names that keys give, or one text with commas
+    select = None, # A table with `object_id`, or its file: the galaxies that are selected when the page opens, in its order
     most:int = 20_000, # Galaxies with images
     seed:int = 0, # Of the map and the sample
     device = None, # A GPU if there is one and None is given
@@ -241,6 +250,6 @@ def write_explorer(
     is_new = map is not None and not as_path(map, 'the map').exists()
     old = None if map is None or is_new else open_map(map)
     cat = catalogue(model, survey, device=device, batch=batch) if table is None else read_table(table)
-    page = explore(cat, survey, model, old, labels, most, seed, device)
+    page = explore(cat, survey, model, old, labels, select, most, seed, device)
     if is_new: page.map.save(map)
     return page.save(out)

@@ -48,6 +48,7 @@ class Explorer {
     this.redrawTiles()
     document.documentElement.dataset.ready = Math.round(performance.now())
     this.panels.show("galleries") // after the map, for which it would have to wait otherwise
+    this.take(this.store.meta.select.rows, this.store.meta.select.by)
   }
 
   nameOf(c) { return this.store.meta.component_names[c] }
@@ -116,7 +117,7 @@ class Explorer {
       const isComponent = this.colour === "component"
       const chip = (name, code) => h(isComponent ? "button" : "span", {class: "chip", type: isComponent ? "button" : null, "aria-pressed": isComponent ? !this.filters.hidden.has(code) : null, title: `${many(counts.get(code) ?? 0, "galaxy")}${isComponent ? "; click to hide or show" : ""}`,
         onclick: () => { if (isComponent) { this.filters.toggle(code); this.refilter() } }}, mark(...this.style(code)), name)
-      legend.replaceChildren(...column.names.map((name, code) => isComponent || counts.get(code) ? chip(name, code) : null).filter(Boolean), counts.get(-1) ? h("span", {class: "chip"}, mark(this.store.meta.missing, "circle"), "none") : "")
+      legend.replaceChildren(...column.names.map((name, code) => isComponent || counts.get(code) ? chip(isComponent ? this.nameOf(code) : name, code) : null).filter(Boolean), counts.get(-1) ? h("span", {class: "chip"}, mark(this.store.meta.missing, "circle"), "none") : "")
       return
     }
     const bar = h("canvas", {class: "bar", width: 256, height: 1, role: "img", "aria-label": `Colours from ${short(low)} to ${short(high)}`}), context = bar.getContext("2d")
@@ -262,6 +263,12 @@ class Explorer {
     this.panels.show(rows.length || this.panels.shown === "selection" ? "selection" : this.panels.shown)
     this.say(rows.length ? `${many(rows.length, "galaxy")} selected` : "Nothing is selected")
   }
+  // Galaxies to go through, the first of them in hand
+  take(rows, by) {
+    if (!rows.length) return
+    this.pin(rows[0], {from: rows, show: false})
+    this.select(rows, by)
+  }
   selectView() {
     const {x_range, y_range} = this.figure, inside = (value, {start, end}) => value >= Math.min(start, end) && value <= Math.max(start, end)
     this.select(this.visible.filter(row => inside(this.store.x[row], x_range) && inside(this.store.y[row], y_range)), "all in view")
@@ -298,6 +305,13 @@ class Explorer {
   // Files
 
   saveIds() { save("selection-ids.csv", csvOf([["object_id"], ...this.selection.map(row => [this.store.ids[row]])])) }
+  async readIds(file) {
+    const [head, ...rows] = parseCsv(await file.text()), id = head?.indexOf("object_id") ?? -1
+    if (id < 0) return this.say(`${file.name} has no column object_id; give a table as this page saves it.`)
+    const ids = [...new Set(rows.map(row => row[id]))], found = ids.map(text => this.store.rowOf.get(text)).filter(row => row !== undefined)
+    this.take(found, file.name)
+    this.say(`${many(found.length, "galaxy")} selected${found.length < ids.length ? `; ${many(ids.length-found.length, "id")} of ${file.name} not in this page` : ""}`)
+  }
   saveTable() {
     const {store} = this, columns = [...store.columns.values()], p = Array.from({length: store.k}, (_, c) => c)
     const head = ["object_id", "label", "map_x", "map_y", ...columns.map(column => column.name), ...p.map(c => `p_${c}`)]

@@ -81,7 +81,7 @@ class Panels {
     const {explorer, store} = this
     return h("div", {class: "thumbs"}, rows.map(row => {
       const text = tag(row), label = explorer.labels.byId.get(store.ids[row])
-      return h("button", {type: "button", "data-row": row, class: row === explorer.hand ? "pinned" : "", title: `${store.ids[row]}: component ${store.component[row]}, ${store.value("p_max", row).toFixed(2)}${label ? `, ${label}` : ""}`,
+      return h("button", {type: "button", "data-row": row, class: row === explorer.hand ? "pinned" : "", title: `${store.ids[row]}: component ${explorer.nameOf(store.component[row])}, ${store.value("p_max", row).toFixed(2)}${label ? `, ${label}` : ""}`,
         onclick: () => explorer.pin(row, {from: rows})}, this.picture(row), text || label ? h("span", {class: "tag"}, text || label) : null)
     }))
   }
@@ -97,8 +97,8 @@ class Panels {
     for (const row of explorer.visible) members[store.component[row]].push(row)
     const total = store.meta.counts
     const blocks = members.map((rows, c) => rows.length ? [
-      h("h2", {id: `gallery-${c}`}, this.badge(c, "component "), " ", h("span", {class: "quiet"}, many(total[c], "galaxy"), ` (${(100*total[c]/store.meta.n_total).toFixed(1)}%)`), " ",
-        h("button", {type: "button", class: "quiet", onclick: () => explorer.select(rows, `component ${c}`)}, "select")),
+      h("h2", {id: `gallery-${c}`}, this.badge(c, "component "), " ", h("span", {class: "quiet"}, many(total[c], "galaxy"), ` (${(100*total[c]/store.meta.n_total).toFixed(1)}%)${store.meta.purities.length ? `, purity ${store.meta.purities[c]}` : ""}`), " ",
+        h("button", {type: "button", class: "quiet", onclick: () => explorer.select(rows, `component ${explorer.nameOf(c)}`)}, "select")),
       this.thumbs(store.ordered(rows, this.order).slice(0, this.per_gallery)),
     ] : null)
     const more = h("button", {type: "button", onclick: () => { this.per_gallery = this.per_gallery >= 64 ? 16 : this.per_gallery*2; this.render() }}, this.per_gallery >= 64 ? "Fewer of each" : "More of each")
@@ -157,7 +157,8 @@ class Panels {
   selection() {
     const {explorer, store} = this, rows = explorer.selection
     if (!rows.length) return [h("p", {}, "Draw around galaxies with the lasso or the box beside the map. With Shift, they are added to the selection."),
-      h("div", {class: "row"}, h("button", {type: "button", onclick: () => explorer.select(explorer.visible, "all that pass the filters")}, "Select all that pass the filters"), h("button", {type: "button", onclick: () => explorer.selectView()}, "Select all in view"))]
+      h("div", {class: "row"}, h("button", {type: "button", onclick: () => explorer.select(explorer.visible, "all that pass the filters")}, "Select all that pass the filters"), h("button", {type: "button", onclick: () => explorer.selectView()}, "Select all in view")),
+      this.readIds()]
     const counts = new Map()
     for (const row of rows) counts.set(store.component[row], (counts.get(store.component[row]) ?? 0)+1)
     const ranked = [...counts].sort((a, b) => b[1]-a[1])
@@ -166,11 +167,16 @@ class Panels {
       h("div", {class: "row"}, ranked.slice(0, 8).map(([c, n]) => h("span", {class: "chip"}, mark(...explorer.style(c)), `${explorer.nameOf(c)}: ${n.toLocaleString("en")}`)), ranked.length > 8 ? `and ${ranked.length-8} more` : null),
       h("div", {class: "row"}, h("button", {type: "button", id: "save-ids", onclick: () => explorer.saveIds()}, "Save ids"), h("button", {type: "button", id: "save-table", onclick: () => explorer.saveTable()}, "Save table"),
         h("button", {type: "button", onclick: () => explorer.select([])}, "Clear")),
+      this.readIds(),
       h("p", {class: "quiet"}, "Label all of them:"),
       this.labelRow(name => explorer.label(rows, name), undefined, "⇧"),
       this.thumbs(rows.slice(0, this.listed)),
       rows.length > this.listed ? h("div", {class: "row"}, h("button", {type: "button", onclick: () => { this.listed += 120; this.render() }}, `Show more of ${rows.length.toLocaleString("en")}`)) : null,
     ].filter(Boolean)
+  }
+
+  readIds() {
+    return h("label", {class: "row"}, "Read ids ", h("input", {id: "read-ids", type: "file", accept: ".csv,text/csv", onchange: event => this.explorer.readIds(event.target.files[0])}))
   }
 
   filters() {
