@@ -376,7 +376,7 @@ def astrovader_explore(
     out:str, # The page to write, which ends in .html; an earlier one is replaced
     catalogue:str = None, # The catalogue of the survey, as astrovader-catalogue wrote it; made anew if not given
     map:str = None, # A file with a map of the latent space: galaxies are placed in it if it exists, and it is written if not
-    labels:str = 'disc,elliptical,edge-on,merger,star,artefact', # Names that keys give to galaxies, with commas
+    labels:str = None, # Names that keys give to galaxies, with commas; if not given those that astrovader-name --keep gave, or disc,elliptical,edge-on,merger,star,artefact
     select:str = None, # Galaxies to open the page with, listed and ready for labels: a table with object_id, such as the next.csv of astrovader-name, or a selection that a page saved
     n:int = 20_000, # Galaxies with images; of a longer catalogue a sample, above tiles that show the density of all
     seed:int = 0, # Of the map and the sample

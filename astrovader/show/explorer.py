@@ -163,7 +163,10 @@ def _require_html(out):
     require(out.suffix.lower() in ('.html', '.htm'), f'{out} is to be a page; let its name end in .html.')
     return out
 
-def _as_labels(labels):
+default_labels = 'disc','elliptical','edge-on','merger','star','artefact'
+
+def _as_labels(labels, names=None):
+    if labels is None: return [*(default_labels if names is None else names.names)]
     if isinstance(labels, str): labels = labels.split(',')
     require(np.iterable(labels) and all(isinstance(name, str) for name in labels), f'the labels are {labels!r:.60}; give names, such as disc,elliptical.')
     names = [name.strip() for name in labels]
@@ -176,8 +179,6 @@ def _drawn(found, cat, seed):
     return found if isinstance(found, LatentMap) else open_map(found)
 
 # %% ../../nbs/show/71_explorer.ipynb #027b608d
-default_labels = 'disc','elliptical','edge-on','merger','star','artefact'
-
 def _meta(cat, survey, in_survey, xy, model, labels, names, room):
     "What the page has to know, its arrays in `room` characters, and the columns that are left out: without room, and of a kind that cannot be shown."
     store, p = Bytes(), numbered(cat, 'p')
@@ -198,7 +199,7 @@ def explore(
     survey, # The `Survey` that it was made from, or its folder
     run = None, # The run, or its `VaDE`, for reconstructions and outlier scores; the page is without them if None
     map = None, # A `LatentMap` or its file, in which the galaxies are placed; a new one if None
-    labels = default_labels, # Names that keys give, or one text with commas
+    labels = None, # Names that keys give, or one text with commas; if None, those of the model's components or `default_labels`
     select = None, # A table with `object_id`, or its file: the galaxies that are selected when the page opens, in its order
     most:int = 20_000, # Galaxies with images; of a longer catalogue a sample, above tiles that show the density of all
     seed:int = 0, # Of the map, the sample and the outlier scores
@@ -206,18 +207,20 @@ def explore(
 ) -> Explorer: # Which a notebook shows, and `save` writes
     "A page to look through a survey."
     require_seed(seed)
-    labels, model = _as_labels(labels), None if run is None else open_model(run, device)
+    model = None if run is None else open_model(run, device)
+    names = None if model is None else names_of(model)
+    labels = _as_labels(labels, names)
     require(len(cat), 'the catalogue has no rows; give one of at least one object.')
     in_survey, cat = survey_rows(survey, cat), with_scores(cat, model, seed)
-    drawn = _drawn(map, cat, seed)
     chosen = selected_rows(cat, select)
-    xy, rows = drawn.place(cat), sample_rows(cat, most, seed, chosen)
+    rows = sample_rows(cat, most, seed, chosen)
+    drawn = _drawn(map, cat, seed)
+    xy = drawn.place(cat)
     selection = dict(rows=np.searchsorted(rows, chosen).tolist(), by=Path(select).name if is_path(select) else '')
-    return _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels, selection)
+    return _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels, names, selection)
 
-def _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels, selection):
+def _explorer(cat, survey, in_survey, xy, rows, drawn, model, labels, names, selection):
     k, few, total = numbered(cat[:0], 'p').shape[1], cat.iloc[rows].reset_index(drop=True), len(cat)
-    names = None if model is None else names_of(model)
     sprites, sizes = _pictures(survey, in_survey[rows], numbered(few, 'z'), model)
     tiles, density = _tiles(xy, cat.component.to_numpy(), k) if len(few) < total else ('', None)
     room = _room(len(few)) - len(sprites) - len(tiles) - 2e6 - sum(map(len, few.object_id.astype(str)))
@@ -236,7 +239,7 @@ def write_explorer(
     out, # The page to write, which ends in .html; an earlier one is replaced
     table = None, # Its catalogue, in any table format; made anew if None
     map = None, # A file with a map: the galaxies are placed in it if it exists, and it is written if not
-    labels = default_labels, # Names that keys give, or one text with commas
+    labels = None, # Names that keys give, or one text with commas; if None, those of the model's components or `default_labels`
     select = None, # A table with `object_id`, or its file: the galaxies that are selected when the page opens, in its order
     most:int = 20_000, # Galaxies with images
     seed:int = 0, # Of the map and the sample
@@ -246,6 +249,8 @@ def write_explorer(
     "Write the explorer of a run on a survey."
     _require_html(out), _as_labels(labels), _bokeh(), require_seed(seed)
     model = open_model(run, device)
+    if table is None: selected_rows(pd.DataFrame(dict(object_id=survey.ids())), select)
+    if table is None: selected_rows(pd.DataFrame(dict(object_id=survey.ids())), select)
     if model.packing is not None: survey.require_like(model.packing)
     is_new = map is not None and not as_path(map, 'the map').exists()
     old = None if map is None or is_new else open_map(map)

@@ -16,6 +16,7 @@ from dataclasses import asdict,dataclass
 from html import escape
 from typing import Callable,NamedTuple
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as MatplotlibFigure
 from ..core import AstrovaderError,progress,rng
 from ..data.cutouts import Flag
@@ -30,7 +31,7 @@ from ..analysis.realism import realism
 from ..analysis.shift import shift
 from ..analysis import summary as parts
 from ..analysis.summary import zoo_cuts
-from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions
+from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions,text_colour
 from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostics,plot_heat_map,plot_history
 from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
@@ -101,9 +102,10 @@ def probable(summary, component, n):
 
 def badge(component, k, link='', title=None):
     "A component's number, or another title, on its colour, as HTML."
-    colour = '#' + ''.join(f'{round(255*value):02x}' for value in palette(k)[component])
+    colour = palette(k)[component]
+    style = f'background:{to_hex(colour)};color:{dict(k="#111", w="#fff")[text_colour(colour)]}'
     tag = f'a href="{link}"' if link else 'span'
-    return f'<{tag} class="chip" style="background:{colour}">{escape(title or str(component))}</{tag.split()[0]}>'
+    return f'<{tag} class="chip" style="{style}">{escape(title or str(component))}</{tag.split()[0]}>'
 
 def draw_components(summary, _):
     name = '' if summary.names is None else ' and its name'
@@ -295,13 +297,13 @@ sections['deblending'] = Section('The latent space', parts.compute_deblending, d
 
 # %% ../../nbs/show/71a_sections.ipynb #23b88880
 def draw_alike(summary, table):
-    queries, titles = table.of.unique(), component_titles(summary.names, summary.k)
+    queries, titles = table.of.unique(), component_titles(summary.names, summary.k, 16)
     n = table['rank'].max()
     neighbours = summary.survey.images(table.row.to_numpy()).reshape(len(queries), n, *summary.survey.shape)
     texts = table.distance.map('{:.1f}'.format).to_numpy().reshape(len(queries), n)
     yield Table('alike', table.drop(columns=['of', 'row']).assign(query=summary.catalogue.object_id.to_numpy()[table.of]))
     yield Figure('alike', plot_galaxy_rows(neighbours, summary.survey.images(queries), [titles[c] for c in summary.labels[queries]], texts),
-        f'Galaxies drawn at random (seed {summary.seed}) with the number of their component, and the {n} nearest to each in the latent space. The number above a galaxy is its distance '
+        f'Galaxies drawn at random (seed {summary.seed}) with their components, and the {n} nearest to each in the latent space. The number above a galaxy is its distance '
         'in standard deviations within components (Mahalanobis distance, covariance pooled over components).')
 
 sections['alike'] = Section('Look-alikes and outliers', parts.compute_alike, draw_alike)

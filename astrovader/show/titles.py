@@ -9,12 +9,15 @@ __all__ = ['component_titles', 'purity_texts', 'row_texts', 'origin_of_names', '
 import pandas as pd
 
 # %% ../../nbs/show/70j_titles.ipynb #77a328d6
+def _brief(name, most): return name if len(name) <= most else name[:most-1].rstrip() + '…'
+
 def component_titles(
     names, # `Names`, or None
     k, # K
+    most=1000, # Characters of a name, of which longer ones are cut
 ) -> list: # Of texts
     "The number of every component, and its name if it has one."
-    return [str(c) for c in range(k)] if names is None else [f'{c} · {name}' for c,name in enumerate(names.purity().name)]
+    return [str(c) for c in range(k)] if names is None else [f'{c} · {_brief(name, most)}' for c,name in enumerate(names.purity().name)]
 
 def purity_texts(
     names, # `Names`, or None
@@ -23,8 +26,6 @@ def purity_texts(
     return [] if names is None else [f'{row["mean"]:.2f} [{row.low:.2f}, {row.high:.2f}]' for _,row in names.purity().iterrows()]
 
 # %% ../../nbs/show/70j_titles.ipynb #c314fe0b
-def _brief(name, most=16): return name if len(name) <= most else name[:most-1].rstrip() + '…'
-
 def row_texts(
     names, # `Names`, or None
     objects, # Galaxies of some components, as a series by their numbers
@@ -32,7 +33,7 @@ def row_texts(
     "What stands under the number of a component beside its images: its name if it has one, and its number of galaxies."
     if names is None: return [f'{n:,}' for n in objects]
     called = names.purity().name
-    return [f'{_brief(called[c])}\n{n:,}' for c,n in objects.items()]
+    return [f'{_brief(called[c], 16)}\n{n:,}' for c,n in objects.items()]
 
 # %% ../../nbs/show/70j_titles.ipynb #7e87efd8
 def origin_of_names(names):
