@@ -1,15 +1,17 @@
 "The explorer in a real browser: what it shows against the catalogue, selections and labels as files, keys, a phone's width, hostile ids, and nothing fetched."
-import base64,io,re,shutil
+import base64,io,json,re,shutil
 from pathlib import Path
 import numpy as np,pandas as pd,pytest,torch
 from PIL import Image
 from astrovader.analysis.latent import decoded,similar
 from astrovader.analysis.maps import latent_map
-from astrovader.cli import astrovader_name
+from astrovader.cli import astrovader_explore,astrovader_name
+from astrovader.core import BadInput
 from astrovader.data.classes import read_labels
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.catalogue import catalogue
+from astrovader.infer.names import Names,names_file
 from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE
 from astrovader.show.explorer import explore
@@ -342,6 +344,74 @@ def test_texts_of_tables_are_texts(opened, place):
         assert page.inner_text('.id') == id
     page.evaluate('explorer.colourBy("kind"), explorer.label([0], "<img src=x>"), explorer.panels.show("labels")')
     assert page.locator('#evil, #legend i, img[src=x]').count() == 0 and '<i>odd</i>' in page.inner_text('#legend')
+
+def in_order(page): return page.eval_on_selector_all('#selection .thumbs button', 'all => all.map(b => Number(b.dataset.row))')
+
+@pytest.mark.parametrize('size', [dict(), dict(width=390, height=780, touch=True)], ids=['desktop', 'phone'])
+def test_names_stand_beside_numbers(opened, place, tmp_path, size):
+    place.model.save(tmp_path/'run/model')
+    words,r = ('<b>odd</b>', 'smooth', 'a name of many words that goes on and on'),np.random.default_rng(0)
+    names = Names(words, r.gamma(1, 5, (10, 3)) + .1, dict(labels={word: 9 for word in words}))
+    names.save(tmp_path/'run/model'/names_file)
+    old = place.cat[[name for name in place.cat if name != 'name']]
+    page = opened(explore(old, place.survey, tmp_path/'run', place.explorer.map).save(tmp_path/'named.html'), **size)
+    titles = [f'{c} · {name}' for c,name in enumerate(names.purity().name)]
+    assert [text.strip() for text in page.locator('#legend .chip').all_inner_texts()] == titles
+    headings = page.locator('#galleries h2').all_inner_texts()
+    purity = names.purity().iloc[place.cat.component.min()]
+    assert f'component {titles[place.cat.component.min()]}' in headings[0] and f'purity {purity["mean"]:.2f} [{purity.low:.2f}, {purity.high:.2f}]' in headings[0]
+    for row in range(0, n, 40):
+        page.evaluate(f'explorer.pin({row})')
+        assert f'component {titles[place.cat.component[row]]}' in page.inner_text('#galaxy')
+        assert page.evaluate('document.documentElement.scrollWidth') <= page.viewport_size['width']
+    page.select_option('#colour', 'name')
+    shown = page.evaluate('explorer.store.ids.map((_, row) => explorer.column("name").shown(row))')
+    assert shown == np.array(words)[names.probabilities(place.cat).argmax(1)].tolist()
+    assert len(page.evaluate('[...new Set(explorer.points.data.colour)]')) == len(set(shown)) > 1
+    assert page.evaluate('explorer.labels.names') == list(words), 'keys give the names that the components have'
+    for name in 'galleries', 'selection', 'filters', 'labels':
+        page.evaluate(f'explorer.selection = [1, 2, 3], explorer.panels.show("{name}")')
+        assert page.evaluate('document.documentElement.scrollWidth') <= page.viewport_size['width'], name
+    assert page.locator('#legend b, #panel h2 b').count() == 0 and '27 galaxies (9 <b>odd</b>' in page.evaluate('explorer.store.meta.about')
+
+def test_a_table_chooses_the_galaxies_to_label(opened, place, tmp_path):
+    rows = [40, 3, 77, 0, 12]
+    chosen = pd.DataFrame(dict(object_id=place.cat.object_id[rows], gain=range(5)))
+    chosen.to_csv(tmp_path/'next.csv', index=False)
+    place.model.save(tmp_path/'run/model')
+    page = opened(astrovader_explore(tmp_path/'run', place.survey.path, tmp_path/'a.html', select=tmp_path/'next.csv'))
+    assert page.is_visible('#selection') and in_order(page) == rows and 'next.csv' in page.inner_text('#selection')
+    for _ in rows:
+        page.keyboard.press('2')
+        page.keyboard.press('j')
+    assert page.evaluate('[...explorer.labels.byId.keys()]') == chosen.object_id.tolist()
+    page.evaluate('explorer.panels.show("selection")')
+    file = downloaded(page, lambda: page.click('#save-ids'), tmp_path)
+    again = opened(explore(place.cat, place.survey, map=place.explorer.map, select=file).save(tmp_path/'b.html'))
+    assert in_order(again) == rows
+    again.keyboard.press('x')
+    (tmp_path/'more.csv').write_text('object_id,p\ngal-050,1\nnone,2\ngal-020,3\n')
+    again.set_input_files('#read-ids', tmp_path/'more.csv')
+    again.wait_for_function('explorer.selection.length === 2')
+    assert in_order(again) == [50, 20] and again.inner_text('#status') == '2 galaxies selected; 1 id of more.csv not in this page'
+    (tmp_path/'other.csv').write_text('a,b\n1,2\n')
+    again.set_input_files('#read-ids', tmp_path/'other.csv')
+    again.wait_for_function('document.getElementById("status").textContent.includes("no column object_id")')
+    assert in_order(again) == [50, 20]
+
+def test_chosen_galaxies_are_in_a_sample(place, tmp_path):
+    chosen = place.cat[::2]
+    found = explore(place.cat, place.survey, map=place.explorer.map, most=100, select=chosen)
+    meta = json.loads(re.search('id="meta">(.*?)</script>', found.html)[1])
+    assert len(meta['ids']) <= 100 and [meta['ids'][row] for row in meta['select']['rows']] == chosen.object_id.tolist()
+    with pytest.raises(BadInput, match='120 galaxies are selected, and the page has images of 100'): explore(place.cat, place.survey, most=100, select=place.cat[:120])
+
+@pytest.mark.parametrize('ids,said', [(['gal-050', 'x'], '1 of the 2 ids of .*such as x'), (['x'], '1 of the 1 ids'), ([], 'has no ids')])
+def test_unknown_ids_are_refused_and_nothing_is_written(place, tmp_path, ids, said):
+    place.model.save(tmp_path/'run/model')
+    pd.DataFrame(dict(object_id=ids)).to_csv(tmp_path/'ids.csv', index=False)
+    with pytest.raises(BadInput, match=said): astrovader_explore(tmp_path/'run', place.survey.path, tmp_path/'a.html', select=tmp_path/'ids.csv')
+    assert not (tmp_path/'a.html').exists()
 
 def test_a_sample_above_tiles(opened, place, tmp_path):
     found = explore(place.cat, place.survey, map=place.explorer.map, most=100)
