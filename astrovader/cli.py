@@ -264,7 +264,7 @@ def astrovader_name(
     survey:str, # The folder of a survey packed as the run's was
     labels:str, # Names of some galaxies, some 20 to 200: a table of ids and labels in any format, such as the explorer saves, or a column of the survey's table
     out:str, # The folder to write: components.csv, catalogue.parquet, next.csv with the galaxies to label next, names.png, names.json; earlier names are replaced
-    keep:bool = False, # Keep the names beside the weights of RUN, so that its catalogues have them
+    keep:bool = False, # Keep the names beside the weights of RUN, so that its catalogues, reports and explorers have them
     catalogue:str = None, # The catalogue of the survey, as astrovader-catalogue wrote it; made anew if not given
     level:float = .9, # Of all intervals
     n_next:int = 20, # How many galaxies to label next

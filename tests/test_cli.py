@@ -205,6 +205,7 @@ explore run survey out.html --n 5 -> at least 100
 explore run survey out.html --labels a,a -> all of them different
 explore run survey out.html --catalogue sky/truth.csv -> component
 explore run survey out.html --map sky/truth.csv -> is not a map
+explore run survey out.html --select nowhere.csv -> nowhere.csv does not exist
 import-keras nowhere.h5 out -> nowhere.h5 does not exist
 import-keras sky out -> sky is a folder
 import-keras sky/sim-000000.png out -> sim-000000.png is not an HDF5 file

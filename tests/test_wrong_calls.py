@@ -322,6 +322,9 @@ explorer.explore(at.cat, at.survey, map=5) | the map is
 explorer.explore(at.cat, at.survey, map=at.folder/'none') | does not exist
 explorer.explore(at.cat, at.survey, labels=[1, 2]) | give names
 explorer.explore(at.cat, at.survey, most=0) | at least 100
+explorer.explore(at.cat, at.survey, select=5) | a table is
+explorer.explore(at.cat, at.survey, select=at.cat[['component']]) | has no column object_id
+explorer.explore(at.cat, at.survey, select=at.cat.assign(object_id='x')) | 1 of the 1 ids
 explorer.explore(at.cat.assign(component=7), at.survey) | no column of probabilities
 explorer.explore(at.cat[['object_id']], at.survey) | has no column component
 explorer.write_explorer(at.run, at.survey, at.folder/'a.txt') | end in .html

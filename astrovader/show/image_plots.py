@@ -249,8 +249,8 @@ def _row_names(names, shown, labels=None):
     return names
 
 def _label_row(ax, component, k, name):
-    "A component's badge at the left of a row, and a name under it."
-    component_badge(ax, (0, .62), component, k, 'axes fraction', (-8, 0), 10, ha='right', va='center')
+    "A component's badge at the left of a row, and a name of one line or two under it."
+    component_badge(ax, (0, .78 if '\n' in name else .62), component, k, 'axes fraction', (-8, 0), 10, ha='right', va='center')
     ax.annotate(plain_text(name), (0, .2), (-6, 0), 'axes fraction', 'offset points', color='.3', size=7.5, ha='right', va='center')
 
 # %% ../../nbs/show/70_image_plots.ipynb #24085bd8
