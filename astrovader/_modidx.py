@@ -381,6 +381,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'astrovader/analysis/naming.py'),
                                             'astrovader.analysis.naming._root_of_covariance': ( 'analysis/naming.html#_root_of_covariance',
                                                                                                 'astrovader/analysis/naming.py'),
+                                            'astrovader.analysis.naming._units': ( 'analysis/naming.html#_units',
+                                                                                   'astrovader/analysis/naming.py'),
                                             'astrovader.analysis.naming._usual_shares': ( 'analysis/naming.html#_usual_shares',
                                                                                           'astrovader/analysis/naming.py'),
                                             'astrovader.analysis.naming._width': ( 'analysis/naming.html#_width',

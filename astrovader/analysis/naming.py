@@ -84,7 +84,7 @@ class Probe:
     "A logistic regression on latents, and how far its weights are known."
     names:tuple # C different names
     centre:np.ndarray # (J,) means of the latents
-    scale:np.ndarray # (J,) their standard deviations
+    scale:np.ndarray # (J,) their units
     weights:np.ndarray # (C, J+1), the last column without a latent
     spread:np.ndarray # (D, D) with D = C(J+1), a root of the covariance of the weights
 
@@ -97,10 +97,16 @@ class Probe:
     def __repr__(self): return f'probe of {len(self.centre)} latents: ' + ', '.join(self.names)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #aab55ae0
-def _width(x, codes, seed, widths=np.geomspace(.003, 3, 7)):
+def _units(cat, z):
+    "The mean uncertainties of latents, or their scatter where a catalogue has no variances; the largest scatter in these units is 1."
+    scatter = z.std(0) + 1e-9
+    units = numbered(cat, 'z_var').mean(0)**.5 if 'z_var_0' in cat else scatter
+    return units*(scatter/units).max()
+
+def _width(x, codes, seed, widths=np.geomspace(.003, 30, 9)):
     "The inverse strength of the prior with the largest likelihood in cross-validation; an intermediate one where a class has one label."
     folds = min(5, np.bincount(codes).min())
-    if folds < 2: return .03
+    if folds < 2: return .3
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     scores = [cross_val_score(LogisticRegression(C=width, max_iter=500), x, codes, cv=split, scoring='neg_log_loss').mean() for width in widths]
     return widths[np.argmax(scores)]
@@ -115,14 +121,14 @@ def _root_of_covariance(x, p, precision):
 # %% ../../nbs/analysis/64b_naming.ipynb #dd514e81
 @checked(cat='object_id z_0')
 def fit_probe(
-    cat:pd.DataFrame, # A catalogue
+    cat:pd.DataFrame, # A catalogue, best with the variances of the latents
     labels, # As for `name_components`
     seed:int = 0, # Of the folds of the cross-validation
 ) -> Probe: # `BadInput` where there are fewer than two classes
     "A probe on the latents of a catalogue."
     labels, z = catalogue_labels(cat, labels), numbered(cat, 'z').astype(np.float64)
     require(np.isfinite(z).all(), 'some latents of the catalogue are no numbers; leave those rows out.')
-    centre, scale = z.mean(0), z.std(0) + 1e-9
+    centre, scale = z.mean(0), _units(cat, z)
     x = (z[labels.codes >= 0]-centre)/scale
     width = _width(x, labels.known, require_seed(seed))
     found = LogisticRegression(C=width, max_iter=2000).fit(x, labels.known)
@@ -248,7 +254,7 @@ def _components(cat, names, labels, level):
 def _catalogue_of(model, survey, table, device, batch):
     "The catalogue of a survey, made now or given."
     if model.packing: survey.require_like(model.packing)
-    if table is None: return catalogue(model, survey, device=device, batch=batch, posterior=False)
+    if table is None: return catalogue(model, survey, device=device, batch=batch)
     cat = as_frame(table, 'the catalogue', 'object_id component p_0 z_0')
     found, own = (len(cat), numbered(cat, 'p').shape[1]), (len(survey), model.arch.n_components)
     require(found == own, f'the catalogue has {found[0]:,} galaxies and {found[1]} components, and the run and survey {own[0]:,} and {own[1]}; give their own.')
