@@ -9,11 +9,11 @@ from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.analysis.summary import history_cautions,read_history
 from astrovader.infer.generate import generate,write_generated
-from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
 from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.phases import plan,with_changes
+from side_by_side import in_two
 from trainings import StopAfter,same
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
@@ -68,7 +68,7 @@ def test_the_model_has_the_averaged_weights(survey, tmp_path):
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
         'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
-    done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small), timeout=300)
+    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
     assert done.returncode == 0, done.stderr
     one, two = (pd.read_csv(folder/'history.csv').set_index('phase').loc['detail'][['train_flow', 'valid_flow']] for folder in (run, tmp_path/'two'))
     differences = (one - two).abs()
