@@ -160,6 +160,7 @@ catalogue run survey out.csv --scaling soft -> exact, minmax, tempered
 catalogue run survey out.csv --scaling tempered --temperature 0 -> give a positive number
 catalogue run survey out.csv --batch-size 0 -> at least 1
 catalogue run survey sky/sim-000000.png/out.csv -> sim-000000.png
+consensus run survey out -> needs two runs or more
 name nowhere survey sky/truth.csv out -> nowhere has no trained model
 name run survey nowhere.csv out -> neither a column of the table of survey
 name run survey kind sky -> something else
