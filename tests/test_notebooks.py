@@ -1,5 +1,5 @@
 "Every notebook runs from top to bottom, each in a process of its own, and stores outputs of the kinds that its cells give."
-import importlib.util,json,multiprocessing,os,sys,tempfile
+import importlib.util,json,multiprocessing,os,tempfile
 from pathlib import Path
 import pytest
 from side_by_side import said_in,server
