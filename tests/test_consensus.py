@@ -4,7 +4,7 @@ import numpy as np,pandas as pd,pytest
 from astrovader.analysis.consensus import consensus,write_consensus
 from astrovader.analysis.shares import shares
 from astrovader.cli import astrovader_train
-from astrovader.core import BadInput
+from astrovader.core import BadInput,BadModel
 from astrovader.data.pack import pack_arrays
 from astrovader.data.survey import Survey
 from astrovader.infer.catalogue import catalogue
@@ -113,7 +113,7 @@ def test_seeds_side_by_side_stop_together_and_continue(place, tmp_path):
     epochs = [last_epoch(tmp_path, i) for i in (0, 1)]
     time.sleep(3)
     assert [last_epoch(tmp_path, i) for i in (0, 1)] == epochs, 'the processes of the seeds go on'
-    with pytest.raises(BadInput, match='continue them with --resume'): astrovader_train(place/'survey', tmp_path/'runs', seeds=2, at_once=2, preset='small', epochs_alpha=200)
+    with pytest.raises(BadModel, match='continue them with --resume'): astrovader_train(place/'survey', tmp_path/'runs', seeds=2, at_once=2, preset='small', epochs_alpha=200)
     process = start(tmp_path, 'astrovader_train', place/'survey', tmp_path/'runs', '--seeds', 1, '--resume')
     limit = time.time()+100
     while last_epoch(tmp_path, 0) <= epochs[0] and time.time() < limit: time.sleep(.3)
