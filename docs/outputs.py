@@ -34,14 +34,14 @@ def small(png):
 _progress = re.compile(r'[\w ]+: \d+/\d+\n?')
 _temporary = re.compile(re.escape(tempfile.gettempdir()) + r'/tmp\w+/?')
 
-def kept(output):
-    "An output as it is stored, without the names of temporary folders; None for warnings, progress and empty text"
+def kept(output, picture=small):
+    "An output as it is stored, its PNG made smaller, without the names of temporary folders; None for warnings, progress and empty text"
     if output['output_type'] == 'stream':
         lines = ''.join(output['text']).splitlines(keepends=True)
         lines = [_temporary.sub('', line) for line in lines if not _progress.fullmatch(line)]
         return {**output, 'text': lines} if output['name'] == 'stdout' and ''.join(lines).strip() else None
     data = output.get('data', {})
-    if 'image/png' in data: return {**output, 'data': {'image/png': small(data['image/png'])}}
+    if 'image/png' in data: return {**output, 'data': {'image/png': picture(data['image/png'])}}
     return output if {'text/html', 'text/plain'} & set(data) else None
 
 def kind(output):
@@ -55,7 +55,7 @@ def kinds(cell): return sorted({kind(output) for output in cell['outputs']})
 
 def is_hidden(cell): return bool(re.search(r'^#\|\s*hide', ''.join(cell['source']), flags=re.M))
 
-def executed(path, slow=False):
+def executed(path, slow=False, picture=small):
     "The notebook with the outputs of a run by nbdev-test, or None where a cell fails; cells that nbdev-test skips keep theirs"
     skipped = [] if slow else get_config(path.parent).tst_flags.split()
     ran = []
@@ -71,7 +71,7 @@ def executed(path, slow=False):
     nb = json.loads(path.read_text(encoding='utf-8'))
     for cell in nb['cells']:
         if cell['cell_type'] != 'code': continue
-        found = [] if is_hidden(cell) else [kept(json.loads(json.dumps(output))) for output in outputs[cell['id']]]
+        found = [] if is_hidden(cell) else [kept(json.loads(json.dumps(output)), picture) for output in outputs[cell['id']]]
         cell['outputs'] = [output for output in found if output]
     return nb
 
@@ -84,7 +84,7 @@ def differences(stored, nb):
 
 def refresh(path, check=False, slow=False):
     "Run one notebook; store its outputs, or compare their kinds"
-    nb = executed(path, slow)
+    nb = executed(path, slow, picture=str if check else small)
     if nb is None: sys.exit(f'{path} does not run; its outputs stay as they were.')
     if check:
         wrong = list(differences(json.loads(path.read_text(encoding='utf-8')), nb))

@@ -1,5 +1,6 @@
 "What every test stands on: the checkout, no screen, one thread each, and the closing line that `make test` promises."
 import os,signal
+from functools import cache
 from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -12,13 +13,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope='session')
 def root(): return Path(__file__).parents[1]
 
+@cache
+def has_shared_work(file): return "scope='module'" in file.read_text(encoding='utf-8')
+
 class SharedWork(LoadScopeScheduling):
-    "Tests that share what takes long to make run in one process; the paper's notebooks share the example that the first of them makes"
-    files = 'benchmarks', 'cli', 'consensus', 'damaged_runs', 'device', 'distributed', 'explorer', 'large', 'mosaics', 'onnx', 'reruns', 'split_merge', 'tune'
+    "Tests that share what a fixture of their file makes run in one process; so do the paper's notebooks, with the example that the first of them makes"
     def _split_scope(self, nodeid):
         file = nodeid.split('::')[0]
         if '[nbs/paper/' in nodeid: return 'paper'
-        return file if Path(file).stem.removeprefix('test_') in self.files else nodeid
+        return file if has_shared_work(self.config.rootpath/file) else nodeid
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log): return SharedWork(config, log)

@@ -115,7 +115,8 @@ def serve():
 # The commands
 
 here = Path(tempfile.mkdtemp(prefix='crash')).resolve()
-train_settings = dict(preset='small', n_components=2, n_latent=3, epochs_alpha=1, epochs_anneal=1, epochs_static=1, n_periods=1, batch_size=32)
+networks = dict(encoder_filters=[8], encoder_kernels=[3], decoder_filters=[8], decoder_kernels=[3], convolutions=1)
+train_settings = networks | dict(preset='small', n_components=2, n_latent=3, epochs_alpha=1, epochs_anneal=1, epochs_static=1, n_periods=1, batch_size=32)
 
 def make_inputs():
     write_sky(here/'sky', 60, 16)
@@ -136,7 +137,7 @@ def make_inputs():
 
 def fetch(out): cli.astrovader_fetch(here/'places.csv', out, size=64, n_at_once=2, per_second=50, url=os.environ['SKY'])
 def pack(out): cli.astrovader_pack(here/'sky', out, size=16, n_workers=0)
-def train(out): cli.astrovader_train(here/'survey', out, resume=True, **train_settings)
+def train(out): cli.astrovader_train(here/'survey', out, resume=True, preset=here/'tiny.json')
 def calls(function): return lambda *args, **kwargs: lambda out: function(out, *args, **kwargs)
 @calls
 def catalogue(out, run=0, parts=None): cli.astrovader_catalogue(here/f'run{run}', here/'survey', out, parts=parts)

@@ -79,18 +79,11 @@ def test_catalogue_in_every_format(place, here, tmp_path):
     assert cats[0].object_id.tolist() == Survey(place/'survey').ids().tolist()
     assert np.allclose(cats[0][['p_0', 'p_1', 'p_2']].sum(axis=1), 1, atol=1e-5)
 
-def test_catalogue_generate_and_report_as_processes(place, tmp_path):
-    good('catalogue', 'run', 'survey', tmp_path/'c.parquet', cwd=place)
-    good('generate', 'run', tmp_path/'g', '--n', 20, cwd=place)
-    good('report', 'run', 'survey', tmp_path/'r', cwd=place)
-    assert (tmp_path/'r/index.html').is_file() and len(Survey(tmp_path/'g')) == 20 and len(read_table(tmp_path/'c.parquet')) == 150
-
 def test_synthetic_survey_is_a_survey(here, tmp_path):
     for o in 'a', 'b': assert here('generate', 'run', tmp_path/o, '--n', 40, '--seed', 3)[0] == 0
     a,b = (Survey(tmp_path/o) for o in 'ab')
     assert len(a) == 40 and (a.images(slice(None)) == b.images(slice(None))).all()
     assert here('catalogue', 'run', tmp_path/'a', tmp_path/'a.csv')[0] == 0
-    assert here('report', 'run', tmp_path/'a', tmp_path/'r')[0] == 0
     assert read_table(tmp_path/'a.csv').object_id[0] == 'synthetic-0000000'
 
 def test_the_five_commands_of_readme(here, tmp_path, monkeypatch):
@@ -99,35 +92,36 @@ def test_the_five_commands_of_readme(here, tmp_path, monkeypatch):
     section = (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8').split('## A model of your own')[1].split('##')[0]
     lines = re.findall(r'^astrovader-(\S+) (.*?) *#', section, re.M)
     assert [o for o,_ in lines] == ['pack', 'train', 'catalogue', 'generate', 'report']
+    fewer = dict(train=['--n-components', 3, *epochs], generate=['--n', 100])
     for name,args in [*lines, ('catalogue', 'run synthetic synthetic.csv'), ('report', 'run synthetic synthetic-report')]:
-        code,_,err = here(name, *args.split(), *(['--n-components', 3, *epochs] if name == 'train' else []))
+        code,_,err = here(name, *args.split(), *fewer.get(name, []))
         assert code == 0, err
     a,b = Survey('survey'),Survey('synthetic')
-    assert a.packing == b.packing and a.packing['framing'] == 'canonical' and len(read_table('synthetic.csv')) == len(b) == 1000
+    assert a.packing == b.packing and a.packing['framing'] == 'canonical' and len(read_table('synthetic.csv')) == len(b) == 100
 
 def test_generate_one_component(here, tmp_path):
     assert here('generate', 'run', tmp_path/'c', '--n', 5, '--component', 2, '--temperature', .5)[0] == 0
     table = read_table(tmp_path/'c/synthetic.parquet')
     assert set(table.component) == {2} and set(table.temperature) == {.5}
 
-def test_report_is_one_page(here, tmp_path):
-    for _ in range(2): assert here('report', 'run', 'survey', tmp_path/'report')[0] == 0
-    page = (tmp_path/'report/index.html').read_text(encoding='utf-8')
-    assert page.startswith('<!doctype html>') and page.endswith('</html>')
-    assert 'http' not in page and '<script' not in page and 'that volunteers called smooth or featured' in page
-    assert page.count('data:image/png;base64,') == len(list((tmp_path/'report/figures').glob('*.png')))
+def test_report_is_one_page_and_takes_the_place_of_another(place, here, tmp_path):
+    def page():
+        text = (tmp_path/'report/index.html').read_text(encoding='utf-8')
+        assert text.startswith('<!doctype html>') and text.endswith('</html>')
+        assert text.count('data:image/png;base64,') == len(list((tmp_path/'report/figures').glob('*.png')))
+        return text
+    good('report', 'run', 'survey', tmp_path/'report', cwd=place)
+    assert 'http' not in page() and '<script' not in page() and 'that volunteers called smooth or featured' in page() and 'has no history.csv' not in page()
     assert {'occupancy.csv', 'kinds.csv', 'agreement.csv', 'catalogue.parquet', 'class-kind.csv'} <= {p.name for p in (tmp_path/'report/tables').iterdir()}
-
-def test_report_without_a_history_says_so(place, here, tmp_path):
     shutil.copytree(place/'run/model', tmp_path/'run/model')
-    code,_,err = here('report', tmp_path/'run', 'survey', tmp_path/'out')
-    assert code == 0 and 'has no history.csv' in (tmp_path/'out/index.html').read_text(encoding='utf-8'), err
+    code,_,err = here('report', tmp_path/'run', 'survey', tmp_path/'report')
+    assert code == 0 and 'has no history.csv' in page(), err
 
 def test_imported_weights_are_a_run(place, here, tmp_path):
     said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place)
     assert 'images of 16 x 16 pixels' in said and 'weights summed to' in said
     assert files(tmp_path/'run') == ['model', 'model/model.json', 'model/weights.safetensors']
-    assert good('import-keras', 'weights.h5', tmp_path/'run', cwd=place) == said
+    assert here('import-keras', 'weights.h5', tmp_path/'run')[:2] == (0, said)
     assert here('pack', 'sky', tmp_path/'survey', *re.search('--size.*', said)[0].split(), '--n-workers', 1)[0] == 0
     assert here('catalogue', tmp_path/'run', tmp_path/'survey', tmp_path/'c.csv')[0] == 0
     assert read_table(tmp_path/'c.csv').attrs['model']['keras']['file'] == 'weights.h5'
@@ -166,6 +160,7 @@ catalogue run survey out.csv --scaling soft -> exact, minmax, tempered
 catalogue run survey out.csv --scaling tempered --temperature 0 -> give a positive number
 catalogue run survey out.csv --batch-size 0 -> at least 1
 catalogue run survey sky/sim-000000.png/out.csv -> sim-000000.png
+consensus run survey out -> needs two runs or more
 name nowhere survey sky/truth.csv out -> nowhere has no trained model
 name run survey nowhere.csv out -> neither a column of the table of survey
 name run survey kind sky -> something else
@@ -240,7 +235,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(place, here, line, why):
     assert is_one_line(code, err, why), err
     assert files(place) == before
 
-@pytest.mark.parametrize('line,why', bad[::10])
+@pytest.mark.parametrize('line,why', bad[::25])
 def test_bad_input_to_a_process(place, line, why):
     r = run(*line.split(), cwd=place)
     assert is_one_line(r.returncode, r.stderr, why), r.stderr
@@ -294,14 +289,14 @@ def interrupt(name, *args, cwd, after, number=signal.SIGINT):
     _,err = p.communicate(timeout=120)
     return p.returncode,err
 
-def test_interrupted_training_goes_on(place, tmp_path):
-    args = 'survey', tmp_path/'run', *small[:-8], '--epochs-alpha', 40, *epochs[2:]
+def test_interrupted_training_goes_on(place, here, tmp_path):
+    args = 'survey', tmp_path/'run', *small[:-8], '--epochs-alpha', 20, *epochs[2:]
     code,err = interrupt('train', *args, cwd=place, after='epoch 3/')
     assert code == 130 and err.count('\n') == 1 and '--resume' in err, err
     assert not (tmp_path/'run/model').exists()
-    said = good('train', 'survey', tmp_path/'run', '--resume', cwd=place)
-    assert 'epoch 1/' not in said and 'epoch 42/42' in said
-    assert pd.read_csv(tmp_path/'run/history.csv').epoch.tolist() == list(range(1, 43))
+    code,said,err = here('train', 'survey', tmp_path/'run', '--resume')
+    assert code == 0 and 'epoch 1/' not in said and 'epoch 22/22' in said, err
+    assert pd.read_csv(tmp_path/'run/history.csv').epoch.tolist() == list(range(1, 23))
 
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_catalogue_leaves_nothing(place, tmp_path, number, status):

@@ -9,11 +9,11 @@ from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.analysis.summary import history_cautions,read_history
 from astrovader.infer.generate import generate,write_generated
-from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
 from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.phases import plan,with_changes
+from side_by_side import in_two
 from trainings import StopAfter,same
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
@@ -23,10 +23,25 @@ small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(403, 32)[0], tmp_path_factory.mktemp('detail')/'survey')
 
+class KeepStates(Callback):
+    "The weights of the model after each epoch"
+    def __init__(self): self.states = []
+    def after_epoch(self): self.states.append({name: value.clone() for name,value in self.model.state_dict().items()})
+
+class KeepSteps(Callback):
+    "The weights of one layer of the detail model after each step"
+    order = 99
+    def __init__(self): self.steps = []
+    def after_step(self):
+        if self.model.task == 'detail': self.steps.append(self.model.detail.network.end[2].weight.detach().clone())
+
 @pytest.fixture(scope='module')
-def run(survey):
-    train(survey, survey.path.parent/'run', 'small', device='cpu', **small)
-    return survey.path.parent/'run'
+def learn(survey):
+    "A training that all tests look at"
+    return begin(survey, survey.path.parent/'run', 'small', device='cpu', **small).add_cbs([KeepStates, KeepSteps]).fit_phases()
+
+@pytest.fixture(scope='module')
+def run(learn): return learn.folder
 
 def test_the_phase_is_the_last_and_has_its_own_term(run):
     h = pd.read_csv(run/'history.csv').set_index('phase')
@@ -35,11 +50,8 @@ def test_the_phase_is_the_last_and_has_its_own_term(run):
     flow = h.loc['detail'].train_flow # of 363 galaxies; the 40 of the validation have random times and noise, too
     assert flow.iloc[-1] < .97*flow.iloc[0]
 
-def test_nothing_else_changes_in_it(survey, run):
-    states = []
-    class Keep(Callback):
-        def after_epoch(self): states.append({name: value.clone() for name,value in self.model.state_dict().items()})
-    vade_learner(survey, 'small', device='cpu', **small).add_cb(Keep()).fit_phases()
+def test_nothing_else_changes_in_it(survey, learn, run):
+    states = learn.keep_states.states
     changed = {name for name,value in states[-1].items() if not torch.equal(states[7][name], value)}
     assert changed and all(name.startswith('detail.') for name in changed)
     plain = train(survey, survey.path.parent/'plain', 'small', device='cpu', **small | dict(epochs_detail=0, detail_filters=()))
@@ -54,13 +66,8 @@ def test_it_resumes_exactly(survey, run, tmp_path, n):
     assert learn.model.task == 'images'
     assert same(train(survey, tmp_path/'run', resume=True, device='cpu').model, VaDE.load(run/'model'))
 
-def test_the_model_has_the_averaged_weights(survey, tmp_path):
-    states = []
-    class Keep(Callback):
-        order = 99
-        def after_step(self):
-            if self.model.task == 'detail': states.append(self.model.detail.network.end[2].weight.detach().clone())
-    model = vade_learner(survey, 'small', device='cpu', **small).add_cb(Keep()).fit_phases().model
+def test_the_model_has_the_averaged_weights(learn):
+    model,states = learn.model,learn.keep_steps.steps
     average = states[0]
     for step,weights in enumerate(states[1:], 2): average = average + 8/(step + 7)*(weights - average)
     assert (average - model.detail.network.end[2].weight).abs().max() < 1e-6 < (average - states[-1]).abs().max()
@@ -68,7 +75,7 @@ def test_the_model_has_the_averaged_weights(survey, tmp_path):
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
         'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
-    done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small), timeout=300)
+    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
     assert done.returncode == 0, done.stderr
     one, two = (pd.read_csv(folder/'history.csv').set_index('phase').loc['detail'][['train_flow', 'valid_flow']] for folder in (run, tmp_path/'two'))
     differences = (one - two).abs()

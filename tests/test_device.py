@@ -13,7 +13,7 @@ large = dict(encoder_filters=(64, 64), encoder_kernels=(3, 5), decoder_filters=(
     batch_size=30, lr=1e-3, epochs_alpha=3, epochs_anneal=1, epochs_static=1, n_periods=1, valid=.2)
 
 @pytest.fixture(scope='module')
-def survey(tmp_path_factory): return pack_arrays(sky(160, size=32, seed=0)[0], tmp_path_factory.mktemp('device')/'survey')
+def survey(tmp_path_factory): return pack_arrays(sky(160, size=16, seed=0)[0], tmp_path_factory.mktemp('device')/'survey')
 
 def trained(survey, bf16, worth):
     with pytest.MonkeyPatch.context() as patch:

@@ -9,11 +9,11 @@ from astrovader.core import BadInput,BadModel,read_json,write_json
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.verify import verify
-from astrovader.model.process_group import launch
 from astrovader.train.checkpoint import last_checkpoint
 from astrovader.train.learner import begin,train,vade_learner
 from astrovader.train.phases import n_epochs,presets,with_changes
 from astrovader.train.seeds import train_seeds
+from side_by_side import in_two
 
 changes = dict(n_components=3, n_latent=3, batch_size=31, lr=1e-2, valid=.1, epochs_alpha=30, epochs_anneal=2, epochs_static=4, n_periods=1, patience=1)
 
@@ -79,9 +79,9 @@ def test_a_history_with_a_missing_epoch_is_damaged(folder, tmp_path):
     write_json(state, contents)
     with pytest.raises(BadModel, match='one row for each epoch'): begin(folder/'survey', tmp_path/'run', resume=True, device='cpu')
 
-def test_two_processes_end_a_phase_at_the_same_epoch(folder):
+def test_two_processes_end_a_phase_at_the_same_epoch(folder, tmp_path):
     options = [str(word) for name,value in changes.items() for word in (f'--{name.replace("_", "-")}', value)]
-    done = launch(2, 'astrovader-train', folder/'survey', folder/'two', '--preset', 'small', '--seed', 5, *options, timeout=240)
+    done = in_two(tmp_path, 'astrovader-train', folder/'survey', folder/'two', '--preset', 'small', '--seed', 5, *options)
     assert done.returncode == 0, done.stderr
     n = alpha_epochs(folder/'two')
     assert n < 30 and done.stdout.count(f'alpha phase has converged after {n} of at most 30 epochs') == 1

@@ -9,11 +9,11 @@ from astrovader.data.truth import galaxies
 from astrovader.infer.catalogue import catalogue
 from astrovader.infer.verify import verify
 from astrovader.model.inference import model_digest
-from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.seeds import train_seeds
 from astrovader.train.start import start_of,start_preset
+from side_by_side import in_two
 from trainings import StopAfter,same
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
@@ -100,7 +100,7 @@ def test_what_is_refused(other, survey, run, tmp_path):
 def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import sys\nfrom astrovader.train.distributed import train\n'
         'train(*sys.argv[1:3], start=sys.argv[3], n_components=4, device="cpu")\n')
-    done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', other, timeout=300)
+    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', other)
     assert done.returncode == 0, done.stderr
     train(survey, tmp_path/'one', start=other, n_components=4, device='cpu')
     one, two = (pd.read_csv(tmp_path/f'{name}/history.csv') for name in ('one', 'two'))

@@ -14,12 +14,12 @@ from astrovader.model.full_mixture import FullMixture
 from astrovader.model.inference import model_digest
 from astrovader.model.mixture import Mixture,fit_mixture,m_step,overlap_of
 from astrovader.model.networks import Architecture
-from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
 from astrovader.share.onnx import to_onnx
 from astrovader.tables import numbered
 from astrovader.train.learner import begin,train
 from astrovader.train.split_merge import expected_log_joint,merged,refit_mixture,split_merge,split_merge_mixture
+from side_by_side import in_two
 from trainings import StopAfter
 
 changes = dict(prior='full_mixture', n_components=3, n_latent=4, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32,
@@ -33,9 +33,7 @@ distributed.train(*sys.argv[1:3], 'small', device='cpu', **changes)
 '''
 
 @pytest.fixture(autouse=True)
-def without_gpus(monkeypatch, request):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    monkeypatch.setenv('PYTHONPATH', str(request.path.parent), prepend=':')
+def without_gpus(monkeypatch): monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(160, 16)[0], tmp_path_factory.mktemp('full')/'survey')
@@ -176,7 +174,7 @@ def test_a_resumed_run_is_the_same(trained, survey, tmp_path):
 
 def test_two_processes_train_as_one(trained, survey, tmp_path):
     (tmp_path/'two.py').write_text(script)
-    done = launch(2, tmp_path/'two.py', survey.path, tmp_path/'two', timeout=240)
+    done = in_two(tmp_path, tmp_path/'two.py', survey.path, tmp_path/'two')
     assert done.returncode == 0, done.stderr
     two = weights_of(tmp_path/'two')
     assert max((tensor - two[name]).abs().max().item() for name,tensor in weights_of(trained[1]).items()) < 1e-3

@@ -1,7 +1,8 @@
 "Every notebook runs from top to bottom, each in a process of its own, and stores outputs of the kinds that its cells give."
-import importlib.util,json,multiprocessing,os,sys,tempfile
+import importlib.util,json,multiprocessing,os,tempfile
 from pathlib import Path
 import pytest
+from side_by_side import said_in,server
 
 root = Path(__file__).parents[1]
 notebooks = sorted(p.relative_to(root).as_posix() for p in root.glob('nbs/**/*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -14,22 +15,16 @@ def check(path, cwd, env, said):
     "`docs/outputs.py --check` in this process, with what it prints in the file `said`"
     os.chdir(cwd)
     os.environ.update(env)
-    with open(said, 'w') as out:
-        for stream in sys.stdout,sys.stderr: os.dup2(out.fileno(), stream.fileno())
-        spec = importlib.util.spec_from_file_location('outputs', root/'docs/outputs.py')
-        outputs = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(outputs)
-            outputs.refresh(Path(path).absolute(), check=True)
-        except SystemExit as e:
-            if isinstance(e.code, str): print(e.code, flush=True)
-            raise
+    said_in(said)
+    spec = importlib.util.spec_from_file_location('outputs', root/'docs/outputs.py')
+    outputs = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(outputs)
+        outputs.refresh(Path(path).absolute(), check=True)
+    except SystemExit as e:
+        if isinstance(e.code, str): print(e.code, flush=True)
+        raise
 
-# A server imports the libraries once, and each notebook runs in a process that it forks
-server = multiprocessing.get_context('forkserver')
-libraries = ['torch', 'torch._dynamo', 'fastai.basics', 'fastai.callback.all', 'sklearn.mixture', 'seaborn', 'astropy.table', 'astropy.modeling', 'astropy.wcs', 'numba', 'zarr',
-    'pyarrow.parquet', 'nbdev.test', 'execnb.shell']
-server.set_forkserver_preload(libraries)
 # torch reads which instructions it may use when it is loaded, so that other ones need another server
 fresh = multiprocessing.get_context('spawn')
 

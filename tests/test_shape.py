@@ -13,11 +13,11 @@ from astrovader.analysis.summary import history_cautions,read_history
 from astrovader.infer.generate import write_generated
 from astrovader.model.inference import model_digest
 from astrovader.model.networks import Architecture
-from astrovader.model.process_group import launch
 from astrovader.model.vade import VaDE
 from astrovader.show.statistics_plots import plot_diagnostics,plot_history
-from astrovader.train.learner import begin,train,vade_learner
+from astrovader.train.learner import begin,train
 from astrovader.train.phases import with_changes
+from side_by_side import in_two
 from trainings import StopAfter
 
 small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_detail=3,
@@ -27,10 +27,18 @@ small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3)
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(203, 32)[0], tmp_path_factory.mktemp('shape')/'survey')
 
+class KeepStates(Callback):
+    "The weights of the model after each epoch"
+    def __init__(self): self.states = []
+    def after_epoch(self): self.states.append({name: value.clone() for name,value in self.model.state_dict().items()})
+
 @pytest.fixture(scope='module')
-def run(survey):
-    train(survey, survey.path.parent/'run', 'small', device='cpu', **small)
-    return survey.path.parent/'run'
+def learn(survey):
+    "A training that all tests look at"
+    return begin(survey, survey.path.parent/'run', 'small', device='cpu', **small).add_cb(KeepStates()).fit_phases()
+
+@pytest.fixture(scope='module')
+def run(learn): return learn.folder
 
 def test_every_phase_records_its_own_terms(run):
     h = pd.read_csv(run/'history.csv').set_index('phase')
@@ -39,11 +47,8 @@ def test_every_phase_records_its_own_terms(run):
     assert np.isfinite(h.drop('contrast')[['train_rec', 'train_detail_kl', 'valid_mixture_kl']]).all(axis=None)
     assert h.valid_contrast.iloc[1] < h.valid_contrast.iloc[0] < np.log(2*31-1) + 1
 
-def test_the_features_learn_in_the_contrast_phase_alone(survey, tmp_path):
-    states = []
-    class Keep(Callback):
-        def after_epoch(self): states.append({name: value.clone() for name,value in self.model.state_dict().items()})
-    vade_learner(survey, 'small', device='cpu', **small).add_cb(Keep()).fit_phases()
+def test_the_features_learn_in_the_contrast_phase_alone(learn):
+    states = learn.keep_states.states
     def changed(a, b): return {name.rsplit('.', 1)[0] for name in a if not torch.equal(a[name], b[name])}
     first, last = changed(*states[:2]), changed(states[2], states[-1])
     assert first and all(name.startswith(('encoder.features', 'encoder.projection')) for name in first)
@@ -79,7 +84,7 @@ def test_the_shape_has_mean_0_and_variance_1_over_the_survey(survey, run):
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
         'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
-    done = launch(2, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small), timeout=300)
+    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
     assert done.returncode == 0, done.stderr
     one, two = (pd.read_csv(folder/'history.csv').drop(columns='seconds').select_dtypes('number') for folder in (run, tmp_path/'two'))
     first = [name for name in one if name.startswith(('train_', 'valid_'))]
@@ -94,7 +99,7 @@ def test_the_contrast_of_two_processes_has_all_galaxies(survey, tmp_path):
         '    mine = contrast(one[part], other[part], gather=gather)*(part.stop-part.start)/7\n    found, = torch.autograd.grad(mine, one)\n'
         '    found = group.sum_(found); total = group.sum_(mine.detach().clone())\n'
         '    assert abs(total - whole) < 1e-6 and (found - expected).abs().max() < 1e-6, (total, whole, found, expected)\n')
-    done = launch(2, tmp_path/'script.py', timeout=120)
+    done = in_two(tmp_path, tmp_path/'script.py')
     assert done.returncode == 0, done.stderr
 
 def test_what_is_made_with_it(survey, run, tmp_path):

@@ -3,9 +3,9 @@ import numpy as np,pandas as pd,pytest,torch
 from safetensors.torch import load_file
 from astrovader.train import learner
 from astrovader.model.diagnostics import bhattacharyya,duplicates,diagnostic_names
-from astrovader.model.process_group import launch
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
+from side_by_side import in_two
 
 changes = dict(n_components=4, n_latent=3, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), batch_size=32,
     epochs_alpha=12, epochs_anneal=2, epochs_static=1, n_periods=2, bf16=False, l2=1e-5, lr=1e-2, alpha=1e-6)
@@ -42,9 +42,7 @@ def with_callbacks(*callbacks, setattr=setattr):
     setattr(learner, 'phase_callbacks', lambda learn: of_phases(learn) + list(callbacks))
 
 @pytest.fixture(autouse=True)
-def without_gpus(monkeypatch, request):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    monkeypatch.setenv('PYTHONPATH', str(request.path.parent), prepend=':')
+def without_gpus(monkeypatch): monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(150, 16)[0], tmp_path_factory.mktemp('split_merge')/'survey')
@@ -86,7 +84,7 @@ def test_a_resumed_run_repairs_in_the_same_way(survey, damaged, tmp_path, capsys
 
 def test_two_processes_repair_what_one_repairs(survey, damaged, tmp_path):
     (tmp_path/'two.py').write_text(script)
-    done = launch(2, tmp_path/'two.py', survey.path, tmp_path/'two', timeout=240)
+    done = in_two(tmp_path, tmp_path/'two.py', survey.path, tmp_path/'two')
     assert done.returncode == 0 and done.stdout.count('split and merge: component 1 merged into 0') == 1, done.stderr
     run,_ = damaged
     two = weights_of(tmp_path/'two')

@@ -405,10 +405,10 @@ def png(
     "Encode a figure as a small PNG."
     require(hasattr(fig, 'savefig'), f'a {type(fig).__name__} is no figure; pass a figure of matplotlib.')
     buffer = io.BytesIO()
-    fig.savefig(buffer, format='png', dpi=dpi, bbox_inches='tight', pad_inches=.04)
+    fig.savefig(buffer, format='png', dpi=dpi, bbox_inches='tight', pad_inches=.04, pil_kwargs=dict(compress_level=1))
     plt.close(fig)
     image = Image.open(buffer).convert('RGB')
     colourless = (np.ptp(np.asarray(image).astype(int), axis=2) == 0).all()
     compressed = io.BytesIO()
-    (image.convert('L') if colourless else image).save(compressed, 'png', optimize=True)
+    (image.convert('L') if colourless else image).save(compressed, 'png')
     return compressed.getvalue()
