@@ -85,7 +85,7 @@ def summary(each, by):
 
 def bench(args):
     survey = Survey(args.survey)
-    cat = catalogue(args.run, survey, posterior=False) if args.catalogue is None else read_table(args.catalogue)
+    cat = catalogue(args.run, survey) if args.catalogue is None else read_table(args.catalogue)
     classes = classes_of(args, survey)
     ok = np.flatnonzero(~pd.isna(classes))
     cat = cat.iloc[ok].reset_index(drop=True).assign(truth=classes[ok].astype(str))

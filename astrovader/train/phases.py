@@ -250,7 +250,7 @@ presets |= dict(paper=with_changes(Preset(), **_published), full=Preset(bf16=Tru
 presets['morphology'] = with_changes(presets['small'], reconstruction='pyramid', n_scales=5, output='sigmoid', n_latent=10, alpha=1., mixture_weight=20., init_covariance='full',
     epochs_alpha=14, epochs_anneal=5, epochs_static=3, n_periods=1, l2=1e-5, batch_size=96, lr=1.5e-3, lr_end=3e-5, valid=.03, steps=500, label_weight=1000.)
 presets['shape'] = with_changes(presets['morphology'], encoder='residual', encoder_filters=(32, 64, 128, 192), encoder_kernels=(3, 3, 3, 3), n_latent=32, n_detail=16,
-    epochs_contrast=10, epochs_alpha=5, epochs_anneal=3, epochs_static=1, batch_size=128, lr=3e-3, lr_end=1e-4)
+    prior='full_mixture', epochs_contrast=10, epochs_alpha=5, epochs_anneal=3, epochs_static=1, batch_size=128, lr=3e-3, lr_end=1e-4)
 
 # %% ../../nbs/train/40_phases.ipynb #322c99d6
 def preset_for(
