@@ -9,15 +9,13 @@ from astrovader.share.onnx import to_onnx
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.vade import VaDE
+from side_by_side import run
 
 def export(*args, cwd, hidden=()):
     "The command in a process that cannot import what is `hidden`"
     code = f'import sys; sys.modules.update(dict.fromkeys({list(hidden)!r})); from astrovader.cli import astrovader_export as f; sys.argv[0] = "astrovader-export"; sys.exit(f())'
-    if not hidden: cmd = [Path(sys.executable).with_name('astrovader-export')]
-    else:
-        (cwd/'hiding').write_text(code)
-        cmd = [sys.executable, cwd/'hiding']
-    return subprocess.run([*cmd, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    (cwd/'hiding').write_text(code)
+    return run(cwd/'hiding' if hidden else 'astrovader-export', *args, cwd=cwd, timeout=300)
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
