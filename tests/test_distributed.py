@@ -143,8 +143,9 @@ def test_an_error_in_one_process_ends_both_and_the_run_resumes(folder, tmp_path)
 @pytest.mark.parametrize('run,more,why', [('one', (), 'holds a training already'), ('new', ('--lr', 30), 'training diverged in epoch')])
 def test_an_error_is_reported_once(folder, run, more, why):
     before = files(folder)
-    done = in_two('astrovader-train', folder/'survey', folder/run, '--preset', 'paper', *options(), *more)
-    assert done.returncode != 0 and done.stderr.count(why) == 1 and done.stderr.count('astrovader: ') == 1, done.stderr
+    process = start(2, folder/'survey', folder/run, '--preset', 'paper', *options(), *more)
+    err = finish(process)
+    assert process.returncode != 0 and err.count(why) == 1 and err.count('astrovader: ') == 1, err
     assert [path for path in files(folder) if not path.startswith('new')] == [path for path in before if not path.startswith('new')]
 
 hang = """
