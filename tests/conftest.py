@@ -22,6 +22,11 @@ class SharedWork(LoadScopeScheduling):
         file = nodeid.split('::')[0]
         if '[nbs/paper/' in nodeid: return 'paper'
         return file if has_shared_work(self.config.rootpath/file) else nodeid
+    def _assign_work_unit(self, node):
+        "One process begins with the file that compiles the loops of canonical framing, and the next with the paper's notebooks, which need none: the others find them compiled"
+        for scope in 'paper','tests/test_framing.py':
+            if scope in self.workqueue: self.workqueue.move_to_end(scope, last=False)
+        super()._assign_work_unit(node)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log): return SharedWork(config, log)

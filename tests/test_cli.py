@@ -8,6 +8,7 @@ from astrovader.model.networks import Architecture
 from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
+from side_by_side import Command
 
 commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'name', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'share', 'pull', 'verify'
 epochs = '--epochs-alpha 2 --epochs-anneal 1 --epochs-static 1 --n-periods 1'.split()
@@ -281,12 +282,10 @@ def test_wrong_arguments_show_usage():
 
 def interrupt(name, *args, cwd, after, number=signal.SIGINT):
     "Start a command, send Ctrl-C when `after` appears in what it says, and wait"
-    env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
-    p = subprocess.Popen(argv(name, *args), cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    for l in p.stdout:
-        if after in l: break
+    p = Command(*argv(name, *args), cwd=cwd)
+    p.until(after)
     p.send_signal(number)
-    _,err = p.communicate(timeout=120)
+    _,err = p.communicate()
     return p.returncode,err
 
 def test_interrupted_training_goes_on(place, here, tmp_path):

@@ -1,5 +1,5 @@
 "Several runs on a simulated survey in which some classes are real and the others are a continuum that each run cuts elsewhere; and several seeds, stopped and continued."
-import os,signal,subprocess,sys,time
+import os,signal,time
 import numpy as np,pandas as pd,pytest
 from astrovader.analysis.consensus import consensus,write_consensus
 from astrovader.analysis.shares import shares
@@ -12,6 +12,7 @@ from astrovader.infer.verify import verify
 from astrovader.model.inference import to_model
 from astrovader.tables import numbered,read_table
 from astrovader.train.learner import vade_learner
+from side_by_side import Command
 
 def image(kind, angle, r):
     "A small galaxy, a ring, or a bar at an angle, with noise."
@@ -85,7 +86,7 @@ if __name__ == '__main__': sys.exit(getattr(cli, sys.argv.pop(1))())
 
 def start(tmp_path, command, *args):
     (tmp_path/'command.py').write_text(script)
-    return subprocess.Popen([sys.executable, tmp_path/'command.py', command, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Command(tmp_path/'command.py', command, *args)
 
 def test_the_command(place, tmp_path):
     process = start(tmp_path, 'astrovader_consensus', place/'runs/seed-0', place/'runs/seed-1', place/'runs/seed-2', place/'survey', tmp_path/'out')

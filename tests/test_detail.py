@@ -75,7 +75,7 @@ def test_the_model_has_the_averaged_weights(learn):
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
         'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
-    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
+    done = in_two(tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
     assert done.returncode == 0, done.stderr
     one, two = (pd.read_csv(folder/'history.csv').set_index('phase').loc['detail'][['train_flow', 'valid_flow']] for folder in (run, tmp_path/'two'))
     differences = (one - two).abs()

@@ -9,6 +9,7 @@ from astrovader.train.learner import begin
 from astrovader.model.process_group import launch
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
+from side_by_side import Command,in_two
 
 changes = dict(n_components=3, n_latent=4, batch_size=31, epochs_alpha=3, epochs_anneal=2, epochs_static=1, n_periods=1, lr=1e-3, valid=.1)
 informative = changes | dict(sample_alpha=False, bf16=False, l2=1e-5, lr=3e-3, epochs_alpha=4)
@@ -134,7 +135,7 @@ except AstrovaderError as e: sys.exit('' if getattr(e, 'silent', 0) else str(e))
 
 def test_an_error_in_one_process_ends_both_and_the_run_resumes(folder, tmp_path):
     (tmp_path/'script.py').write_text(script)
-    done = launch(2, tmp_path/'script.py', folder/'survey', tmp_path/'run', "raise OSError(28, 'No space left on device')", informative, timeout=240)
+    done = in_two(tmp_path/'script.py', folder/'survey', tmp_path/'run', "raise OSError(28, 'No space left on device')", informative)
     assert done.returncode != 0 and done.stderr.count('No space left on device') >= 1 and 'another of the 2' not in done.stderr, done.stderr
     distributed.train(folder/'survey', tmp_path/'run', resume=True, device='cpu')
     assert_same(folder/'informative', tmp_path/'run', 1e-3)
@@ -158,10 +159,10 @@ with signals_as_errors(.2, ProcessGroup(remedy='start again').report_lost):
 
 def test_a_process_that_hangs_in_a_library_reports_and_ends(tmp_path):
     (tmp_path/'hang.py').write_text(hang)
-    process = subprocess.Popen([sys.executable, tmp_path/'hang.py'], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout.readline() == 'ready\n'
+    process = Command(tmp_path/'hang.py')
+    process.until('ready')
     time.sleep(.1)
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     _,err = process.communicate(timeout=60)
     assert process.returncode == 1 and err.startswith('astrovader: another of the 1 processes ended') and err.count('\n') == 1, err
 

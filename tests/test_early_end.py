@@ -81,7 +81,7 @@ def test_a_history_with_a_missing_epoch_is_damaged(folder, tmp_path):
 
 def test_two_processes_end_a_phase_at_the_same_epoch(folder, tmp_path):
     options = [str(word) for name,value in changes.items() for word in (f'--{name.replace("_", "-")}', value)]
-    done = in_two(tmp_path, 'astrovader-train', folder/'survey', folder/'two', '--preset', 'small', '--seed', 5, *options)
+    done = in_two('astrovader-train', folder/'survey', folder/'two', '--preset', 'small', '--seed', 5, *options)
     assert done.returncode == 0, done.stderr
     n = alpha_epochs(folder/'two')
     assert n < 30 and done.stdout.count(f'alpha phase has converged after {n} of at most 30 epochs') == 1

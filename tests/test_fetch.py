@@ -1,7 +1,6 @@
 "Images from a sky service that answers late, half, wrongly or not at all; interrupted, resumed, and packed."
-import io,os,re,signal,subprocess,sys,time
+import io,os,re,signal,sys,time
 from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
-from pathlib import Path
 from threading import Lock,Thread
 from urllib.parse import parse_qsl,urlsplit
 import numpy as np,pandas as pd,pytest
@@ -15,6 +14,7 @@ from astrovader.data.cutouts import read_image
 from astrovader.data.synth import sky
 from astrovader.infer.verify import verify
 from astrovader.tables import read_table,verify_table,write_table
+from side_by_side import Command,run
 
 fetching = sys.modules[fetch.__module__]
 galaxies = np.moveaxis(sky(8, 64, seed=5, bands=3, artifacts=0.)[0], 1, -1)
@@ -292,11 +292,6 @@ def test_a_folder_with_something_else_is_refused(server, tmp_path):
 
 # The command
 
-def argv(name, *args): return [Path(sys.executable).with_name(f'astrovader-{name}'), *map(str, args)]
-def run(name, *args, cwd): return subprocess.run(argv(name, *args), cwd=cwd, capture_output=True, text=True, timeout=120)
-def begun(*args, cwd):
-    return subprocess.Popen(argv('fetch', *args), cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-
 def wait_for(condition):
     end = time.monotonic()+60
     while not condition() and time.monotonic() < end: time.sleep(.01)
@@ -308,15 +303,15 @@ def place(tmp_path):
 
 def test_command_and_pack(server, place):
     server.script = {5: ['404'], 6: ['blank']}
-    r = run('fetch', 'c.csv', 'images', '--size', 64, '--per-second', 50, '--url', server.url, cwd=place)
+    r = run('astrovader-fetch', 'c.csv', 'images', '--size', 64, '--per-second', 50, '--url', server.url, cwd=place)
     assert r.returncode == 0 and not r.stderr, r.stderr
     assert 'images: 58 images fetched' in r.stdout and '2 failed, 1 for lack of coverage, 1 for reasons such as HTTP 404' in r.stdout and 'images/failed.csv' in r.stdout
-    r = run('pack', 'images/catalogue.parquet', 'survey', '--size', 32, '--n-workers', 0, cwd=place)
+    r = run('astrovader-pack', 'images/catalogue.parquet', 'survey', '--size', 32, '--n-workers', 0, cwd=place)
     assert r.returncode == 0 and '58 images packed' in r.stdout, r.stderr
 
 def test_command_that_fetches_nothing(server, place):
     server.script = {i: ['404'] for i in range(60)}
-    r = run('fetch', 'c.csv', 'images', '--size', 64, '--per-second', 50, '--url', server.url, cwd=place)
+    r = run('astrovader-fetch', 'c.csv', 'images', '--size', 64, '--per-second', 50, '--url', server.url, cwd=place)
     assert r.returncode == 1 and r.stderr.startswith('astrovader: none of the 60 images') and r.stderr.count('\n') == 1
 
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -324,7 +319,7 @@ def test_an_interrupted_command_goes_on(server, place, number, status):
     server.delay = .1
     server.script = {i: ['slow', 'image'] for i in range(20, 60)}
     args = 'c.csv', 'images', '--size', 64, '--per-second', 50, '--url', server.url
-    process = begun(*args, cwd=place)
+    process = Command('astrovader-fetch', *args, cwd=place)
     wait_for(lambda: len(images(place/'images')) > 12)
     process.send_signal(number)
     start = time.monotonic()
@@ -336,7 +331,7 @@ def test_an_interrupted_command_goes_on(server, place, number, status):
     assert 12 < len(before) < 60 and all(content == picture(int(name[1:-4]), 64) for name,content in whole.items())
     server.script,server.delay = {},0.
     server.log.clear()
-    r = run('fetch', *args, cwd=place)
+    r = run('astrovader-fetch', *args, cwd=place)
     assert r.returncode == 0 and f'60 images fetched, {len(before)} of them before' in r.stdout, r.stderr
     assert len(server.log) == 60-len(before) and len(images(place/'images')) == 60
     assert not [name for name in os.listdir(place/'images') if name.startswith('.')]
@@ -351,7 +346,7 @@ def test_leftovers_of_a_kill_are_removed(server, tmp_path):
 def test_two_at_once(server, place):
     server.delay = .1
     args = 'c.csv', 'images', '--size', 64, '--per-second', 50, '--url', server.url
-    process = begun(*args, cwd=place)
+    process = Command('astrovader-fetch', *args, cwd=place)
     wait_for(lambda: (place/'images/g0.jpg').exists())
     with pytest.raises(AstrovaderError, match='is being written by another process'):
         fetch(place/'c.csv', place/'images', size=64, url=server.url)

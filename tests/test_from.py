@@ -100,7 +100,7 @@ def test_what_is_refused(other, survey, run, tmp_path):
 def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import sys\nfrom astrovader.train.distributed import train\n'
         'train(*sys.argv[1:3], start=sys.argv[3], n_components=4, device="cpu")\n')
-    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', other)
+    done = in_two(tmp_path/'script.py', survey.path, tmp_path/'two', other)
     assert done.returncode == 0, done.stderr
     train(survey, tmp_path/'one', start=other, n_components=4, device='cpu')
     one, two = (pd.read_csv(tmp_path/f'{name}/history.csv') for name in ('one', 'two'))

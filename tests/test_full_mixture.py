@@ -174,7 +174,7 @@ def test_a_resumed_run_is_the_same(trained, survey, tmp_path):
 
 def test_two_processes_train_as_one(trained, survey, tmp_path):
     (tmp_path/'two.py').write_text(script)
-    done = in_two(tmp_path, tmp_path/'two.py', survey.path, tmp_path/'two')
+    done = in_two(tmp_path/'two.py', survey.path, tmp_path/'two')
     assert done.returncode == 0, done.stderr
     two = weights_of(tmp_path/'two')
     assert max((tensor - two[name]).abs().max().item() for name,tensor in weights_of(trained[1]).items()) < 1e-3

@@ -1,7 +1,6 @@
 "Large catalogues and synthetic surveys: several processes, killed and interrupted work, full disks, and memory that does not grow."
-import os,resource,shlex,signal,subprocess,sys,time
+import resource,signal,subprocess,sys,time
 from contextlib import contextmanager
-from pathlib import Path
 import numpy as np,pandas as pd,pytest,torch
 from astrovader.infer.catalogue import catalogue,write_catalogue
 from astrovader.cli import astrovader_catalogue
@@ -12,13 +11,9 @@ from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.tables import read_table
 from astrovader.model.vade import VaDE
+from side_by_side import Command,in_two,run
 
 n,rows = 2000,100
-env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
-def script(name): return str(Path(sys.executable).with_name(f'astrovader-{name}'))
-def run(*args, **kw): return subprocess.run(list(map(str, args)), env=env, capture_output=True, text=True, timeout=120, **kw)
-def start(*args): return subprocess.Popen(list(map(str, args)), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-def torchrun(k, *args): return run(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', k, '--', *args)
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
@@ -47,19 +42,11 @@ def kill_when(p, there, sig=signal.SIGKILL):
 
 def count(out, what='part-*'): return len(list(out.glob(what)))
 
-both = '''
-import runpy,shlex,sys
-for o in sys.argv[1:]:
-    sys.argv = shlex.split(o)
-    try: runpy.run_path(sys.argv[0], run_name='__main__')
-    except SystemExit as e:
-        if e.code: raise
-'''
 def test_two_processes_share_a_catalogue_and_a_synthetic_survey(place, tmp_path, capsys):
-    (tmp_path/'both.py').write_text(both)
-    made = shlex.join(map(str, (script('catalogue'), place/'run', place/'survey', tmp_path/'c.parquet', '--parts', rows)))
-    r = torchrun(2, tmp_path/'both.py', made, shlex.join(map(str, (script('generate'), place/'run', tmp_path/'g', '--n', 9000))))
-    assert r.returncode == 0 and '2,000 objects' in r.stdout and '9,000 synthetic galaxies' in r.stdout, r.stderr
+    r = in_two('astrovader-catalogue', place/'run', place/'survey', tmp_path/'c.parquet', '--parts', rows)
+    assert r.returncode == 0 and r.stdout.count('2,000 objects') == 1, r.stderr
+    r = in_two('astrovader-generate', place/'run', tmp_path/'g', '--n', 9000)
+    assert r.returncode == 0 and r.stdout.count('9,000 synthetic galaxies') == 1, r.stderr
     assert is_whole(place, tmp_path/'c.parquet') and count(tmp_path/'c.parquet') == n//rows
     assert write_catalogue(place/'run', place/'survey', tmp_path/'c.parquet') and '20 of 20 parts exist already' in capsys.readouterr().out
     one,two = write_generated(place/'run', tmp_path/'one', 9000),Survey(tmp_path/'g').verify()
@@ -69,8 +56,8 @@ def test_two_processes_share_a_catalogue_and_a_synthetic_survey(place, tmp_path,
 
 def test_killed_catalogue_goes_on(place, tmp_path):
     out = tmp_path/'c.parquet'
-    args = script('catalogue'),place/'run',place/'survey',out,'--parts',rows,'--batch-size',1
-    kill_when(start(*args), lambda: count(out) >= 4)
+    args = 'astrovader-catalogue',place/'run',place/'survey',out,'--parts',rows,'--batch-size',1
+    kill_when(Command(*args), lambda: count(out) >= 4)
     there = {o.name: o.stat().st_mtime_ns for o in out.glob('part-*')}
     assert 4 <= len(there) < n//rows
     with pytest.raises(BadInput, match='not finished'): read_table(out)
@@ -81,12 +68,12 @@ def test_killed_catalogue_goes_on(place, tmp_path):
 
 def test_interrupted_catalogue_says_how_to_go_on(place, tmp_path):
     out = tmp_path/'c.parquet'
-    _,err = kill_when(start(script('catalogue'), place/'run', place/'survey', out, '--parts', rows, '--batch-size', 1), lambda: count(out), signal.SIGINT)
+    _,err = kill_when(Command('astrovader-catalogue', place/'run', place/'survey', out, '--parts', rows, '--batch-size', 1), lambda: count(out), signal.SIGINT)
     assert err.count('\n') == 1 and 'resumes a table in parts' in err
 
 def test_killed_generation_goes_on(place, tmp_path):
-    args = script('generate'),place/'run',tmp_path/'g','--n',12000,'--batch-size',10
-    kill_when(start(*args), lambda: count(tmp_path/'g', '.packing/part-*') >= 1)
+    args = 'astrovader-generate',place/'run',tmp_path/'g','--n',12000,'--batch-size',10
+    kill_when(Command(*args), lambda: count(tmp_path/'g', '.packing/part-*') >= 1)
     with pytest.raises(BadSurvey, match='not finished'): Survey(tmp_path/'g')
     r = run(*args)
     assert r.returncode == 0 and 'shards exist already' in r.stdout, r.stderr
@@ -94,8 +81,8 @@ def test_killed_generation_goes_on(place, tmp_path):
     assert len(s) == 12000 and s.ids()[-1] == 'synthetic-0011999' and not [o for o in s.path.iterdir() if o.name.startswith('.')]
 
 def test_two_at_once_in_one_place(place, tmp_path):
-    args = script('catalogue'),place/'run',place/'survey',tmp_path/'c.parquet','--parts',rows,'--batch-size',10
-    both = [start(*args) for _ in range(2)]
+    args = 'astrovader-catalogue',place/'run',place/'survey',tmp_path/'c.parquet','--parts',rows,'--batch-size',10
+    both = [Command(*args) for _ in range(2)]
     for p in both:
         _,err = p.communicate(timeout=120)
         assert p.returncode == 0, err
@@ -146,7 +133,7 @@ for n in 10_000,100_000:
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     "100,000 rows of 130 numbers are 52 MB as float32, and several times that on their way through pandas"
     VaDE(Architecture(4, encoder_filters=(4,), encoder_kernels=(3,), decoder_filters=(4,), decoder_kernels=(3,), n_latent=32, n_components=32)).save(tmp_path/'run/model')
-    r = run(sys.executable, '-c', grow, tmp_path/'run', tmp_path)
+    r = subprocess.run([sys.executable, '-c', grow, tmp_path/'run', tmp_path], capture_output=True, text=True, timeout=120)
     assert r.returncode == 0, r.stderr
     small,large = (float(o.split()[1]) for o in r.stdout.splitlines() if o.startswith('MB'))
     print(f'{small:.0f} MB with 10,000 rows, {large:.0f} MB with 100,000')

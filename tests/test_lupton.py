@@ -1,7 +1,6 @@
 "Colour pictures of calibrated bands: a model of JPEG or PNG files is applied to FITS, and refusals name the command that makes a survey fit."
-import shlex,subprocess,sys
+import shlex
 import numpy as np,pytest
-from pathlib import Path
 from astropy.io import fits
 from astropy.visualization import make_lupton_rgb
 from PIL import Image
@@ -14,6 +13,7 @@ from astrovader.infer.catalogue import write_catalogue
 from astrovader.infer.generate import write_generated
 from astrovader.tables import read_table
 from astrovader.train.learner import train
+from side_by_side import run
 
 lupton = Stretch.lupton(0, 3, 8)
 
@@ -122,7 +122,6 @@ def test_refusals_name_the_command(folder, pictures, tmp_path):
         with pytest.raises(BadInput, match=why): packed(folder/src, tmp_path/'refused', like=like, **options)
 
 def test_the_command_of_a_refusal_works(folder, pictures, tmp_path):
-    out = subprocess.run([Path(sys.executable).with_name('astrovader-pack'), folder/'fits', tmp_path/'s',
-        '--like', pictures.path, '--stretch', 'lupton', '--n-workers', '0'], capture_output=True, text=True)
+    out = run('astrovader-pack', folder/'fits', tmp_path/'s', '--like', pictures.path, '--stretch', 'lupton', '--n-workers', 0)
     assert '60 images packed' in out.stdout, out.stderr
     Survey(tmp_path/'s').verify().require_like(pictures)

@@ -1,6 +1,4 @@
 "Cutouts of a catalogue from tiles of the sky: all found once, where they are, with what was not seen marked."
-import subprocess,sys
-from pathlib import Path
 import numpy as np,pandas as pd,pytest
 from astropy.io import fits
 from astropy.table import Table
@@ -13,6 +11,7 @@ from astrovader.data.services import objects_of
 from astrovader.data.sources import find_images
 from astrovader.data.synth import render
 from astrovader.data.truth import galaxies
+from side_by_side import run
 
 scale = .4 # arcsec per pixel
 margin = 30 # half the side of a drawn galaxy in pixels
@@ -384,19 +383,17 @@ def test_the_order_of_the_catalogue_and_the_number_of_workers_do_not_matter(tmp_
     assert np.allclose(index.redshift, table.set_index('object_id').redshift[index.object_id])
     with pytest.raises(BadInput, match='begun with'): pack(tmp_path/'*.fz', tmp_path/'first', 8, n_workers=0, positions=table, width='3 radius')
 
-def command(*args): return subprocess.run([Path(sys.executable).with_name('astrovader-pack'), *map(str, args)], capture_output=True, text=True, timeout=120)
-
 def test_command(tmp_path):
     "A mosaic needs positions, or a crop."
     known = header(10, 10, 2100)
     (tmp_path/'tiles').mkdir()
     write(tmp_path/'tiles/a.fits', np.random.default_rng(0).normal(size=(2100, 2100)).astype(np.float32), known)
     objects_at(WCS(known), [300, 2000], [1000, 1500]).to_csv(tmp_path/'objects.csv', index=False)
-    refused = command(tmp_path/'tiles', tmp_path/'out', '--n-workers', 0)
+    refused = run('astrovader-pack', tmp_path/'tiles', tmp_path/'out', '--n-workers', 0)
     assert refused.returncode and 'give the positions of its objects with --positions CATALOGUE' in refused.stderr and 'Traceback' not in refused.stderr
-    alone = command(tmp_path/'tiles', tmp_path/'out', '--width', '25.6 arcsec')
+    alone = run('astrovader-pack', tmp_path/'tiles', tmp_path/'out', '--width', '25.6 arcsec')
     assert alone.returncode and alone.stderr.count('\n') == 1 and '--width is given without --positions' in alone.stderr
-    done = command(tmp_path/'tiles', tmp_path/'out', '--positions', tmp_path/'objects.csv', '--width', '25.6 arcsec', '--size', 64)
+    done = run('astrovader-pack', tmp_path/'tiles', tmp_path/'out', '--positions', tmp_path/'objects.csv', '--width', '25.6 arcsec', '--size', 64)
     assert done.returncode == 0 and '2 images packed' in done.stdout, done.stderr
-    cropped = command(tmp_path/'tiles', tmp_path/'cropped', '--crop', 64, '--size', 64)
+    cropped = run('astrovader-pack', tmp_path/'tiles', tmp_path/'cropped', '--crop', 64, '--size', 64)
     assert cropped.returncode == 0 and '1 images packed' in cropped.stdout, cropped.stderr

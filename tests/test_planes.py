@@ -1,6 +1,5 @@
 "What the planes, pages and colours of a file mean: bands, objects, or what was not observed; what cannot be known is asked."
 import io,subprocess,sys,tarfile
-from pathlib import Path
 from zipfile import ZipFile
 import cv2,h5py,numpy as np,pyarrow as pa,pyarrow.parquet as pq,pytest
 from astropy.io import fits
@@ -12,6 +11,7 @@ from astrovader.data.bands import wavelength
 from astrovader.data.cutouts import read_cutout
 from astrovader.data.pack import pack
 from astrovader.data.sources import find_images
+from side_by_side import run
 
 n = 48
 v,u = np.mgrid[:n,:n] - (n-1)/2
@@ -50,10 +50,10 @@ def test_planes_without_names_are_asked_for(k, first, tmp_path):
 def test_the_command_asks_and_takes_the_answer(tmp_path):
     (tmp_path/'src').mkdir()
     for i in range(2): write(tmp_path/f'src/g{i}.fits', plane(galaxy(i)), plane(galaxy(i+5)))
-    command = [Path(sys.executable).with_name('astrovader-pack'), tmp_path/'src', tmp_path/'s', '--size', '16', '--n-workers', '0']
-    refused = subprocess.run(command, capture_output=True, text=True)
+    command = 'astrovader-pack', tmp_path/'src', tmp_path/'s', '--size', 16, '--n-workers', 0
+    refused = run(*command)
     assert refused.returncode and '--axes bhw' in refused.stderr+refused.stdout and 'Traceback' not in refused.stderr
-    taken = subprocess.run([*command, '--axes', 'nhw'], capture_output=True, text=True)
+    taken = run(*command, '--axes', 'nhw')
     assert taken.returncode == 0 and '4' in taken.stdout
 
 @pytest.mark.parametrize('headers, n_objects', [([dict(FILTER='g'), dict(FILTER='r')], 1), ([dict(FILTER='N1'), dict(FILTER='N2')], 1), ([dict(OBJECT='ngc1'), dict(OBJECT='ngc2')], 2),

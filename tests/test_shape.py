@@ -84,7 +84,7 @@ def test_the_shape_has_mean_0_and_variance_1_over_the_survey(survey, run):
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
         'train(sys.argv[1], sys.argv[2], "small", device="cpu", **json.loads(sys.argv[3]))\n')
-    done = in_two(tmp_path, tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
+    done = in_two(tmp_path/'script.py', survey.path, tmp_path/'two', json.dumps(small))
     assert done.returncode == 0, done.stderr
     one, two = (pd.read_csv(folder/'history.csv').drop(columns='seconds').select_dtypes('number') for folder in (run, tmp_path/'two'))
     first = [name for name in one if name.startswith(('train_', 'valid_'))]
@@ -99,7 +99,7 @@ def test_the_contrast_of_two_processes_has_all_galaxies(survey, tmp_path):
         '    mine = contrast(one[part], other[part], gather=gather)*(part.stop-part.start)/7\n    found, = torch.autograd.grad(mine, one)\n'
         '    found = group.sum_(found); total = group.sum_(mine.detach().clone())\n'
         '    assert abs(total - whole) < 1e-6 and (found - expected).abs().max() < 1e-6, (total, whole, found, expected)\n')
-    done = in_two(tmp_path, tmp_path/'script.py')
+    done = in_two(tmp_path/'script.py')
     assert done.returncode == 0, done.stderr
 
 def test_what_is_made_with_it(survey, run, tmp_path):

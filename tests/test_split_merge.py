@@ -84,7 +84,7 @@ def test_a_resumed_run_repairs_in_the_same_way(survey, damaged, tmp_path, capsys
 
 def test_two_processes_repair_what_one_repairs(survey, damaged, tmp_path):
     (tmp_path/'two.py').write_text(script)
-    done = in_two(tmp_path, tmp_path/'two.py', survey.path, tmp_path/'two')
+    done = in_two(tmp_path/'two.py', survey.path, tmp_path/'two')
     assert done.returncode == 0 and done.stdout.count('split and merge: component 1 merged into 0') == 1, done.stderr
     run,_ = damaged
     two = weights_of(tmp_path/'two')

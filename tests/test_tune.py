@@ -1,12 +1,12 @@
 "A search on a tiny simulated survey: several processes, one that is killed, trials that diverge, and names that are strange."
-import json,os,subprocess,sys,time
-from pathlib import Path
+import json,time
 import pandas as pd,pytest
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.verify import verify
 from astrovader.train.phases import get_preset
 from astrovader.train.tune import tune
+from side_by_side import Command
 
 fields = dict(preset='small', encoder_filters=[8], encoder_kernels=[3], decoder_filters=[8], decoder_kernels=[3], convolutions=1, output='sigmoid', n_components=2, n_latent=2,
     lr=.01, batch_size=16, epochs_alpha=2, epochs_anneal=1, epochs_static=1, n_periods=1, bf16=False)
@@ -25,14 +25,10 @@ def search(place, out, n, space='lr,n_latent'): return tune(place/'survey', out,
 @pytest.fixture(scope='module')
 def alone(place): return search(place, place/'alone', 5)
 
-def start(command, place, *args):
-    env = os.environ | dict(PYTHONUNBUFFERED='1', OMP_NUM_THREADS='1')
-    return subprocess.Popen([*command, *map(str, args)], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-
 def test_two_processes_share_a_study(place, alone, tmp_path):
-    command = [Path(sys.executable).with_name('astrovader-tune'), 'survey', tmp_path/'out', '--trials', '5', '--preset', 'tiny.json', '--space', 'lr,n_latent']
+    command = ['astrovader-tune', 'survey', tmp_path/'out', '--trials', '5', '--preset', 'tiny.json', '--space', 'lr,n_latent']
     said = []
-    for process in [start(command, place), start(command, place)]:
+    for process in [Command(*command, cwd=place) for _ in range(2)]:
         out,err = process.communicate(timeout=400)
         assert process.returncode == 0 and not err, err
         said += [line.split(':')[0] for line in out.splitlines() if line.startswith('trial ')]
@@ -51,7 +47,8 @@ module.tune('survey', sys.argv[1], 2, 'tiny.json', space='lr,n_latent', device='
 '''
 
 def test_the_trial_of_a_killed_process_is_repeated(place, alone, tmp_path, capsys):
-    process = start([sys.executable, '-c', endless], place, tmp_path/'out')
+    (tmp_path/'endless.py').write_text(endless)
+    process = Command(tmp_path/'endless.py', tmp_path/'out', cwd=place)
     limit = time.time()+200
     while not list(tmp_path.glob('out/.0.lock')) and process.poll() is None and time.time() < limit: time.sleep(.1)
     assert search(place, tmp_path/'out', 1).state.tolist() == ['running'], 'another process works on it'
