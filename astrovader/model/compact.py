@@ -30,7 +30,7 @@ def _dtype_of(tensor):
     "The type in which a tensor is stored."
     if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() < 1024: return tensor.dtype
     is_pointwise = tensor.ndim == 4 and tensor[0,0].numel() == 1
-    return torch.float16 if is_pointwise or tensor.numel() < 8192 else torch.int8
+    return torch.float16 if is_pointwise or tensor.ndim == 3 or tensor.numel() < 8192 else torch.int8
 
 # %% ../../nbs/model/31b_compact.ipynb #24fb0dca
 _suffix = '.step'
