@@ -80,6 +80,11 @@ def test_catalogue_in_every_format(place, here, tmp_path):
     assert cats[0].object_id.tolist() == Survey(place/'survey').ids().tolist()
     assert np.allclose(cats[0][['p_0', 'p_1', 'p_2']].sum(axis=1), 1, atol=1e-5)
 
+def test_catalogue_and_generate_as_processes(place, tmp_path):
+    good('catalogue', 'run', 'survey', tmp_path/'c.parquet', cwd=place)
+    good('generate', 'run', tmp_path/'g', '--n', 20, cwd=place)
+    assert len(Survey(tmp_path/'g')) == 20 and len(read_table(tmp_path/'c.parquet')) == 150
+
 def test_synthetic_survey_is_a_survey(here, tmp_path):
     for o in 'a', 'b': assert here('generate', 'run', tmp_path/o, '--n', 40, '--seed', 3)[0] == 0
     a,b = (Survey(tmp_path/o) for o in 'ab')

@@ -249,7 +249,7 @@ def write_explorer(
     "Write the explorer of a run on a survey."
     _require_html(out), _as_labels(labels), _bokeh(), require_seed(seed)
     model = open_model(run, device)
-    if table is None: selected_rows(pd.DataFrame(dict(object_id=survey.ids())), select)
+    if table is None and select is not None: selected_rows(pd.DataFrame(dict(object_id=survey.ids())), select)
     if model.packing is not None: survey.require_like(model.packing)
     is_new = map is not None and not as_path(map, 'the map').exists()
     old = None if map is None or is_new else open_map(map)
