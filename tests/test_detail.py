@@ -14,7 +14,7 @@ from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.phases import plan,with_changes
 from side_by_side import in_two
-from trainings import StopAfter,same
+from trainings import KeepStates,StopAfter,same
 
 small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_components=3,
     reconstruction='pyramid', n_scales=3, epochs_alpha=6, epochs_anneal=1, epochs_static=1, n_periods=1, epochs_detail=4, detail_filters=(16, 32),
@@ -22,11 +22,6 @@ small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(403, 32)[0], tmp_path_factory.mktemp('detail')/'survey')
-
-class KeepStates(Callback):
-    "The weights of the model after each epoch"
-    def __init__(self): self.states = []
-    def after_epoch(self): self.states.append({name: value.clone() for name,value in self.model.state_dict().items()})
 
 class KeepSteps(Callback):
     "The weights of one layer of the detail model after each step"

@@ -3,7 +3,6 @@ import json
 from dataclasses import asdict
 from hashlib import sha256
 import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest,torch
-from fastai.callback.core import Callback
 from astrovader.core import BadInput
 from astrovader.data.pack import pack_arrays
 from astrovader.data.survey import Survey
@@ -18,7 +17,7 @@ from astrovader.show.statistics_plots import plot_diagnostics,plot_history
 from astrovader.train.learner import begin,train
 from astrovader.train.phases import with_changes
 from side_by_side import in_two
-from trainings import StopAfter
+from trainings import KeepStates,StopAfter
 
 small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3), n_latent=4, n_detail=3,
     n_components=3, reconstruction='pyramid', n_scales=3, epochs_contrast=2, epochs_alpha=2, epochs_anneal=2, epochs_static=1, n_periods=1,
@@ -26,11 +25,6 @@ small = dict(encoder='residual', encoder_filters=(8, 16), encoder_kernels=(5, 3)
 
 @pytest.fixture(scope='module')
 def survey(tmp_path_factory): return pack_arrays(sky(203, 32)[0], tmp_path_factory.mktemp('shape')/'survey')
-
-class KeepStates(Callback):
-    "The weights of the model after each epoch"
-    def __init__(self): self.states = []
-    def after_epoch(self): self.states.append({name: value.clone() for name,value in self.model.state_dict().items()})
 
 @pytest.fixture(scope='module')
 def learn(survey):

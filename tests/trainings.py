@@ -1,4 +1,4 @@
-"What tests of trainings share: an interruption, and a comparison of models."
+"What tests of trainings share: an interruption, the states of a training, and a comparison of models."
 import torch
 from fastai.callback.core import Callback
 
@@ -8,5 +8,10 @@ class StopAfter(Callback):
     def __init__(self, n): self.n = n
     def after_epoch(self):
         if self.epoch + 1 == self.n: raise KeyboardInterrupt
+
+class KeepStates(Callback):
+    "The weights of the model after each epoch"
+    def __init__(self): self.states = []
+    def after_epoch(self): self.states.append({name: value.clone() for name,value in self.model.state_dict().items()})
 
 def same(model, other): return all(torch.equal(a, b) for a,b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
