@@ -44,9 +44,9 @@ def count(out, what='part-*'): return len(list(out.glob(what)))
 
 def test_two_processes_share_a_catalogue_and_a_synthetic_survey(place, tmp_path, capsys):
     r = in_two('astrovader-catalogue', place/'run', place/'survey', tmp_path/'c.parquet', '--parts', rows)
-    assert r.returncode == 0 and r.stdout.count('2,000 objects') == 1, r.stderr
+    assert r.returncode == 0 and 1 <= r.stdout.count('2,000 objects') <= 2, r.stderr # whoever sees the last part says so, and both may
     r = in_two('astrovader-generate', place/'run', tmp_path/'g', '--n', 9000)
-    assert r.returncode == 0 and r.stdout.count('9,000 synthetic galaxies') == 1, r.stderr
+    assert r.returncode == 0 and 1 <= r.stdout.count('9,000 synthetic galaxies') <= 2, r.stderr
     assert is_whole(place, tmp_path/'c.parquet') and count(tmp_path/'c.parquet') == n//rows
     assert write_catalogue(place/'run', place/'survey', tmp_path/'c.parquet') and '20 of 20 parts exist already' in capsys.readouterr().out
     one,two = write_generated(place/'run', tmp_path/'one', 9000),Survey(tmp_path/'g').verify()
