@@ -104,8 +104,12 @@ def test_what_is_made_with_it(survey, run, tmp_path):
     assert z_mean.shape == (203, 7) and np.abs(model.mixture.posterior(z_mean).numpy() - cat[['p_0', 'p_1', 'p_2']]).max(axis=None) < 1e-4
     errors = (model.decode(z_mean) - x).square().sum((1, 2, 3)).numpy()
     assert np.allclose(errors, cat.recon_error, rtol=1e-3) and (model.decode(z_mean[:,:4]) - model.decode(z_mean)).abs().max() > 0
-    detail,variance = z_mean[:,4:],z_log_var[:,4:].exp()
-    assert detail.mean(0).abs().max() < .1 and (detail.var(0) + variance.mean(0) - 1).abs().max() < .1 # as the prior of what is drawn
+    # what is drawn has the detail that goes with its shape: mean and covariance of all embeddings, those kept for validation too
+    total, prior = torch.cov(z_mean.T) + z_log_var.exp().mean(0).diag(), model.mixture
+    told = prior.detail_slopes @ total[:4,:4]
+    assert (prior.detail_root - torch.eye(3)).abs().max() > .02
+    assert (prior.detail_mean(z_mean[:,:4]) - z_mean[:,4:]).mean(0).abs().max() < .1 and (told - total[4:,:4]).abs().max() < .1
+    assert (told @ prior.detail_slopes.T + prior.detail_root @ prior.detail_root.T - total[4:,4:]).abs().max() < .1
     made = write_generated(run, tmp_path/'made', 20, device='cpu')
     assert len(Survey(made.path)) == 20
 

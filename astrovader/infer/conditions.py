@@ -97,10 +97,13 @@ def prior_moments(
     "The mixture with its detail latents."
     mixture = model.mixture
     weights, means, _ = mixture.moments()
-    d, j = mixture.n_detail, mixture.n_latent
-    covariances = np.tile(np.eye(j+d), (len(weights), 1, 1))
-    covariances[:,:j,:j] = mixture.covariances()
-    return weights, np.pad(means, ((0, 0), (0, d))), covariances
+    covariances = mixture.covariances()
+    if not mixture.n_detail: return weights, means, covariances
+    offset, slopes, root = (value.double().cpu().numpy() for value in (mixture.detail_offset, mixture.detail_slopes, mixture.detail_root))
+    both = np.concatenate([np.eye(mixture.n_latent), slopes])
+    covariances = both @ covariances @ both.T
+    covariances[:,mixture.n_latent:,mixture.n_latent:] += root @ root.T
+    return weights, np.concatenate([means, offset + means @ slopes.T], 1), covariances
 
 @checked
 def fit_conditions(

@@ -23,7 +23,7 @@ class FullMixture(Mixture):
         n_components:int, # K
         n_latent:int, # J
         floor:float = -8., # f, the lower bound of the log-variances of the residuals
-        n_detail:int = 0, # D, latents with a standard normal prior after those of the mixture
+        n_detail:int = 0, # D, latents after those of the mixture
     ):
         super().__init__(n_components, n_latent, floor, n_detail)
         self.slopes = nn.Parameter(torch.zeros(self.n_components, self.n_latent, self.n_latent)) # of which those below the diagonal count

@@ -233,7 +233,7 @@ class VaDELoss:
         consistency:float = 0., # Weight of the divergence between two views; 0 where there is one view
         contrasts:bool = False, # Is there a contrast phase?
         flows:bool = False, # Is there a detail phase?
-        detail:float = 1., # Weight of the divergence of the detail from its standard normal prior
+        detail:float = 1., # Weight of the divergence of the detail from its prior
     ):
         require(hasattr(model, 'mixture'), f'the loss needs a VaDE, and this is a {type(model).__name__}; open a saved one with open_model.')
         self.model = model
@@ -250,8 +250,8 @@ class VaDELoss:
         self.n = 0
 
     def rec(self, out, x, other): return self.reconstruction(out.recon, x, self.model, aperture_map(x.shape[-1], self.aperture, x.device))
-    def gaussian_kl(self, out, x, other): return gaussian_kl(*self.split(out)[0])
-    def detail_kl(self, out, x, other): return gaussian_kl(*self.split(out)[1])
+    def gaussian_kl(self, out, x, other): return gaussian_kl(*(value[:,:self.model.arch.n_latent] for value in (out.z_mean, out.z_log_var)))
+    def detail_kl(self, out, x, other): return self.model.mixture.detail_kl(out.z_mean, out.z_log_var)
     def mixture_kl(self, out, x, other): return mixture_kl(self.model.mixture, out, self.scaling)
     def consistency(self, out, x, other): return symmetric_kl((out.z_mean, out.z_log_var), self.model._run(self.model.encoder, other))
     def contrast(self, out, x, other): return contrast(out, self.model(other), gather=self.gather)
@@ -263,10 +263,7 @@ class VaDELoss:
 
     def l2(self, out, x, other): return l2(self.model, self.l2_strength)
     gather = staticmethod(no_others)
-    def split(self, out):
-        "Means and log-variances of the shape, and those of the detail."
-        sizes = self.model.arch.n_latent, self.model.arch.n_detail
-        return tuple(zip(out.z_mean.split(sizes, 1), out.z_log_var.split(sizes, 1)))
+
 
 # %% ../../nbs/model/33_losses.ipynb #0fec1031
 @patch(as_prop=True)

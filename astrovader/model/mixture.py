@@ -25,15 +25,20 @@ class Mixture(nn.Module):
         n_components:int, # K
         n_latent:int, # J
         floor:float = -8., # f, the lower bound of the log-variances
-        n_detail:int = 0, # D, latents with a standard normal prior after those of the mixture
+        n_detail:int = 0, # D, latents after those of the mixture
     ):
         super().__init__()
         n_components, n_latent = _counts(n_components, n_latent)
-        self.n_detail = whole_number(n_detail, 'the number of detail latents', 0)
+        self._add_detail(n_detail, n_latent)
         self.floor = floor
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.means = nn.Parameter(_initial_means(n_components, n_latent))
         self.raw_log_vars = nn.Parameter(torch.zeros(n_components, n_latent))
+
+    def _add_detail(self, n_detail, n_latent):
+        d = self.n_detail = whole_number(n_detail, 'the number of detail latents', 0)
+        if not d: return
+        for name,value in dict(offset=torch.zeros(d), slopes=torch.zeros(d, n_latent), root=torch.eye(d)).items(): self.register_buffer(f'detail_{name}', value)
 
     @property
     def n_components(self): return self.means.shape[0]
@@ -315,7 +320,7 @@ class RawMixture(Mixture):
     ):
         nn.Module.__init__(self)
         n_components, n_latent = _counts(n_components, n_latent)
-        self.n_detail = whole_number(n_detail, 'the number of detail latents', 0)
+        self._add_detail(n_detail, n_latent)
         self.theta = nn.Parameter(torch.full((n_components,), 1/n_components))
         self.means = nn.Parameter(_initial_means(n_components, n_latent))
         self.variances = nn.Parameter(torch.ones(n_components, n_latent))
@@ -341,6 +346,46 @@ def hold(self:RawMixture):
 
 priors = dict(mixture=Mixture, raw_mixture=RawMixture)
 
+# %% ../../nbs/model/31_mixture.ipynb #5ea72228
+@patch
+def _scattered_detail(self:Mixture, normal): return normal @ self.detail_root.T if self.n_detail else normal
+
+@patch
+def detail_mean(self:Mixture,
+    shape:torch.Tensor, # (n, J), or with more dimensions before the last
+) -> torch.Tensor: # (n, D)
+    "The mean of p(d|s)."
+    return self.detail_offset + shape @ self.detail_slopes.T if self.n_detail else shape[...,:0]
+
+# %% ../../nbs/model/31_mixture.ipynb #7af4df92
+@patch
+def detail_kl(self:Mixture,
+    z_mean:torch.Tensor, # (n, J+D)
+    z_log_var:torch.Tensor, # (n, J+D)
+) -> torch.Tensor: # A scalar, the mean over galaxies
+    "The divergence of the encoder's distribution of the detail from its prior."
+    sizes = self.n_latent, self.n_detail
+    (s, d), (s_log_var, d_log_var) = z_mean.split(sizes, 1), z_log_var.split(sizes, 1)
+    inverse = torch.linalg.inv(self.detail_root)
+    squares = ((d - self.detail_mean(s)) @ inverse.T)**2 + d_log_var.exp() @ (inverse**2).T + s_log_var.exp() @ ((inverse @ self.detail_slopes)**2).T
+    return 0.5*(squares - 1 - d_log_var).sum(1).mean() + self.detail_root.diagonal().log().sum()
+
+@patch
+@torch.no_grad()
+def set_detail_(self:Mixture,
+    z_mean:torch.Tensor, # (n, J+D) embeddings
+    z_log_var:torch.Tensor, # (n, J+D)
+) -> Mixture: # Changed in place
+    "Fit the prior of the detail to the distribution of embeddings."
+    whole, j = self.n_latent + self.n_detail, self.n_latent
+    means, log_vars = (as_tensor(value, 'embeddings', ('n', whole)).double() for value in (z_mean, z_log_var))
+    covariance = torch.cov(means.T) + log_vars.exp().mean(0).diag()
+    slopes = torch.linalg.solve(covariance[:j,:j], covariance[:j,j:]).T
+    self.detail_offset.copy_(means[:,j:].mean(0) - slopes @ means[:,:j].mean(0))
+    self.detail_slopes.copy_(slopes)
+    self.detail_root.copy_(torch.linalg.cholesky(covariance[j:,j:] - slopes @ covariance[:j,j:]))
+    return self
+
 # %% ../../nbs/model/31_mixture.ipynb #ce076943
 @patch
 def _scattered(self:Mixture, c, normal):
@@ -365,7 +410,8 @@ def sample(self:Mixture,
     c = torch.multinomial(weights, n, replacement=True, generator=generator)
     epsilon = temperature*torch.randn((n, self.n_latent+self.n_detail), generator=generator, device=self.device, dtype=self.dtype)
     shape, detail = epsilon.split([self.n_latent, self.n_detail], 1)
-    return torch.cat([self.means[c] + self._scattered(c, shape), detail], 1), c
+    shape = self.means[c] + self._scattered(c, shape)
+    return torch.cat([shape, self.detail_mean(shape) + self._scattered_detail(detail)], 1), c
 
 # %% ../../nbs/model/31_mixture.ipynb #c0d8c8de
 covariance_kinds = 'diag','full'

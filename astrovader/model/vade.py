@@ -122,14 +122,19 @@ def _require_pixels(x, z_mean):
 
 # %% ../../nbs/model/32_vade.ipynb #13ee8b41
 @patch
+def _whole(self:VaDE, z):
+    "Latents with their detail."
+    j, whole = self.arch.n_latent, self.arch.latent_size
+    is_shape = tuple(getattr(z, 'shape', ()))[1:] == (j,) != (whole,)
+    z = require_finite(as_tensor(z, 'latents of this model', ('n', j if is_shape else whole), self.mixture.means), 'latents')
+    return torch.cat([z, self.mixture.detail_mean(z)], 1) if is_shape else z
+
+@patch
 def decode(self:VaDE,
-    z:torch.Tensor, # (n, J+D), or (n, J) for galaxies of average detail; arrays too
+    z:torch.Tensor, # (n, J+D), or (n, J) for galaxies with the mean detail of their shape; arrays too
 ) -> torch.Tensor: # (n, bands, size, size)
     "The images of latent vectors."
-    j, d = self.arch.n_latent, self.arch.n_detail
-    is_shape = tuple(getattr(z, 'shape', ()))[1:] == (j,)
-    z = as_tensor(z, 'latents of this model', ('n', j if is_shape else j+d), self.mixture.means)
-    return self._run(self.decoder, F.pad(require_finite(z, 'latents'), (0, j+d-z.shape[1])))
+    return self._run(self.decoder, self._whole(z))
 
 # %% ../../nbs/model/32_vade.ipynb #251b2ddd
 VaDE.steps = 6
@@ -141,10 +146,9 @@ def sample_images(self:VaDE,
     epsilon:torch.Tensor = None, # (n, n_random), standard normal numbers from which the flow begins; random if None
 ) -> torch.Tensor: # (n, bands, size, size), in [0, 1]
     "Galaxies that have these latents; the decoded images where the model has no detail."
+    z = self._whole(z)
     decoded = self.decode(z)
     if self.detail is None: return decoded
-    z = as_tensor(z, 'latents', ('n', 'J'), decoded)
-    z = F.pad(z, (0, self.arch.latent_size - z.shape[1]))
     if epsilon is None: epsilon = torch.randn(len(z), self.n_random, device=self.device)
     epsilon = as_tensor(epsilon, 'normal numbers', (len(z), self.n_random), decoded)
     return draw_detail(self.detail, partial(self._run, self.detail), decoded, z, epsilon, self.steps).clamp(0, 1)

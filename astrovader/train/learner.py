@@ -36,7 +36,7 @@ from ..model.process_group import ProcessGroup
 from ..model.vade import VaDE
 from .checkpoint import Checkpoint,Run,last_checkpoint,restore,settings
 from .convergence import next_epoch
-from .features import ContrastPhase,standardise_detail
+from .features import ContrastPhase,fit_detail_prior
 from .detail import DetailPhase,use_average
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import AnnounceEpochs,KeepHistory,LossRecorder
@@ -286,7 +286,7 @@ def _fit_phases(self:VaDELearner):
     finally: self.dls, self.model.task = images, 'images'
     if self.failure: raise Diverged(self.failure)
     if self.preset.refit_weights: refit_weights(self)
-    if self.preset.arch.n_detail and self.preset.refit_weights: standardise_detail(self)
+    if self.preset.arch.n_detail and self.preset.refit_weights: fit_detail_prior(self)
     if self.labels: count_labels(self)
     if self.preset.epochs_detail: use_average(self)
     self.model.eval()
