@@ -142,7 +142,7 @@ def astrovader_train(
     epochs_anneal:int = None, # Epochs of an annealing phase, in which the weight of the mixture grows
     epochs_static:int = None, # Epochs of a static phase, in which that weight is constant
     n_periods:int = None, # How often an annealing and a static phase follow each other
-    epochs_detail:int = None, # Epochs of the detail phase, in which the arms, clumps and noise of synthetic galaxies are learnt; 0 for smooth ones
+    epochs_detail:int = None, # Epochs of the detail phase, in which the arms, clumps and noise of synthetic galaxies are learnt; 0 for smooth ones; with --resume, a finished run gains them, or more of them
     patience:int = None, # End alpha and static phases when the validation loss has converged, judged by means over so many epochs; 0 by default, for phases of fixed length
     batch_size:int = None, # Images in a mini-batch
     lr:float = None, # Learning rate at the start

@@ -46,6 +46,7 @@ class Job:
     reserved = None # The names that occupy a folder; all but hidden ones if None
     scratch = () # Patterns of files that are removed when the job is complete
     error = BadInput # The `AstrovaderError` that is raised
+    leaves_seal = False # Had this process nothing to make, so that it leaves the seal to others?
     def __init__(self,
         folder, # The folder, whether or not it exists
         plan_file:str=None, # The name of the plan in it; that of the class if None
@@ -90,9 +91,9 @@ def _difference(name, before, now):
 def tidy(self:Job):
     "Remove what killed processes left, and from a complete folder everything that only the work needed."
     for name in self.plan_file, self.seal_file: sweep(self.folder/name)
-    lock = self.folder/'.lock'
-    if lock.exists():
-        with suppress(Timeout, OSError), FileLock(lock, timeout=0): lock.unlink()
+    for lock in self.folder/'.lock', self.folder/'.sealing':
+        if lock.exists():
+            with suppress(Timeout, OSError), FileLock(lock, timeout=0): lock.unlink()
     if not self.is_sealed: return
     for pattern in self.scratch:
         for folder in self.folder.glob(pattern): shutil.rmtree(folder, ignore_errors=True)
@@ -152,6 +153,7 @@ def missing(self:Job,
 ) -> list: # Numbers of parts
     "The parts that this process has to make."
     left = [i for i in range(n) if not is_done(i)]
+    self.leaves_seal = rank > 0 and not left
     if rank == 0 and len(left) < n: print(f'{self.folder}: {n-len(left)} of {n} {what} exist already', flush=True)
     return [i for i in left if i % world == rank]
 
@@ -166,6 +168,17 @@ def seal(self:Job,
     else:
         with atomic_path(seal) as tmp: tmp.touch()
     self.tidy()
+
+@patch
+@contextmanager
+def sealing(self:Job): # Yields whether it is left to this process to complete the folder
+    "Wait for the processes that are completing the folder, and keep others waiting."
+    lock = FileLock(self.folder/'.sealing')
+    with writing(self.folder): lock.acquire()
+    try: yield not (self.is_sealed or self.leaves_seal)
+    finally:
+        with suppress(OSError): (self.folder/'.sealing').unlink()
+        lock.release()
 
 # %% ../nbs/01_jobs.ipynb #b405bd6c
 class RowJob(Job):

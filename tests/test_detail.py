@@ -1,5 +1,5 @@
 "The detail phase as part of a training: it leaves all else alone, resumes exactly, is shared by processes, and makes draws more real."
-import json
+import json,shutil
 import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback
 from astrovader.analysis.image_statistics import image_statistics
@@ -11,6 +11,7 @@ from astrovader.analysis.summary import history_cautions,read_history
 from astrovader.infer.generate import generate,write_generated
 from astrovader.model.vade import VaDE
 from astrovader.show.statistics_plots import plot_diagnostics,plot_history
+from astrovader.train.checkpoint import Run
 from astrovader.train.learner import begin,learning_rate,train,vade_learner
 from astrovader.train.phases import plan,with_changes
 from side_by_side import in_two
@@ -24,11 +25,13 @@ small = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8
 def survey(tmp_path_factory): return pack_arrays(sky(403, 32)[0], tmp_path_factory.mktemp('detail')/'survey')
 
 class KeepSteps(Callback):
-    "The weights of one layer of the detail model after each step"
+    "The weights of one layer of the detail model after each step, and the learning rate of it"
     order = 99
-    def __init__(self): self.steps = []
+    def __init__(self): self.steps,self.rates = [],[]
     def after_step(self):
-        if self.model.task == 'detail': self.steps.append(self.model.detail.network.end[2].weight.detach().clone())
+        if self.model.task == 'detail':
+            self.steps.append(self.model.detail.network.end[2].weight.detach().clone())
+            self.rates.append(self.opt.hypers[-1]['lr'])
 
 @pytest.fixture(scope='module')
 def learn(survey):
@@ -61,10 +64,14 @@ def test_it_resumes_exactly(survey, run, tmp_path, n):
     assert learn.model.task == 'images'
     assert same(train(survey, tmp_path/'run', resume=True, device='cpu').model, VaDE.load(run/'model'))
 
-def test_the_model_has_the_averaged_weights(learn):
-    model,states = learn.model,learn.keep_steps.steps
+def average_of(states):
     average = states[0]
     for step,weights in enumerate(states[1:], 2): average = average + 8/(step + 7)*(weights - average)
+    return average
+
+def test_the_model_has_the_averaged_weights(learn):
+    model,states = learn.model,learn.keep_steps.steps
+    average = average_of(states)
     assert (average - model.detail.network.end[2].weight).abs().max() < 1e-6 < (average - states[-1]).abs().max()
 
 def test_two_processes_train_as_one(survey, run, tmp_path):
@@ -126,6 +133,51 @@ def test_a_finished_run_gains_detail_later(survey, run, tmp_path):
     assert learn.history.phase.tolist()[-5:] == ['static', *4*['detail']] and learn.history.train_flow.iloc[-1] < learn.history.train_flow.iloc[-4]
     again = train(survey, tmp_path/'run', resume=True, device='cpu')
     assert same(again.model, learn.model)
+
+@pytest.fixture(scope='module')
+def short(survey):
+    "A run with two epochs of detail"
+    return begin(survey, survey.path.parent/'short', 'small', device='cpu', **small | dict(epochs_detail=2)).add_cb(KeepSteps).fit_phases()
+
+def longer(survey, short, run, *cbs):
+    "A copy of the run with four epochs of detail"
+    shutil.copytree(short.folder, run)
+    return begin(survey, run, resume=True, device='cpu', epochs_detail=4).add_cbs(cbs)
+
+def test_a_detail_phase_becomes_longer(survey, learn, short, tmp_path):
+    before, steps = VaDE.load(short.folder/'model').state_dict(), short.keep_steps.steps
+    more = longer(survey, short, tmp_path/'run', KeepSteps).fit_phases()
+    after = VaDE.load(tmp_path/'run/model').state_dict()
+    changed = {name for name,value in before.items() if not torch.equal(value, after[name])}
+    assert changed and all(name.startswith('detail.') for name in changed) and same(more.model, VaDE.load(tmp_path/'run/model'))
+    h = pd.read_csv(tmp_path/'run/history.csv')
+    assert h.epoch.tolist() == [*range(1, 13)] and h.phase.tolist()[-5:] == ['static', *4*['detail']]
+    pd.testing.assert_frame_equal(h[:10], pd.read_csv(short.folder/'history.csv'))
+    both = steps + more.keep_steps.steps # optimiser and average go on where they were
+    assert len(both) == 2*len(steps) == len(learn.keep_steps.steps)
+    assert (average_of(both) - after['detail.network.end.2.weight']).abs().max() < 1e-6
+    assert more.keep_steps.rates == pytest.approx(learn.keep_steps.rates[len(steps):]) and more.keep_steps.rates[0] > 10*short.keep_steps.rates[-1]
+    assert Run(tmp_path/'run').preset.epochs_detail == 4 and same(train(survey, tmp_path/'run', resume=True, device='cpu').model, more.model)
+    whole = VaDE.load(learn.folder/'model').state_dict() # rounding of the learning rate alone tells it from four epochs from the start
+    assert all((after[name] - value).abs().max() < 1e-3*max(1, value.abs().max()) for name,value in whole.items() if not name.startswith('detail.'))
+
+def test_a_longer_detail_phase_resumes_exactly(survey, short, tmp_path):
+    with pytest.raises(KeyboardInterrupt): longer(survey, short, tmp_path/'run', StopAfter(11)).fit_phases()
+    resumed = train(survey, tmp_path/'run', resume=True, device='cpu')
+    assert len(resumed.history) == 12 and same(resumed.model, longer(survey, short, tmp_path/'other').fit_phases().model)
+
+def test_a_detail_phase_becomes_longer_before_its_end(survey, tmp_path):
+    learn = begin(survey, tmp_path/'run', 'small', device='cpu', **small | dict(epochs_detail=2)).add_cb(StopAfter(9))
+    with pytest.raises(KeyboardInterrupt): learn.fit_phases()
+    assert train(survey, tmp_path/'run', resume=True, device='cpu', epochs_detail=3).history.phase.tolist()[-4:] == ['static', *3*['detail']]
+
+def test_a_detail_phase_becomes_no_shorter(survey, short):
+    for epochs in 0,1:
+        with pytest.raises(BadModel, match='has a detail phase of 2 epochs, which can become longer, not shorter'):
+            train(survey, short.folder, resume=True, device='cpu', epochs_detail=epochs)
+    for wrong in dict(n_latent=5), dict(lr_detail=1e-3), dict(detail_filters=(16, 16)), dict(seed=3):
+        with pytest.raises(BadModel, match='keeps its settings'): train(survey, short.folder, resume=True, device='cpu', epochs_detail=4, **wrong)
+    assert Run(short.folder).preset.epochs_detail == 2
 
 def test_its_history_is_shown(run):
     history = read_history(run)

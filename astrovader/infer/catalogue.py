@@ -273,7 +273,7 @@ def write_catalogue(
     batch:int = None, # Images at a time, which sets the memory needed; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
     posterior:bool = True, # Add z_var_0 ..., q_0 ..., p_entropy and q_entropy, which double the length of a row
-) -> bool: # Is the catalogue complete? Other processes may still be at work
+) -> bool: # Is the catalogue complete? Of several processes that share it, one says so
     "Write the catalogue of a survey in constant memory; interrupted parts are resumed by the same call."
     inference = open_catalogue(run, survey, scaling, temperature, draw_seed, RunOptions(device, batch, bf16), posterior=posterior)
     n = len(inference.survey)

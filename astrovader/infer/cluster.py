@@ -105,7 +105,7 @@ def _write(inference, out, part_rows, n_workers, on_workers):
         return min(smallest), max(largest)
     parts = begin_parts(inference, out, part_rows, n_workers, find_limits)
     for _ in on_workers(_make_part, [(str(out), i) for i in parts.todo()]): pass
-    require(parts.finish(), f'{out} lost parts while it was written; repeat the same call to make them again.')
+    require(parts.finish() or parts.is_sealed, f'{out} lost parts while it was written; repeat the same call to make them again.')
     for folder in out.glob('.run-*'): shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../../nbs/infer/50b_cluster.ipynb #a19e7c55

@@ -203,6 +203,16 @@ def _cube_size(mock, size):
     return 2*int(np.ceil(mock.radii*radii.max()/2*1.2))
 
 # %% ../../nbs/infer/51c_fields.ipynb #81e85b8d
+def _complete(galaxies, job): # The folder; None where another process completes it
+    "Write the truth of all parts, and seal the folder."
+    with job.sealing() as is_open:
+        if not is_open: return
+        parts = (pa.Table.from_pandas(read_table(job.truth_path(i)), preserve_index=False) for i in range(len(job)))
+        write_tables(parts, job.folder/'truth.fits', provenance(**job.request), len(galaxies), _id_bytes(galaxies))
+        files = ['truth.fits'] + [job.path(i).name for i in range(len(job))]*(job.request['kind'] == 'cube')
+        job.seal(dict(asked=job.request, digests={name: sha256_of(job.folder/name) for name in files}, provenance=provenance()))
+        return job.folder
+
 @checked
 def write_stamps(
     galaxies, # A `Mock`
@@ -210,7 +220,7 @@ def write_stamps(
     kind:str = 'stamps', # 'stamps', a file for each; or 'cube', an array for every thousand
     size:int = None, # Of the stamps in pixels; by what each, or in a cube the largest, needs if None
     part_rows:int = 1000, # Galaxies in a part
-) -> Path: # The folder; None while other processes are at work on it
+) -> Path: # The folder; None while other processes are at work on it, and in all but one of those that find it complete
     "Write stamps in constant memory; the same call continues where it was interrupted."
     require_mock(galaxies)
     require_choice(kind, ('stamps', 'cube'), 'the kind of files')
@@ -219,18 +229,15 @@ def write_stamps(
     largest = galaxies.radii*galaxies.asked.half_light_radius.max()
     for n in (size or 0, 0 if np.isnan(largest) else int(largest)): _require_drawable(n, galaxies.model.arch.bands, 'a stamp')
     job = StampFiles.begin(out, dict(kind=kind, size=size, part_rows=part_rows) | _identity(galaxies))
-    if job.is_sealed: return out
-    if size: require_room(out, 4*galaxies.model.arch.bands*size**2*len(galaxies), f'{len(galaxies):,} stamps')
     rank, world = processes()
+    if job.is_sealed: return None if rank else out
+    if size: require_room(out, 4*galaxies.model.arch.bands*size**2*len(galaxies), f'{len(galaxies):,} stamps')
     todo, cards = job.missing(len(job), job.has, rank, world), _cards(galaxies)
     with writing(out):
         for i in progress(todo, 'drawing') if rank == 0 else todo: _write_part(galaxies, job, i, cards)
     if not all(job.has(i) for i in range(len(job))): return
-    parts = (pa.Table.from_pandas(read_table(job.truth_path(i)), preserve_index=False) for i in range(len(job)))
-    write_tables(parts, out/'truth.fits', provenance(**job.request), len(galaxies), _id_bytes(galaxies))
-    files = ['truth.fits'] + [job.path(i).name for i in range(len(job))]*(kind == 'cube')
-    job.seal(dict(asked=job.request, digests={name: sha256_of(out/name) for name in files}, provenance=provenance()))
-    return out
+    return _complete(galaxies, job)
+
 
 # %% ../../nbs/infer/51c_fields.ipynb #6d853364
 def _centre(mock, ra, dec):

@@ -229,14 +229,18 @@ def _remove_leftover(out, request=None):
     if is_abandoned: shutil.rmtree(work, ignore_errors=True)
 
 # %% ../../nbs/infer/51_generate.ipynb #f108f088
-def _complete(model, job, out, request, shape):
-    "Seal a survey of which no shard is missing."
+def _complete(model, job, out, request, shape) -> bool: # By this process?
+    "Complete a survey of which no shard is missing, unless another process does."
     try:
-        _seal(model, job, shape)
-        _replace(out, job)
+        with job.sealing() as is_open:
+            if not is_open and (job.leaves_seal or job.folder == out): return False
+            if not _is_finished(job.folder, request): _seal(model, job, shape)
+            _replace(out, job)
+            return True
     except (AstrovaderError, OSError):
         if not _is_finished(out, request): raise
         if job.folder != out: shutil.rmtree(job.folder, ignore_errors=True)
+        return False
 
 @checked
 def write_generated(
@@ -252,7 +256,7 @@ def write_generated(
     device = None, # A torch device; this process's own GPU if None and there is one, otherwise the processor
     batch:int = None, # Images at a time, which sets the memory needed and, by rounding, the last bits; by the device if None
     bf16:bool = False, # Run the networks in bfloat16 where the device supports it: faster, and less exact
-) -> Survey: # Packed as the survey of the model; None while other processes are at work on it
+) -> Survey: # Packed as the survey of the model; None while other processes are at work on it, and in all but one of those that find it complete
     "Write a synthetic survey in constant memory; the same call continues where it was interrupted."
     named, out = out, Path(os.path.realpath(out))
     sweep(out)
@@ -261,7 +265,9 @@ def write_generated(
     draw(model, min(n, 1), component, temperature, seed)
     require(shard_rows > 0, f'shards of {shard_rows} images cannot be written; ask for at least 1.')
     request = dict(n=n, component=component, temperature=temperature, seed=seed, shard_rows=shard_rows, model=model_digest(model), precision=precision, **looks)
-    if _is_finished(out, request): SyntheticSurvey(out).tidy() # as after a process that was killed while it tidied
+    if _is_finished(out, request):
+        SyntheticSurvey(out).tidy() # as after a process that was killed while it tidied
+        if processes()[0] > 0: return # process 0 says so
     else:
         require_room(named, _image_bytes(model, n) + n*(60 + 8*model.arch.n_latent), f'{n:,} images')
         if not _write_survey(model, out, request, batch): return
@@ -269,7 +275,7 @@ def write_generated(
     return Survey(named)
 
 # %% ../../nbs/infer/51_generate.ipynb #30b2ac10
-def _write_survey(model, out, request, batch) -> bool: # Is it complete?
+def _write_survey(model, out, request, batch) -> bool: # Has this process completed it?
     "Continue a synthetic survey, and complete it if no shard is missing."
     work = out
     if SyntheticSurvey(out).is_sealed:
@@ -279,11 +285,11 @@ def _write_survey(model, out, request, batch) -> bool: # Is it complete?
     shape = model.arch.bands, model.arch.size, model.arch.size
     rank, world = processes()
     job = SyntheticSurvey.begin(work, request)
+    if _is_finished(work, request): return _complete(model, job, out, request, shape)
     pixels = shape, f'uint{bits_of(model)}'
     def exists(i): return job.is_whole(i, *pixels) if i % world == rank else job.holds(i, *pixels)
     todo = job.missing(len(job), exists, rank, world, 'shards')
     drawing = at_precision(model, request['precision'] == 'bfloat16', request['n'])
     with writing(out), _at_work(job): _write_shards(drawing, job, shape, todo, batch, rank == 0)
     if not all(job.holds(i, *pixels) for i in range(len(job))): return False
-    _complete(model, job, out, request, shape)
-    return True
+    return _complete(model, job, out, request, shape)

@@ -16,6 +16,7 @@ from ..tables import provenance_of,require_whole,write_tables
 class Parts(RowJob):
     "A table that is written in parts."
     scratch = '.part-*',
+    was_complete = False # Before this process began?
     def file(self, i): return self.folder/f'part-{i:05d}.parquet'
     def holds(self, i):
         "Does part `i` exist, with all of its rows?"
@@ -36,9 +37,11 @@ def todo(self:Parts,
     world:int = 1, # How many processes there are
 ) -> list: # Numbers of parts
     "The parts that this process has to make; process 0 prints how many exist."
+    was_sealed = self.is_sealed # others may seal it while this process looks
     exists = [self.is_whole(i) if i % world == rank else self.holds(i) for i in range(len(self))]
+    self.was_complete = was_sealed and all(exists)
     with writing(self.folder):
-        if not all(exists): (self.folder/self.seal_file).unlink(missing_ok=True)
+        if was_sealed and not all(exists): (self.folder/self.seal_file).unlink(missing_ok=True)
     damaged = [self.file(i) for i in range(rank, len(self), world) if not exists[i] and self.file(i).exists()]
     for file in damaged: print(f'{file} is damaged, and is made again', flush=True)
     return self.missing(len(self), exists.__getitem__, rank, world)
@@ -58,11 +61,13 @@ def commit(self:Parts,
 
 # %% ../../nbs/infer/49_parts.ipynb #6c0a9cd5
 @patch
-def finish(self:Parts) -> bool: # Is it complete?
+def finish(self:Parts) -> bool: # Is it complete? False in all but one of the processes that find so
     "Seal a table if no part of it is missing."
     if not all(self.holds(i) for i in range(len(self))): return False
     own = {self.file(i).name for i in range(len(self))}
     strange = sorted({file.name for file in self.folder.glob('part-*')} - own)
     require(not strange, f'{self.folder} holds {", ".join(strange[:3])}, which is not a part of it; remove that, and run the same command again.')
-    self.seal()
-    return True
+    with self.sealing() as is_open:
+        if is_open: self.seal()
+    return is_open or self.was_complete and not self.leaves_seal
+

@@ -54,14 +54,14 @@ def saved(self:Run) -> tuple: # A `Preset`, the seed, and the number of images
 # %% ../../nbs/train/40b_checkpoint.ipynb #392f21a9
 @patch
 def gains_detail(self:Run, request) -> bool:
-    "Is a detail phase all that a request adds to this run?"
+    "Is a detail phase, or a longer one, all that a request adds to this run?"
     if not self.is_begun: return False
-    requested = Preset(**request['preset'])
-    return self.preset.epochs_detail == 0 < requested.epochs_detail and with_changes(requested, epochs_detail=0) == self.preset
+    requested, epochs = Preset(**request['preset']), self.preset.epochs_detail
+    return epochs < requested.epochs_detail and with_changes(requested, epochs_detail=epochs) == self.preset
 
 @patch
 def check(self:Run, request):
-    "Refuse a folder that was begun with other settings, unless a detail phase is all that is new."
+    "Refuse a folder that was begun with other settings, unless a detail phase, or a longer one, is all that is new."
     super(Run, self).check(request | dict(preset=self.request['preset']) if self.gains_detail(request) else request)
 
 # %% ../../nbs/train/40b_checkpoint.ipynb #4d5cb026

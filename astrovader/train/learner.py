@@ -393,6 +393,8 @@ def _saved_settings(run, preset, seed, changes):
     saved, saved_seed, n = run.saved()
     requested = preset_for(preset or saved, n, saved.arch.bands, saved.arch.size, changes)
     if run.gains_detail(dict(preset=asdict(requested))) and seed in (None, saved_seed): return requested, saved_seed
+    epochs, asked = saved.epochs_detail, changes.get('epochs_detail')
+    require(asked is None or asked >= epochs, f'{run.folder} has a detail phase of {epochs} epochs, which can become longer, not shorter; ask for more than {epochs}, or choose another folder.', BadModel)
     before, now = (asdict(choice) | asdict(choice.arch) for choice in (saved, requested))
     differ = [f'{name} {before[name]}' for name in before if name != 'arch' and before[name] != now[name]]
     if seed not in (None, saved_seed): differ.append(f'seed {saved_seed}')
