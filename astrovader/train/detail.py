@@ -20,7 +20,7 @@ def measure_residuals(
     seed:int, # Of the choice of images, and of the draws from q(z|x)
     n:int = 2000, # How many
 ):
-    "Set the structure of residuals, and the spread of latents and skies, of a detail model."
+    "Set structure and gain of residuals, and the spread of latents and skies, of a detail model."
     drawn, parts = rng(seed, 'residuals'), []
     for rows in torch.from_numpy(drawn.permutation(len(data))[:n]).split(250):
         x = to_float(data.batch(rows.numpy())[0], model.device)
@@ -59,7 +59,8 @@ class DetailPhase(Callback):
         detail = self.model.detail
         if self.group.is_first: measure_residuals(self.model, self.dls.train.dataset, self.seed)
         self.group.broadcast_(detail.buffers())
-        self.learn.announce(f'detail: residuals of up to {detail.structure[0].max():.3f} beyond the noise, and {detail.structure[1].max():.3f} between neighbouring pixels')
+        even, odd = detail.gain[:,0].mean(1)
+        self.learn.announce(f'detail: residuals of {even:.2f} times the noise where half a turn leaves them as they are, and of {odd:.2f} where it changes their sign')
 
     def before_step(self):
         if self.phase.name == 'detail': torch.nn.utils.clip_grad_norm_(self.model.detail.parameters(), 1.)
