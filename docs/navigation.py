@@ -8,7 +8,8 @@ from sphinx.util.osutil import relative_uri
 @cache
 def closed(builder):
     "The navigation as the front page has it, with no branch open"
-    tree = global_toctree_for_doc(builder.env, builder.config.root_doc, builder, tags=builder.tags, collapse=False, titles_only=True, maxdepth=-1, includehidden=True)
+    asked = dict(collapse=False, titles_only=True, maxdepth=-1, includehidden=True) # as the theme asks
+    tree = global_toctree_for_doc(builder.env, builder.config.root_doc, builder, tags=builder.tags, **asked)
     return get_navigation_tree(builder.render_partial(tree)['fragment'])
 
 def opened(tree, link):
