@@ -9,7 +9,7 @@ ini = ConfigParser(delimiters=['='], interpolation=None)
 ini.read(here.parent/'settings.ini', encoding='utf-8')
 
 project,release = ini['DEFAULT']['lib_name'],ini['DEFAULT']['version']
-extensions = ['myst_nb', 'sphinx.ext.autodoc', 'mathml', 'names']
+extensions = ['myst_nb', 'sphinx.ext.autodoc', 'mathml', 'names', 'navigation']
 root_doc = 'index'
 smartquotes_action = 'D' # Dashes alone, which Sphinx writes as two hyphens in lists of parameters
 

@@ -1,5 +1,6 @@
 "A Sphinx extension: the reference gets the comments beside parameters, and a name in backticks leads to it from anywhere in the site."
 import re
+from functools import cache
 from docutils import nodes
 from fastcore.docments import docments
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -41,10 +42,11 @@ def spellings(name, kind):
     command = [own.replace('_', '-')] if kind == 'function' and own.startswith('astrovader_') else []
     return {name, '.'.join(parts[1:]), own, *command} - {''}
 
-def by_spelling(objects):
+@cache
+def by_spelling(domain):
     "Every spelling that means one object, and that object's name"
     found = {}
-    for name,o in objects.items():
+    for name,o in domain.objects.items():
         for s in spellings(name, o.objtype) if o.objtype != 'module' else {name}: found.setdefault(s, set()).add(name)
     return {s: next(iter(names)) for s,names in found.items() if len(names) == 1}
 
@@ -52,12 +54,12 @@ class LinkNames(SphinxPostTransform):
     "Link what stands in backticks, alone or called, to the reference"
     default_priority = 400
     def run(self):
-        objects = self.env.domains.python_domain.objects
-        names = by_spelling(objects)
+        domain = self.env.domains.python_domain
+        names = by_spelling(domain)
         for node in list(self.document.findall(nodes.literal)):
             name = names.get(re.sub(r'\(.*\)$', '', node.astext()))
             if not name or isinstance(node.parent, (nodes.reference, nodes.title)): continue
-            o = objects[name]
+            o = domain.objects[name]
             link = make_refnode(self.app.builder, self.env.docname, o.docname, o.node_id, node.deepcopy(), name)
             node.parent.replace(node, link)
 

@@ -125,6 +125,6 @@ def build(out):
     return relpath(out/'index.html')
 
 if __name__ == '__main__':
-    print('Building the site, which takes some 20 seconds', flush=True)
+    print('Building the site, which takes up to a minute', flush=True)
     try: print('Open', build(Path(sys.argv[1]) if len(sys.argv) > 1 else root/'_docs'))
     except AstrovaderError as e: sys.exit(str(e))

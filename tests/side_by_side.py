@@ -13,7 +13,8 @@ def said_in(out, err=None):
     for stream,file in (sys.stdout, out),(sys.stderr, err or out):
         with open(file, 'a') as to: os.dup2(to.fileno(), stream.fileno())
 
-def _begin(argv, cwd, env, said):
+def _begin(argv, cwd, env, said, session):
+    if session: os.setsid()
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
@@ -24,15 +25,17 @@ def _begin(argv, cwd, env, said):
 
 class Command:
     "A script, or a command of this package, in a process of its own, with those methods of `Popen` that tests need"
-    def __init__(self, script, *args, cwd='.', env=()):
+    def __init__(self, script, *args, cwd='.', env=(), start_new_session=False):
         if not Path(cwd, script).is_file(): script = Path(sys.executable).with_name(script)
         self.folder = tempfile.TemporaryDirectory()
         self.said = [Path(self.folder.name)/name for name in ('out', 'err')]
         for file in self.said: file.touch()
         argv = list(map(str, (script, *args)))
-        self.process = server.Process(target=_begin, args=(argv, cwd, {**os.environ, **dict(env)}, self.said))
+        self.process = server.Process(target=_begin, args=(argv, cwd, {**os.environ, **dict(env)}, self.said, start_new_session))
         self.process.start()
         atexit.register(self.kill)
+    @property
+    def pid(self): return self.process.pid
     def poll(self): return self.process.exitcode
     @property
     def returncode(self): return self.poll()

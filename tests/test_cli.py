@@ -8,6 +8,7 @@ from astrovader.model.networks import Architecture
 from astrovader.data.survey import Survey
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky,write_sky
+import side_by_side
 from side_by_side import Command
 
 commands = 'fetch', 'pack', 'train', 'tune', 'catalogue', 'consensus', 'name', 'generate', 'realism', 'report', 'explore', 'import-keras', 'export', 'share', 'pull', 'verify'
@@ -17,7 +18,9 @@ small = [*'--preset small --n-components 3 --n-latent 4 --batch-size 32'.split()
 def argv(name, *args): return [Path(sys.executable).with_name(f'astrovader-{name}'), *map(str, args)]
 def run(name, *args, cwd=None): return subprocess.run(argv(name, *args), cwd=cwd, capture_output=True, text=True, timeout=300)
 
-def good(name, *args, cwd=None):
+def with_libraries(name, *args, cwd): return side_by_side.run(*argv(name, *args), cwd=cwd, timeout=300)
+
+def good(name, *args, cwd=None, run=run):
     r = run(name, *args, cwd=cwd)
     assert r.returncode == 0, r.stderr
     return r.stdout
@@ -48,8 +51,8 @@ def place(tmp_path_factory):
     "A folder where images were packed and a model trained, by the commands"
     d = tmp_path_factory.mktemp('cli')
     write_sky(d/'sky', 150, 16)
-    good('pack', 'sky', 'survey', '--size', 16, '--table', 'sky/truth.csv', '--n-workers', 1, cwd=d)
-    good('train', 'survey', 'run', *small, cwd=d)
+    good('pack', 'sky', 'survey', '--size', 16, '--table', 'sky/truth.csv', '--n-workers', 1, cwd=d, run=with_libraries)
+    good('train', 'survey', 'run', *small, cwd=d, run=with_libraries)
     pack_arrays(sky(5, 32)[0], d/'large')
     write_weights(d/'weights.h5')
     (d/'cut.h5').write_bytes((d/'weights.h5').read_bytes()[:-1000])
@@ -124,7 +127,7 @@ def test_report_is_one_page_and_takes_the_place_of_another(place, here, tmp_path
     assert code == 0 and 'has no history.csv' in page(), err
 
 def test_imported_weights_are_a_run(place, here, tmp_path):
-    said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place)
+    said = good('import-keras', 'weights.h5', tmp_path/'run', cwd=place, run=with_libraries)
     assert 'images of 16 x 16 pixels' in said and 'weights summed to' in said
     assert files(tmp_path/'run') == ['model', 'model/model.json', 'model/weights.safetensors']
     assert here('import-keras', 'weights.h5', tmp_path/'run')[:2] == (0, said)

@@ -2,6 +2,7 @@
 import importlib.util,json,re,shutil,subprocess,sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 import pytest
 
@@ -65,6 +66,13 @@ def unlike(path, page, cells):
         hidden,code = re.search(r'^#\|\s*(hide|default_exp)\b', src, flags=re.M),re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip('\n')
         if code and len(code) > 40 and (code in page.text) == bool(hidden): yield f'{path}: {code[:60]}'
 
+def navigation(path):
+    "The links of the navigation beside a page, to files; those of them that are the current page; and the branches that are open"
+    tree = re.search(r'<div class="sidebar-tree">.*?</div>', path.read_text(encoding='utf-8'), flags=re.S)[0]
+    def files(pattern): return [(path.parent/o).resolve() if o != '#' else path.resolve() for o in re.findall(pattern+r'href="([^"]+)"', tree)]
+    opened = re.findall(r'<li class="[^"]*current[^"]*"><a [^>]*>[^<]*</a><input aria-label="([^"]*)" checked=""', tree)
+    return SimpleNamespace(links=files('<a [^>]*'), current=files('current-page"><a class="current [^>]*'), open=opened)
+
 def figures(cells):
     return sum('image/png' in o.get('data', {}) for c in cells if not ''.join(c['source']).startswith('#| hide') for o in c.get('outputs', []))
 
@@ -78,6 +86,10 @@ def test_site(tmp_path):
     assert list(broken(pages)) == [] and list(fetched(site, pages)) == []
     nbs = dict(notebooks())
     assert sorted(nbs.keys()-set(page('index.html').links)) == ['index.html'], 'every notebook is in the navigation'
+    trees = {path: navigation(site/path) for path in nbs}
+    assert all(tree.links == trees['index.html'].links for tree in trees.values()), 'every page has the whole navigation'
+    assert {path: tree.current for path,tree in trees.items()} == {path: [(site/path).resolve()]*(path != 'index.html') for path in nbs}
+    assert trees['model/32_vade.html'].open == ['Toggle navigation of model'] and trees['paper/02_clusters.html'].open == []
     assert [o for path,cells in nbs.items() for o in unlike(path, page(path), cells)] == []
     assert not [path for path in nbs if '#|' in page(path).text or 'nbdev_export()' in page(path).text]
     assert {k: figures(v) for k,v in nbs.items()} == {k: len([o for o in page(k).loads if re.search(r'_images/[0-9a-f]{64}\.png', o)]) for k in nbs}

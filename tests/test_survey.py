@@ -10,6 +10,7 @@ from astrovader.data.cutouts import Flag
 from astrovader.data.survey import Survey
 from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.synth import sky
+from side_by_side import Command
 
 data = Path(__file__).parents[2]/'shared/data'
 needs_data = pytest.mark.skipif(not data.is_dir(), reason='needs the real images in ../shared/data')
@@ -68,10 +69,14 @@ packing.progress = slow
 pack(sys.argv[1], sys.argv[2], size=24, n_workers=int(sys.argv[3]), shard_rows=32)
 '''
 
+def start(folder, out, n_workers, script=script):
+    "Pack slowly in another process, which Ctrl-C reaches with its workers."
+    (out.parent/'script.py').write_text(script)
+    return Command(out.parent/'script.py', folder, out, n_workers, start_new_session=True)
+
 def interrupted(folder, out, n_workers, sig=signal.SIGINT, again=(), script=script):
-    "Pack slowly in another process, and interrupt that when two shards are there."
-    p = subprocess.Popen([sys.executable, '-c', script, str(folder), str(out), str(n_workers)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True)
+    "Pack slowly, and interrupt that when two shards are there."
+    p = start(folder, out, n_workers, script)
     end = time.time() + 60
     while not (out/'.packing/part-00001.json').exists() and time.time() < end and p.poll() is None: time.sleep(.01)
     os.killpg(p.pid, sig)
@@ -149,11 +154,11 @@ def test_killed_packing_goes_on(folder, tmp_path):
     assert shards(tmp_path/'out') == shards(pack(folder, tmp_path/'whole', size=24, n_workers=0, shard_rows=32).path)
 
 def test_workers_end_with_their_parent(folder, tmp_path):
-    p = subprocess.Popen([sys.executable, '-c', script, str(folder), str(tmp_path/'out'), '2'], stdout=subprocess.DEVNULL, start_new_session=True)
+    p = start(folder, tmp_path/'out', 2)
     end = time.time() + 60
     while not (tmp_path/'out/.packing/part-00000.json').exists() and time.time() < end: time.sleep(.01)
     p.kill()
-    p.wait()
+    p.communicate()
     def alive():
         try: return os.killpg(p.pid, 0) is None
         except ProcessLookupError: return False
