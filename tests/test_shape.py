@@ -116,7 +116,10 @@ def test_what_is_made_with_it(survey, run, tmp_path):
 def test_its_export_computes_the_same(run, tmp_path):
     for name in 'onnx','onnxscript','onnxruntime': pytest.importorskip(name)
     from astrovader.share.onnx import to_onnx
-    assert max(to_onnx(run, tmp_path/'out')['differences'].values()) < 1e-3
+    about = to_onnx(run, tmp_path/'out')
+    assert max(about['differences'].values()) < 1e-3
+    detail, prior = about['mixture']['detail'], VaDE.load(run/'model').mixture
+    assert all(np.allclose(detail[name], getattr(prior, f'detail_{name}')) for name in ('offset', 'slopes', 'root'))
 
 def test_models_without_detail_keep_their_digest():
     "The digest is that of the version before, which had no fields for encoder and detail; catalogues that it began continue."

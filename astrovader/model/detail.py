@@ -193,13 +193,13 @@ def structure_of(
 def interpolated(
     x:torch.Tensor, # Where to interpolate, of any shape
     levels:torch.Tensor, # (k,), in ascending order
-    values:torch.Tensor, # (k,)
-) -> torch.Tensor: # Of the shape of `x`
+    values:torch.Tensor, # (..., k)
+) -> torch.Tensor: # Of the shape (..., *x.shape)
     "Linear interpolation between levels, and the values at the ends beyond them."
     i = torch.searchsorted(levels, x.contiguous()).clamp(1, len(levels)-1)
     below = levels[i-1]
     share = ((x - below)/(levels[i] - below).clamp(min=1e-6)).clamp(0, 1)
-    return values[i-1].lerp(values[i], share)
+    return values[...,i-1].lerp(values[...,i], share)
 
 # %% ../../nbs/model/30b_detail.ipynb #66a3cfb5
 def velocity_by(
@@ -242,14 +242,13 @@ class Detail(nn.Module):
 def _brightness(decoded):
     "The mean brightness of two by two pixels and of those opposite."
     means = F.avg_pool2d(decoded, 2)
-    return ((means + means.flip(2, 3))/2)[:,:,None]
+    return (means + means.flip(2, 3))/2
 
 @patch
 def spread(self:Detail, decoded, sky):
-    "The spread of the even and of the odd part of residuals under these skies, both (n, 4*bands, size/2, size/2)."
-    brightness, noise = _brightness(decoded), self.noise(sky)
-    def at(values): return torch.cat([interpolated(brightness, self.levels, value) for value in values], 2)
-    return [(at(s)**2 + (at(g)*noise)**2).sqrt().flatten(1, 2) for s,g in zip(self.structure, self.gain)]
+    "The spread of the even and of the odd part of residuals under these skies, (2, n, 4*bands, size/2, size/2)."
+    structure, gain = (interpolated(_brightness(decoded), self.levels, values).movedim(1, 3) for values in (self.structure, self.gain))
+    return (structure**2 + (gain*self.noise(sky))**2).sqrt().flatten(2, 3)
 
 @patch
 def whitened(self:Detail, y, spread): return sum(part/width for part,width in zip(parities(y), spread))/2**.5
@@ -266,7 +265,7 @@ def measure_(self:Detail, decoded, x, z):
         getattr(self, f'{name}_spread').copy_(values.std(0).clamp(min=1e-3))
     sky = self.sky(x, decoded)
     decoded, noise = self.under(decoded, sky), self.noise(sky)
-    brightness = _brightness(decoded)[:,:,0]
+    brightness = _brightness(decoded)
     for structure,gain,part in zip(self.structure, self.gain, parities(haar(x - decoded))):
         for channel,values in enumerate(part.unflatten(1, (-1, 4)).unbind(2)):
             levels, structure[channel], gain[channel] = structure_of(brightness, values, noise[:,:,channel])

@@ -69,7 +69,7 @@ class Architecture:
     upsample_first:bool = False # Up-sample before the convolutions of a decoder block instead of after?
     n_scales:int = 0 # Image scales whose noise variance is learned with the model; 0 for none
     encoder:str = 'convolutional' # One of `encoder_kinds`
-    n_detail:int = 0 # D, latent variables after those of the mixture, with a standard normal prior
+    n_detail:int = 0 # D, latent variables after those of the mixture
     detail_filters:tuple = () # Filters at each resolution of the detail model, from half that of the images; none without one
 
     @property

@@ -131,6 +131,7 @@ def _about(model, found):
     images = f'float32 (n, {arch.bands}, {arch.size}, {arch.size}) in [0, 1]: the pixels of a survey with this packing, divided by {2**(model.packing or {}).get("bits", 8)-1}'
     spread = 'covariances' if model.mixture.covariance == 'full' else 'variances'
     mixture = dict(zip(('weights', 'means', spread), model.mixture.full_moments()))
+    if model.mixture.n_detail: mixture['detail'] = {name: getattr(model.mixture, f'detail_{name}').double().numpy() for name in ('offset', 'slopes', 'root')}
     origin = provenance(runtimes={name: metadata.version(name) for name in ('onnx', 'onnxscript', 'onnxruntime')})
     return dict(format=_format, images=images, packing=model.packing, latents=[f'z_{j}' for j in range(arch.latent_size)],
         components=[f'p_{c}' for c in range(arch.n_components)], architecture=asdict(arch), mixture=mixture, differences=found, limits=limits,
