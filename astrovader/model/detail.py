@@ -250,6 +250,7 @@ def spread(self:Detail, decoded, sky):
     structure, gain = (interpolated(_brightness(decoded), self.levels, values).movedim(1, 3) for values in (self.structure, self.gain))
     return (structure**2 + (gain*self.noise(sky))**2).sqrt().flatten(2, 3)
 
+# %% ../../nbs/model/30b_detail.ipynb #24445c76
 @patch
 def whitened(self:Detail, y, spread): return sum(part/width for part,width in zip(parities(y), spread))/2**.5
 @patch
