@@ -285,7 +285,7 @@ def _write_survey(model, out, request, batch) -> bool: # Has this process comple
     shape = model.arch.bands, model.arch.size, model.arch.size
     rank, world = processes()
     job = SyntheticSurvey.begin(work, request)
-    if _is_finished(work, request): return _complete(model, job, out, request, shape)
+    if _is_finished(work, request): return rank == 0 and _complete(model, job, out, request, shape)
     pixels = shape, f'uint{bits_of(model)}'
     def exists(i): return job.is_whole(i, *pixels) if i % world == rank else job.holds(i, *pixels)
     todo = job.missing(len(job), exists, rank, world, 'shards')
