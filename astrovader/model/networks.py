@@ -103,6 +103,7 @@ def _check_types(arch):
 def _check_detail(arch):
     filters, multiple = arch.detail_filters, 2**len(arch.detail_filters)
     require(all(number % 8 == 0 for number in filters), f'detail_filters is {filters}; use multiples of 8.')
+    require(not filters or arch.size >= 8, f'the detail model finds no sky around images of {arch.size} pixels; pack them at 8 or more.')
     require(arch.size % multiple == 0, f'the detail model cannot halve images of {arch.size} pixels {len(filters)} times; pack them at a multiple of {multiple}, or shorten detail_filters.')
 
 # %% ../../nbs/model/30_networks.ipynb #dd6b47ca

@@ -147,7 +147,7 @@ def sample_images(self:VaDE,
 ) -> torch.Tensor: # (n, bands, size, size), in [0, 1]
     "Galaxies that have these latents; the decoded images where the model has no detail."
     z = self._whole(z)
-    decoded = self.decode(z)
+    decoded = self._run(self.decoder, z)
     if self.detail is None: return decoded
     if epsilon is None: epsilon = torch.randn(len(z), self.n_random, device=self.device)
     epsilon = as_tensor(epsilon, 'normal numbers', (len(z), self.n_random), decoded)
