@@ -352,7 +352,7 @@ def in_order(page): return page.eval_on_selector_all('#selection .thumbs button'
 def test_names_stand_beside_numbers(opened, place, tmp_path, size):
     place.model.save(tmp_path/'run/model')
     words,r = ('<b>odd</b>', 'smooth', 'a name of many words that goes on and on'),np.random.default_rng(0)
-    names = Names(words, r.gamma(1, 5, (10, 3)) + .1, dict(labels={word: 9 for word in words}))
+    names = Names(words, r.gamma(1, 5, (10, 3)) + .1, about=dict(labels={word: 9 for word in words}))
     names.save(tmp_path/'run/model'/names_file)
     old = place.cat[[name for name in place.cat if name != 'name']]
     page = opened(explore(old, place.survey, tmp_path/'run', place.explorer.map).save(tmp_path/'named.html'), **size)

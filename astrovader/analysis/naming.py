@@ -62,6 +62,13 @@ def _as_one(drawn):
     variance = (drawn*(drawn+1)/(total*(total+1))).mean(0) - mean**2
     return mean*((mean*(1-mean)).sum(1)/variance.sum(1) - 1)[:,None]
 
+def _in_common(drawn):
+    "The principal deviations (C, K, C) of the means of some Dirichlet distributions, each of one standard deviation."
+    r, k, c = drawn.shape
+    means = (drawn/drawn.sum(2, keepdims=True)).reshape(r, -1)
+    _, length, direction = np.linalg.svd((means-means.mean(0))/r**.5, full_matrices=False)
+    return (length[:c,None]*direction[:c]).reshape(-1, k, c)
+
 def _responsibilities(cat):
     p = numbered(cat, 'p').astype(np.float64)
     require(len(p) and np.isfinite(p).all() and (p >= 0).all(), 'the catalogue has no rows, or some of its responsibilities are not numbers from 0 to 1; leave those rows out.')
@@ -76,7 +83,7 @@ def name_components(
     "The names of the components of a catalogue."
     labels, p = catalogue_labels(cat, labels), _responsibilities(cat)
     drawn = np.stack([*_drawn_counts(p[labels.codes >= 0], labels.known, len(labels.names), require_seed(seed))])
-    return Names(labels.names, _as_one(drawn), provenance(seed=seed, labels=labels.counts, labels_sha256=labels.sha256))
+    return Names(labels.names, _as_one(drawn), _in_common(drawn), provenance(seed=seed, labels=labels.counts, labels_sha256=labels.sha256))
 
 # %% ../../nbs/analysis/64b_naming.ipynb #2957504b
 @dataclass(frozen=True)

@@ -18,11 +18,18 @@ from ..inputs import as_numbers
 from ..model.inference import model_digest
 
 # %% ../../nbs/infer/48b_names.ipynb #a4189eca
+def _as_common(given, shape):
+    common = as_numbers(given, 'the common deviations').astype(np.float64) if np.size(given) else np.zeros((0, *shape))
+    fits = common.ndim == 3 and common.shape[1:] == shape and np.isfinite(common).all()
+    require(fits, f'common deviations of the shape {common.shape} do not fit counts of the shape {shape}, or are no numbers; make the names again.')
+    return common
+
 @dataclass(frozen=True)
 class Names:
     "What is known of the names of components."
     names:tuple # C different names
     counts:np.ndarray # (K, C) parameters of Dirichlet distributions, in labels, above 0
+    common:np.ndarray = () # (D, K, C) deviations of shares that components have in common, of one standard deviation each
     about:dict = field(default_factory=dict) # Where they come from, ready for JSON
 
     def __post_init__(self):
@@ -33,13 +40,14 @@ class Names:
         fits = self.counts.ndim == 2 and len(self.counts) and self.counts.shape[1] == len(self.names)
         require(fits, f'counts of the shape {self.counts.shape} do not fit {len(self.names)} names; give a row for each component and a column for each name.')
         require(np.isfinite(self.counts).all() and (self.counts > 0).all(), 'the counts of labels are positive numbers, and some of these are not; make the names again.')
+        set_(self, 'common', _as_common(self.common, self.counts.shape))
 
     @property
     def shares(self): return self.counts/self.counts.sum(1, keepdims=True)
     @property
     def variances(self): return self.shares*(1-self.shares)/(self.counts.sum(1, keepdims=True) + 1)
     @property
-    def sha256(self): return sha256(repr((self.names, self.counts.tolist())).encode()).hexdigest()[:16]
+    def sha256(self): return sha256(repr((self.names, self.counts.tolist(), self.common.tolist())).encode()).hexdigest()[:16]
     def __repr__(self): return f'names of {len(self.counts)} components: ' + ', '.join(self.names)
 
 # %% ../../nbs/infer/48b_names.ipynb #5b4eb16d
@@ -89,7 +97,8 @@ def interval(self:Names,
     "How far the probabilities are known."
     require_level(level)
     p = self._weights(p)
-    return beta_interval(p @ self.shares, p**2 @ self.variances, level)
+    together = ((p @ self.common)**2 - p**2 @ self.common**2).sum(0)
+    return beta_interval(p @ self.shares, p**2 @ self.variances + together, level)
 
 # %% ../../nbs/infer/48b_names.ipynb #6f235bb8
 @patch
@@ -104,8 +113,10 @@ def accuracy(self:Names,
     best = self.probabilities(p)
     weights = p.T @ np.eye(len(self.names))[best.argmax(1)]/len(p)
     spread = (weights**2*self.shares).sum(1) - (weights*self.shares).sum(1)**2
+    common = (self.common*weights).sum(2)
+    together = (common.sum(1)**2 - (common**2).sum(1)).sum()
     sure = best.max(1)
-    variance = (spread/(self.counts.sum(1)+1)).sum() + (sure*(1-sure)).mean()/len(p)
+    variance = (spread/(self.counts.sum(1)+1)).sum() + together + (sure*(1-sure)).mean()/len(p)
     return sure.mean(), *beta_interval(sure.mean(), variance, level)
 
 # %% ../../nbs/infer/48b_names.ipynb #bedca92f
@@ -137,7 +148,7 @@ def save(self:Names,
     **more, # Further entries
 ):
     "Write the names as JSON."
-    write_json(path, dict(format=_format, names=self.names, counts=self.counts) | (self.about or provenance()) | more)
+    write_json(path, dict(format=_format, names=self.names, counts=self.counts, common=self.common) | (self.about or provenance()) | more)
 
 @patch(cls_method=True)
 def load(cls:Names,
@@ -148,7 +159,8 @@ def load(cls:Names,
     found = read_json(path, BadModel)
     is_ours = isinstance(found, dict) and found.get('format') == _format and isinstance(found.get('names'), list) and 'counts' in found
     require(is_ours, f'{path} does not hold names of components; write it again with astrovader-name.', BadModel)
-    try: names = cls(found['names'], found['counts'], {name: value for name,value in found.items() if name not in ('format', 'names', 'counts')})
+    about = {name: value for name,value in found.items() if name not in ('format', 'names', 'counts', 'common')}
+    try: names = cls(found['names'], found['counts'], found.get('common', ()), about)
     except Exception as error: raise BadModel(f'{path} does not hold names of components ({str(error).rstrip(".")}); write it again with astrovader-name.') from None
     k = len(names.counts)
     require(n_components in (None, k), f'{path} names {k} components, and the model has {n_components}; name those of this model with astrovader-name.', BadModel)
