@@ -213,7 +213,7 @@ def astrovader_catalogue(
     parts:int = None, # Rows in a part; finished parts stay when the command is interrupted; by the length of the survey if not given
     hats:str = None, # A new folder for the finished table as HATS, which LSDB opens; the survey needs ra and dec
     bf16:bool = False, # Networks in bfloat16 where the processor has it: faster, but one galaxy in 150 to 400 changes to another component
-    posterior:bool = True, # Leave out z_var_0 ..., q_0 ..., p_entropy and q_entropy (variances, averaged probabilities, entropies), half of every row
+    posterior:bool = True, # Write z_var_0 ..., q_0 ..., p_entropy and q_entropy (variances, averaged probabilities, entropies), half of every row; --no-posterior leaves them out
 ):
     "Write the component, probabilities, latents and reconstruction error of every object as a table."
     from astrovader.infer.catalogue import write_catalogue
