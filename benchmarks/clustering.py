@@ -15,11 +15,11 @@ from astrovader.train.phases import Preset,presets,with_changes
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
-# s3VDC's recipe, shortened: 10 epochs of the first phase where it has about 180, and one ramp where it has many
+# s3VDC's recipe, shortened: 25 epochs of the first phase where it has about 180, and one ramp where it has many, at a learning rate that has almost ended
 digits = Preset(arch=Architecture(size=32, encoder_filters=(16, 32, 64), encoder_kernels=(3, 3, 3), decoder_filters=(64, 32, 16),
-    decoder_kernels=(3, 3, 3), convolutions=1, output='sigmoid', n_latent=10, n_components=10), reconstruction='cross_entropy',
-    scaling='exact', sample_alpha=False, epochs_alpha=10, epochs_anneal=3, epochs_static=1, n_periods=1, mixture_weight=.3, l2=1e-4,
-    init_covariance='full', batch_size=128, lr=2e-3, lr_end=2e-4, flips=False, valid=0.02, bf16=True)
+    decoder_kernels=(3, 3, 3), convolutions=1, output='sigmoid', n_latent=10, n_components=10, prior='full_mixture'),
+    reconstruction='cross_entropy', scaling='exact', sample_alpha=False, epochs_alpha=25, epochs_anneal=3, epochs_static=1, n_periods=1, mixture_weight=.3, l2=1e-4,
+    init_covariance='full', batch_size=128, lr=2e-3, lr_end=1e-5, flips=False, valid=0.02, bf16=True)
 
 def mnist(path, n):
     "MNIST's images, training and test, with two empty pixels around them so that they halve three times."
@@ -40,8 +40,8 @@ class Shake(Callback):
     def before_batch(self):
         if not self.training: return
         x,n = self.xb[0],len(self.xb[0])
-        angle,scale,shear = spread(n, math.pi/15),1+spread(n, .1),spread(n, .2)
-        rows = [scale*angle.cos(), scale*(shear-angle.sin()), spread(n, 2/16)],[scale*angle.sin(), scale*angle.cos(), spread(n, 2/16)]
+        angle,scale,shear = spread(n, math.pi/7.5),1+spread(n, .2),spread(n, .4)
+        rows = [scale*angle.cos(), scale*(shear-angle.sin()), spread(n, 4/16)],[scale*angle.sin(), scale*angle.cos(), spread(n, 4/16)]
         theta = torch.stack([torch.stack(o, 1) for o in rows], 1).to(x.device)
         grid = torch.nn.functional.affine_grid(theta, x.shape, align_corners=False)
         self.learn.xb = (torch.nn.functional.grid_sample(x, grid, align_corners=False),)
