@@ -18,7 +18,7 @@ from ..data.cutouts import Stretch
 from ..data.on_sky import magnitude,position_angle
 from ..data.shape import Scene,fit_shape
 from .conditions import Joint,asked_names,conditions_of,draw_row,require_canonical,row_numbers
-from .images import Appearance,levels_of
+from .images import Appearance,image_values
 from .inputs import checked
 from ..inputs import is_path,real_number,shown
 from ..model.inference import open_model
@@ -219,7 +219,7 @@ def levels(self:Mock,
     "Drawn images without noise."
     def parts(values): return [np.resize(values[i:i+_at_once], (_at_once, *values.shape[1:])) for i in range(0, len(values), _at_once)]
     look = Appearance(self.detail, 'none', self.seed)
-    images = [levels_of(self.model, torch.tensor(some, dtype=torch.float32), numbers, look).cpu().numpy() for some,numbers in zip(parts(z), parts(rows))]
+    images = [image_values(self.model, torch.tensor(some, dtype=torch.float32), numbers, look).cpu().numpy() for some,numbers in zip(parts(z), parts(rows))]
     return np.concatenate(images)[:len(z)]
 
 @patch

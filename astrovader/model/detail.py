@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['haar', 'inverse_haar', 'opposite', 'parities', 'n_sky', 'sky_of', 'DetailBlock', 'PixelAttention', 'Condition',
-           'DetailNetwork', 'SkyNetwork', 'structure_of', 'interpolated', 'velocity_by', 'Detail', 'on_the_way',
+           'DetailNetwork', 'SkyNetwork', 'structure_of', 'interpolated', 'velocity_by', 'Detail', 'point_on_path',
            'flow_loss', 'heun', 'draw_detail']
 
 # %% ../../nbs/model/30b_detail.ipynb #c75966dd
@@ -26,20 +26,26 @@ def haar(
     "Means and differences of two by two pixels."
     return _mixed(F.pixel_unshuffle(x, 2))
 
-def inverse_haar(y): return F.pixel_shuffle(_mixed(y), 2)
+def inverse_haar(
+    y:torch.Tensor, # (n, 4*bands, h/2, w/2), means and differences
+) -> torch.Tensor: # (n, bands, h, w)
+    "The images of means and differences."
+    return F.pixel_shuffle(_mixed(y), 2)
 
 # %% ../../nbs/model/30b_detail.ipynb #80c000d3
 def opposite(
     y:torch.Tensor, # (n, 4*bands, h, w), means and differences
 ) -> torch.Tensor: # Of the same shape
-    "Means and differences of the images after half a turn."
+    "Means and differences of the images rotated by 180°."
     signs = y.new_tensor([1, -1, -1, 1]).repeat(y.shape[1]//4)
     return signs[:,None,None]*y.flip(2, 3)
 
-def parities(y):
+def parities(
+    y:torch.Tensor, # (n, 4*bands, h, w), means and differences
+) -> tuple: # Two tensors of the same shape
     "The even and the odd part of means and differences."
-    turned = opposite(y)
-    return (y + turned)/2**.5, (y - turned)/2**.5
+    rotated = opposite(y)
+    return (y + rotated)/2**.5, (y - rotated)/2**.5
 
 # %% ../../nbs/model/30b_detail.ipynb #0649fe9d
 _least = .5/255
@@ -128,7 +134,7 @@ class Condition(nn.Module):
 def _widths(arch): return zip(arch.detail_filters, arch.detail_filters[1:])
 
 class DetailNetwork(nn.Module):
-    "What is left of the velocity, of points with a variance of 1."
+    "The part of the velocity that differs from white noise, F below, for inputs of unit variance."
     def __init__(self, arch:Architecture):
         super().__init__()
         require_architecture(arch)
@@ -152,15 +158,15 @@ class DetailNetwork(nn.Module):
         for block,shrink in zip(self.down, self.shrink):
             skips.append(block(x, condition))
             x = shrink(skips[-1])
-        one, *others = self.lowest
-        x = self.attention(one(x, condition))
-        for block in others: x = block(x, condition)
+        first, *rest = self.lowest
+        x = self.attention(first(x, condition))
+        for block in rest: x = block(x, condition)
         for block,grow in zip(reversed(self.up), reversed(self.grow)): x = block(torch.cat([grow(x), skips.pop()], 1), condition)
         return self.end(x)
 
 # %% ../../nbs/model/30b_detail.ipynb #2b647f7a
 class SkyNetwork(nn.Module):
-    "The same of skies."
+    "F for the five sky parameters per band: a small multilayer perceptron."
     def __init__(self, arch:Architecture):
         super().__init__()
         self.condition = Condition(n_sky(arch) + arch.latent_size)
@@ -204,14 +210,14 @@ def interpolated(
 # %% ../../nbs/model/30b_detail.ipynb #66a3cfb5
 def velocity_by(
     network, # Function of points (n, ...), t (n,), and what else is given
-    r:torch.Tensor, # (n, ...), points on the way
+    r:torch.Tensor, # (n, ...), points on the paths
     t:torch.Tensor, # (n,)
     *given, # Further arguments of the network
 ) -> torch.Tensor: # (n, ...)
     "The velocity of points, of which a network computes what differs from white noise."
     time = t.view(-1, *[1]*(r.ndim-1))
-    s = (time**2 + (1-time)**2).sqrt()
-    return (2*time - 1)/s**2*r + network(r/s, t, *given)/s
+    a = (time**2 + (1-time)**2).sqrt()
+    return (2*time - 1)/a**2*r + network(r/a, t, *given)/a
 
 class Detail(nn.Module):
     "The velocities from noise to the skies of images, and to what decoded images lack."
@@ -226,11 +232,11 @@ class Detail(nn.Module):
         self.register_buffer('outskirts', _outskirts(arch.size//2)[0], persistent=False)
 
     def sky(self, x, decoded): return (sky_of(x - decoded) - self.sky_mean)/self.sky_spread
-    def skies(self, sky): return (self.sky_mean + self.sky_spread*sky)[:,:,None,None].chunk(5, 1)
-    def under(self, decoded, sky): return decoded + self.skies(sky)[0]
+    def sky_parameters(self, sky): return (self.sky_mean + self.sky_spread*sky)[:,:,None,None].chunk(5, 1)
+    def with_sky_level(self, decoded, sky): return decoded + self.sky_parameters(sky)[0]
     def noise(self, sky):
         "The noise of means and differences under these skies, (n, bands, 4, size/2, size/2)."
-        _, *logs = self.skies(sky)
+        _, *logs = self.sky_parameters(sky)
         means, differences = (near.lerp(far, self.outskirts).exp() for near,far in zip(logs[:2], logs[2:]))
         return torch.stack([means, differences, differences, differences], 2)
 
@@ -245,27 +251,45 @@ def _brightness(decoded):
     return (means + means.flip(2, 3))/2
 
 @patch
-def spread(self:Detail, decoded, sky):
-    "The spread of the even and of the odd part of residuals under these skies, (2, n, 4*bands, size/2, size/2)."
+def spread(self:Detail,
+    decoded:torch.Tensor, # (n, bands, size, size), with the level of the sky
+    sky:torch.Tensor, # (n, 5*bands), as `Detail.sky` returns it
+) -> torch.Tensor: # (2, n, 4*bands, size/2, size/2)
+    "The standard deviation of the even and of the odd part of residuals under these skies."
     structure, gain = (interpolated(_brightness(decoded), self.levels, values).movedim(1, 3) for values in (self.structure, self.gain))
     return (structure**2 + (gain*self.noise(sky))**2).sqrt().flatten(2, 3)
 
 # %% ../../nbs/model/30b_detail.ipynb #24445c76
 @patch
-def whitened(self:Detail, y, spread): return sum(part/width for part,width in zip(parities(y), spread))/2**.5
+def whitened(self:Detail,
+    y:torch.Tensor, # (n, 4*bands, size/2, size/2), means and differences of residuals
+    spread:torch.Tensor, # As `Detail.spread` returns it
+) -> torch.Tensor: # Of the shape of `y`
+    "Residuals in units of their standard deviation."
+    return sum(part/width for part,width in zip(parities(y), spread))/2**.5
+
 @patch
-def coloured(self:Detail, r, spread): return sum(part*width for part,width in zip(parities(r), spread))/2**.5
+def unwhitened(self:Detail,
+    r:torch.Tensor, # (n, 4*bands, size/2, size/2), whitened residuals
+    spread:torch.Tensor, # As `Detail.spread` returns it
+) -> torch.Tensor: # Of the shape of `r`
+    "The inverse of `whitened`."
+    return sum(part*width for part,width in zip(parities(r), spread))/2**.5
 
 # %% ../../nbs/model/30b_detail.ipynb #130f6ee0
 @patch
 @torch.no_grad()
-def measure_(self:Detail, decoded, x, z):
+def measure_(self:Detail,
+    decoded:torch.Tensor, # (n, bands, size, size)
+    x:torch.Tensor, # (n, bands, size, size), the images themselves
+    z:torch.Tensor, # (n, J+D), the latents that were decoded
+):
     "Set structure and gain of the residuals of images, and mean and spread of their latents and skies."
     for name,values in dict(z=z, sky=sky_of(x - decoded)).items():
         getattr(self, f'{name}_mean').copy_(values.mean(0))
         getattr(self, f'{name}_spread').copy_(values.std(0).clamp(min=1e-3))
     sky = self.sky(x, decoded)
-    decoded, noise = self.under(decoded, sky), self.noise(sky)
+    decoded, noise = self.with_sky_level(decoded, sky), self.noise(sky)
     brightness = _brightness(decoded)
     for structure,gain,part in zip(self.structure, self.gain, parities(haar(x - decoded))):
         for channel,values in enumerate(part.unflatten(1, (-1, 4)).unbind(2)):
@@ -273,16 +297,16 @@ def measure_(self:Detail, decoded, x, z):
     self.levels.copy_(levels)
 
 # %% ../../nbs/model/30b_detail.ipynb #eb0fb7a4
-def on_the_way(
+def point_on_path(
     r:torch.Tensor, # (n, ...), what is to be reached
     t:torch.Tensor, # (n,), times, or with more of the dimensions of `r`
     noise = torch.randn_like, # Standard normal numbers of the shape of a tensor
 ) -> tuple: # The point r_t, and the velocity r - epsilon
-    "A random point on the way from noise."
+    "A random point on the straight path from noise."
     epsilon = noise(r)
     return epsilon.lerp(r, t[(..., *[None]*(r.ndim-t.ndim))]), r - epsilon
 
-_n_points = 16 # on the way of each sky
+_n_points = 16 # on the path of each sky
 
 def flow_loss(
     detail:Detail, # With the structure of the residuals
@@ -292,13 +316,13 @@ def flow_loss(
     z:torch.Tensor, # (n, J+D), these latents
     noise = torch.randn_like, # Standard normal numbers of the shape of a tensor
 ) -> torch.Tensor: # A scalar
-    "The mean squared error of the velocities at random points on the way to images and their skies."
+    "The mean squared error of the velocities at random points on the paths to images and their skies."
     t, sky = noise(x[:,0,0,0]).sigmoid(), detail.sky(x, decoded)
-    decoded = detail.under(decoded, sky)
-    r_t, r_velocity = on_the_way(detail.whitened(haar(x - decoded), detail.spread(decoded, sky)), t, noise)
+    decoded = detail.with_sky_level(decoded, sky)
+    r_t, r_velocity = point_on_path(detail.whitened(haar(x - decoded), detail.spread(decoded, sky)), t, noise)
     skies = sky[:,None].expand(-1, _n_points, -1)
     times = noise(skies[...,0]).sigmoid()
-    sky_t, sky_velocity = (value.flatten(0, 1) for value in on_the_way(skies, times, noise))
+    sky_t, sky_velocity = (value.flatten(0, 1) for value in point_on_path(skies, times, noise))
     found = detail.sky_velocity(sky_t, times.flatten(), z.repeat_interleave(_n_points, 0))
     return F.mse_loss(velocities(r_t, t, decoded, z, sky), r_velocity) + F.mse_loss(found, sky_velocity)
 
@@ -328,6 +352,6 @@ def draw_detail(
     of_sky, of_pixels = epsilon.tensor_split([detail.sky_mean.numel()], 1)
     def times(t): return decoded.new_full((len(z),), t)
     sky = heun(lambda k, t: detail.sky_velocity(k, times(t), z), of_sky, steps)
-    decoded = detail.under(decoded, sky)
+    decoded = detail.with_sky_level(decoded, sky)
     r = heun(lambda r, t: velocities(r, times(t), decoded, z, sky), haar(of_pixels.view_as(decoded)), steps)
-    return decoded + inverse_haar(detail.coloured(r, detail.spread(decoded, sky)))
+    return decoded + inverse_haar(detail.unwhitened(r, detail.spread(decoded, sky)))

@@ -110,7 +110,11 @@ def latent_kl(
 
 active_above = .01
 
-def n_inactive(variance) -> int: return int((as_array(variance, 'variances', ('J',)) <= active_above).sum())
+def n_inactive(
+    variance, # (J,), the variance of the mean of each latent over images
+) -> int:
+    "The number of latents whose variance is at most `active_above`."
+    return int((as_array(variance, 'variances', ('J',)) <= active_above).sum())
 
 # %% ../../nbs/model/37_diagnostics.ipynb #968e68f1
 @torch.no_grad()

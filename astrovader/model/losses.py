@@ -26,11 +26,21 @@ def _pair(recon, x):
     x = as_tensor(x, 'images', _image_shape)
     return as_tensor(recon, 'reconstructions', tuple(x.shape)), x
 
-def squared_error(recon, x, weight=None):
+def squared_error(
+    recon:torch.Tensor, # (n, bands, height, width)
+    x:torch.Tensor, # The images themselves
+    weight:torch.Tensor = None, # (height, width), the weight of each pixel
+) -> torch.Tensor: # A scalar, per image
+    "Sum of the squared errors, averaged over images."
     recon, x = _pair(recon, x)
     return F.mse_loss(recon, x, reduction='sum')/len(x) if weight is None else (weight*(recon - x).square()).sum()/len(x)
 
-def cross_entropy(recon, x, weight=None):
+def cross_entropy(
+    recon:torch.Tensor, # (n, bands, height, width), in [0, 1]
+    x:torch.Tensor, # The images themselves
+    weight:torch.Tensor = None, # (height, width), the weight of each pixel
+) -> torch.Tensor: # A scalar, per image
+    "Sum of the binary cross-entropies in nats, averaged over images."
     recon, x = _pair(recon, x)
     try:
         with torch.autocast(x.device.type, enabled=False): return F.binary_cross_entropy(recon, x, weight, reduction='sum')/len(x)
@@ -162,12 +172,22 @@ def _posterior(z_mean, z_log_var):
     z_mean = as_tensor(z_mean, 'means', ('n', 'J'))
     return z_mean, as_tensor(z_log_var, 'log-variances', tuple(z_mean.shape))
 
-def gaussian_kl(z_mean, z_log_var):
+def gaussian_kl(
+    z_mean:torch.Tensor, # (n, J), the mean of q(z|x)
+    z_log_var:torch.Tensor, # (n, J), its log-variance
+) -> torch.Tensor: # A scalar, in nats per image
+    "Divergence of q(z|x) from the standard normal distribution, averaged over images."
     z_mean, z_log_var = _posterior(z_mean, z_log_var)
     return -0.5*(1 + z_log_var - z_mean**2 - z_log_var.exp()).sum(-1).mean()
 
 # %% ../../nbs/model/33_losses.ipynb #26049fc1
-def mixture_kl(mixture, out, scaling='exact'): return mixture.kl(out.z_mean, out.z_log_var, mixture.log_posterior(out.z, scaling)).mean()
+def mixture_kl(
+    mixture, # A `Mixture`
+    out, # The `Output` of a `VaDE`
+    scaling:str = 'exact', # Of the responsibilities
+) -> torch.Tensor: # A scalar, in nats per image
+    "Divergence of q(z,c|x) from the mixture, averaged over images."
+    return mixture.kl(out.z_mean, out.z_log_var, mixture.log_posterior(out.z, scaling)).mean()
 
 # %% ../../nbs/model/33_losses.ipynb #0742b447
 def l2(
@@ -233,7 +253,7 @@ class VaDELoss:
         consistency:float = 0., # Weight of the divergence between two views; 0 where there is one view
         contrasts:bool = False, # Is there a contrast phase?
         flows:bool = False, # Is there a detail phase?
-        detail:float = 1., # Weight of the divergence of the detail from its prior
+        detail:float = 1., # Weight of the divergence of the detail latents from their prior
     ):
         require(hasattr(model, 'mixture'), f'the loss needs a VaDE, and this is a {type(model).__name__}; open a saved one with open_model.')
         self.model = model

@@ -180,7 +180,11 @@ def log_joint_of_many(self:Mixture,
     return self.log_weights - 0.5*(squares + (self.log_vars + math.log(2*math.pi)).sum(-1))
 
 # %% ../../nbs/model/31_mixture.ipynb #e1f4eb77
-def extremes(p): return p.min(), p.max()
+def extremes(
+    p:torch.Tensor, # (n, K)
+) -> tuple: # Two scalars
+    "Minimum and maximum, over components and objects."
+    return p.min(), p.max()
 
 def minmax(
     log_p:torch.Tensor, # (n, K) joint log-probabilities
@@ -363,7 +367,7 @@ def detail_kl(self:Mixture,
     z_mean:torch.Tensor, # (n, J+D)
     z_log_var:torch.Tensor, # (n, J+D)
 ) -> torch.Tensor: # A scalar, the mean over galaxies
-    "The divergence of the encoder's distribution of the detail from its prior."
+    "The divergence of the encoder's distribution of the detail latents from their prior."
     sizes = self.n_latent, self.n_detail
     (s, d), (s_log_var, d_log_var) = z_mean.split(sizes, 1), z_log_var.split(sizes, 1)
     inverse = torch.linalg.inv(self.detail_root)
@@ -376,7 +380,7 @@ def set_detail_(self:Mixture,
     z_mean:torch.Tensor, # (n, J+D) embeddings
     z_log_var:torch.Tensor, # (n, J+D)
 ) -> Mixture: # Changed in place
-    "Fit the prior of the detail to the distribution of embeddings."
+    "Fit the prior of the detail latents to the distribution of embeddings."
     whole, j = self.n_latent + self.n_detail, self.n_latent
     means, log_vars = (as_tensor(value, 'embeddings', ('n', whole)).double() for value in (z_mean, z_log_var))
     covariance = torch.cov(means.T) + log_vars.exp().mean(0).diag()

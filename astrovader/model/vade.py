@@ -52,7 +52,7 @@ class VaDE(nn.Module):
         self.fused = {} # Compiled version of each network
         self.draw = None # Decode a draw from q(z|x), or the mean? A draw in training mode only if None
         self.reference = None # Measurements of galaxies of its training, (n, ...) tensors by name, kept beside its weights
-        self.task = 'images' # What a forward pass returns: `Output`, or in their phases what the 'contrast' compares, or the loss of the 'detail'
+        self.task = 'images' # 'images': forward returns `Output`; 'contrast': the projected features; 'detail': the loss of the detail model
         self.encoder = encoders[arch.encoder](arch)
         self.decoder = Decoder(arch)
         with torch.random.fork_rng(devices=[]): self.detail = Detail(arch) if arch.detail_filters else None # all else is trained as without it
@@ -123,7 +123,7 @@ def _require_pixels(x, z_mean):
 # %% ../../nbs/model/32_vade.ipynb #13ee8b41
 @patch
 def _whole(self:VaDE, z):
-    "Latents with their detail."
+    "Shape and detail latents."
     j, whole = self.arch.n_latent, self.arch.latent_size
     is_shape = tuple(getattr(z, 'shape', ()))[1:] == (j,) != (whole,)
     z = require_finite(as_tensor(z, 'latents of this model', ('n', j if is_shape else whole), self.mixture.means), 'latents')
@@ -131,7 +131,7 @@ def _whole(self:VaDE, z):
 
 @patch
 def decode(self:VaDE,
-    z:torch.Tensor, # (n, J+D), or (n, J) for galaxies with the mean detail of their shape; arrays too
+    z:torch.Tensor, # (n, J+D), or (n, J) for the mean detail latents of a shape; arrays too
 ) -> torch.Tensor: # (n, bands, size, size)
     "The images of latent vectors."
     return self._run(self.decoder, self._whole(z))
@@ -158,7 +158,9 @@ def n_random(self:VaDE): return n_sky(self.arch) + self.arch.bands*self.arch.siz
 
 # %% ../../nbs/model/32_vade.ipynb #7ecc656d
 @patch
-def flow_loss(self:VaDE, x):
+def flow_loss(self:VaDE,
+    x:torch.Tensor, # (n, bands, size, size) in [0, 1]
+) -> torch.Tensor: # A scalar
     "The loss of the detail model for images."
     with torch.no_grad():
         z_mean, z_log_var = self._run(self.encoder, x)

@@ -30,14 +30,20 @@ def measure_residuals(
     model.detail.measure_(*map(torch.cat, zip(*parts)))
 
 # %% ../../nbs/train/40f_detail.ipynb #701c42d0
-def update_average(optimizer, parameters, step):
-    "Let the averages follow the parameters after a step, from 1."
+def update_average(
+    optimizer, # A PyTorch optimiser, which keeps the averages
+    parameters, # Those that are averaged
+    step:int, # Of the phase, from 1
+):
+    "Let the averages follow the parameters after a step."
     states = [optimizer.state[p] for p in parameters]
     for p,state in zip(parameters, states): state.setdefault('average', p.detach().clone())
     torch._foreach_lerp_([state['average'] for state in states], [p.detach() for p in parameters], 8/(step + 7))
 
 @torch.no_grad()
-def use_average(learn):
+def use_average(
+    learn, # A `VaDELearner` after its detail phase
+):
     "Set the weights of the detail model to their averages."
     for p in learn.model.detail.parameters(): p.copy_(learn.opt.opt.state[p]['average'])
 
@@ -60,7 +66,7 @@ class DetailPhase(Callback):
         if self.group.is_first: measure_residuals(self.model, self.dls.train.dataset, self.seed)
         self.group.broadcast_(detail.buffers())
         even, odd = detail.gain[:,0].mean(1)
-        self.learn.announce(f'detail: residuals of {even:.2f} times the noise where half a turn leaves them as they are, and of {odd:.2f} where it changes their sign')
+        self.learn.announce(f'detail: noise gain {even:.2f} in the part symmetric under rotation by 180°, {odd:.2f} in the antisymmetric part')
 
     def before_step(self):
         if self.phase.name == 'detail': torch.nn.utils.clip_grad_norm_(self.model.detail.parameters(), 1.)

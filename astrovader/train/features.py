@@ -17,6 +17,8 @@ from ..model.tensors import as_array
 from .phases import epochs_of_contrast
 
 # %% ../../nbs/train/40d_features.ipynb #28c57958
+_mean_log_chi2 = -1.27 # of a squared standard normal number
+
 def discriminants(
     images, # (n, F) features of n images
     one, # (n, F) features of one view of each
@@ -43,7 +45,7 @@ def shape_heads(
     axes = discriminants(images, one, other, n_latent)
     bias = -axes @ np.mean(images, 0)
     shape = images @ axes.T + bias
-    log_squares = np.log((((one - other) @ axes.T)**2/2).clip(1e-6)) + 1.27
+    log_squares = np.log((((one - other) @ axes.T)**2/2).clip(1e-6)) - _mean_log_chi2
     slopes = np.linalg.solve(shape.T @ shape + .01*len(shape)*np.eye(n_latent), shape.T @ (log_squares - log_squares.mean(0)))
     return axes, bias, slopes.T @ axes, slopes.T @ bias + log_squares.mean(0)
 
@@ -67,7 +69,12 @@ def view_features(
     return torch.cat(features).double().numpy()
 
 @torch.no_grad()
-def set_shape(model, loader, n_batches, seed):
+def set_shape(
+    model, # A `VaDE` with a residual encoder, whose heads are changed
+    loader, # A `ViewLoader`
+    n_batches:int, # As for `view_features`
+    seed:int, # As for `view_features`
+):
     "Set the heads of the shape by the features of images and views."
     values = shape_heads(*(view_features(model, loader, n_batches, seed, view) for view in range(3)), model.arch.n_latent)
     for head,weight,bias in zip(model.encoder.shape_heads, values[::2], values[1::2]):
@@ -104,7 +111,7 @@ def fit_detail_prior(
     learn, # A `VaDELearner` at the end of its training
     n:int = 5000, # Number of images
 ):
-    "Let the detail of what is drawn follow from its shape as that of training images does."
+    "Fit the prior of the detail latents to the embeddings of training images."
     model, data = learn.model.eval(), learn.dls.train.dataset
     rows = rng(learn.seed, 'detail').permutation(len(data))[:n]
     parts = [model._run(model.encoder, to_float(data.batch(part)[0], model.device)) for part in np.array_split(rows, -(-len(rows)//250))]
@@ -112,4 +119,4 @@ def fit_detail_prior(
     model.mixture.set_detail_(means, log_vars)
     learn.group.broadcast_(model.mixture.buffers())
     variances, left = (means.var(0) + log_vars.exp().mean(0))[model.arch.n_latent:], model.mixture.detail_root.square().sum(1)
-    learn.announce(f'detail: the shape tells up to {1 - (left/variances).min():.0%} of the variance of a latent, {1 - (left/variances).mean():.0%} on average')
+    learn.announce(f'detail latents: the shape explains up to {1 - (left/variances).min():.0%} of the variance of one, {1 - (left/variances).mean():.0%} on average')

@@ -207,12 +207,24 @@ def phase_at(
     require(t >= 0, f'there is no epoch {t}; epochs count from 0.')
     return [phase for phase in plan(preset) if phase.start <= t][-1]
 
-def n_epochs(preset): return sum(phase.epochs for phase in plan(preset))
+def n_epochs(
+    preset, # A `Preset`, or its name
+) -> int:
+    "The number of epochs of all phases."
+    return sum(phase.epochs for phase in plan(preset))
 
 # %% ../../nbs/train/40_phases.ipynb #2d14e4c3
-def epochs_of_contrast(preset): return 0 if preset.start else preset.epochs_contrast
+def epochs_of_contrast(
+    preset:Preset,
+) -> int: # 0 where the training goes on from a model
+    "The number of epochs of the contrast phase."
+    return 0 if preset.start else preset.epochs_contrast
 
-def epochs_before_mixture(preset): return 0 if preset.start else preset.epochs_contrast + preset.epochs_alpha
+def epochs_before_mixture(
+    preset:Preset,
+) -> int: # 0 where the training goes on from a model
+    "The number of epochs before the mixture is fitted."
+    return 0 if preset.start else preset.epochs_contrast + preset.epochs_alpha
 
 # %% ../../nbs/train/40_phases.ipynb #07193045
 def weights(
