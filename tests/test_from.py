@@ -112,10 +112,15 @@ def test_two_processes_and_several_seeds(other, survey, run, tmp_path):
 
 def test_a_residual_encoder_and_detail(survey, tmp_path):
     filters = dict(encoder_filters=(8, 16), encoder_kernels=(3, 3), decoder_filters=(8, 8), decoder_kernels=(3, 3))
-    arch = dict(n_latent=4, n_detail=2, n_components=3, n_scales=3, **filters)
+    arch = dict(n_latent=4, n_detail=5, n_components=3, n_scales=3, **filters)
     short = dict(epochs_contrast=1, epochs_alpha=1, epochs_anneal=1, epochs_static=1, n_periods=1, batch_size=48, bf16=False)
     former = train(survey, tmp_path/'former', 'small', device='cpu', encoder='residual', reconstruction='pyramid', **arch, **short).model
     learn = train(survey, tmp_path/'run', start=tmp_path/'former', epochs_detail=1, detail_filters=(8, 16), device='cpu')
+    shape = torch.randn(9, 4)
+    for k in 3,4:
+        mixture = vade_learner(survey, start=tmp_path/'former', n_components=k, device='cpu').model.mixture
+        assert mixture.detail_mean(shape).equal(former.mixture.detail_mean(shape)) and mixture.detail_root.equal(former.mixture.detail_root)
+    assert former.mixture.detail_slopes.any()
     assert learn.history.phase.tolist() == ['static', 'static', 'detail'] and learn.changes.matched.tolist() == ['0', '1', '2']
     features = lambda model: model.encoder.features.state_dict().values()
     assert all(torch.equal(a, b) for a,b in zip(features(former), features(learn.model)) if a.is_floating_point() and a.ndim > 1)

@@ -102,8 +102,9 @@ def storage_effect(
     apart = np.abs(one - other).max(1)
     return dict(n=len(one), changed=int((one.argmax(1) != other.argmax(1)).sum()), p_mean=float(apart.mean()), p_most=float(apart.max()))
 
-def _storage(effect, compact):
-    if not compact: return 'The weights are stored in float32, as they were trained.'
+def _storage(model, effect, compact):
+    was_compact = model.meta.get('storage') == 'int8'
+    if not compact: return f'The weights are stored in float32, {"expanded from eight bits" if was_compact else "as they were trained"}.'
     said = 'Most weights are stored in eight bits and the rest in 16 or 32; the networks compute in float32.'
     if effect: said += (f' On {effect["n"]:,} galaxies, this changes the component of {effect["changed"]:,} ({effect["changed"]/effect["n"]:.1%}) and '
         f'probabilities by {effect["p_mean"]:.3f} in the mean and {effect["p_most"]:.2f} at most.')
@@ -134,7 +135,7 @@ def _card(name, model, out, effect, compact, results, notes, licence):
     "The text of a card."
     tables = [f'### {Path(file).stem.replace("_", " ").capitalize()}\n\n{table_of(file)}' for file in results]
     sha256 = sha256_of(out/'model/weights.safetensors')
-    files = f'{_storage(effect, compact)} SHA-256 of `model/weights.safetensors`: `{sha256}`.'
+    files = f'{_storage(model, effect, compact)} SHA-256 of `model/weights.safetensors`: `{sha256}`.'
     allowed = f'The weights and this card: {licence}.' if licence else 'No licence was stated.'
     parts = dict(Use=_use(name), Training=_training(model), Results='\n\n'.join(tables), Limits=_limits, Files=files, Licence=allowed)
     return _front(name, licence) + '\n\n'.join([*[notes]*bool(notes), *(f'## {title}\n\n{text}' for title,text in parts.items() if text)]) + '\n'
@@ -145,6 +146,15 @@ def _text_of(file):
     except (OSError, UnicodeDecodeError): raise BadInput(f'{file} cannot be read as text; give a Markdown file.') from None
 
 # %% ../../nbs/share/81_hub.ipynb #4c9e495c
+def _has_card(run): return (run/'README.md').is_file() and not (run/'run.json').exists()
+
+def _pass_on(run, out):
+    "Copy what was shared before, with its card."
+    with atomic_path(out, folder=True) as folder:
+        (folder/'model').mkdir()
+        _copy(run, folder, [*_needed, *_more])
+    return out
+
 def share(
     run, # The folder of a run, or the name of a model that comes with the package
     out, # The folder to write; an earlier one that this function wrote is replaced
@@ -161,6 +171,7 @@ def share(
     require(not (out/'run.json').exists(), f'{out} is a run of its own; choose another folder.', BadModel)
     results = [results] if is_path(results) else list(results)
     model, survey = open_model(run, 'cpu'), None if survey is None else as_survey(survey)
+    if _has_card(run) and not (compact or results or notes or licence or survey): return _pass_on(run, out)
     notes = '' if notes is None else _text_of(notes)
     with atomic_path(out, folder=True) as folder:
         _write_model(model, folder/'model', compact)

@@ -84,7 +84,9 @@ def take_over(
         waiting = np.full(more, 1e-6), np.repeat(means.mean(0)[None], more, 0), np.repeat(variances.mean(0)[None], more, 0)
         mixture.set_(*(np.concatenate(pair) for pair in zip((weights, means, variances), waiting)))
     for name,value in mixture.state_dict().items():
-        if value.ndim > 1 or mixture.n_components == k: value[:k] = old[f'mixture.{name}']
+        former = old[f'mixture.{name}']
+        if name.startswith('detail_'): value.copy_(former)
+        elif value.ndim > 1 or mixture.n_components == k: value[:k] = former
 
 # %% ../../nbs/train/40h_start.ipynb #ca9a1e35
 def with_components(
@@ -140,6 +142,6 @@ def in_words(
     def was(row):
         if np.isnan(row.moved): return 'new'
         if np.isnan(row.kept): return 'empty before'
-        other = '' if row.matched == str(row.component) else f', now most like the former {row.matched}'
+        other = {str(row.component): '', 'new': ', which most of them left'}.get(row.matched, f', most of its galaxies are those of the former {row.matched}')
         return f'was {row.share_before:.1%}, kept {row.kept:.0%} of them, mean moved by {row.moved:.2f}{other}'
     return [f'component {row.component}: {row.share_after:.1%} of the galaxies ({was(row)})' for row in changes.itertuples()]
