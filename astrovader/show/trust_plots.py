@@ -78,7 +78,7 @@ def plot_names(
         own = rows.iloc[y]
         bars = np.clip([own.purity-own.low, own.high-own.purity], 0, None)
         ax.errorbar(own.purity, y, xerr=bars, color=style['color'], fmt='o', ms=5, lw=2, label=name)
-    for y,row in enumerate(rows.itertuples()): ax.text(1.03, y, f'{row.labels:.3g}   {row.objects:,}', va='center', size=7.5)
+    for y,row in enumerate(rows.itertuples()): ax.text(1.03, y, f'{row.labels:.1f}   {row.objects:,}', va='center', size=7.5)
     ax.set(yticks=range(len(rows)), yticklabels=rows.component, xlim=(0, 1.02), ylim=(len(rows)-.5, -.5), ylabel='component', xlabel=f'purity, with its {level:.0%} interval')
     ax.set_title('labels, galaxies', loc='right', fontsize=8)
     ax.legend(fontsize=7.5, loc='lower left', bbox_to_anchor=(0, 1), ncols=4)

@@ -108,7 +108,7 @@ class Panels {
   galaxy() {
     const {explorer, store} = this, row = explorer.hand
     if (row === null) return [h("p", {}, "Click a galaxy on the map, or press an arrow key, to take it in hand."), h("p", {class: "quiet"}, store.meta.about)]
-    const ranked = store.ranking(row), [first, second] = ranked
+    const ranked = store.ranking(row).filter((c, i) => i === 0 || store.p(row, c) >= .0005), [first, second] = ranked
     const nearest = store.near(row)
     return [
       h("div", {class: "id"}, store.ids[row]),
