@@ -69,6 +69,7 @@ def _shared_deviations(drawn):
     _, length, direction = np.linalg.svd((means-means.mean(0))/r**.5, full_matrices=False)
     return (length[:c,None]*direction[:c]).reshape(-1, k, c)
 
+# %% ../../nbs/analysis/64b_naming.ipynb #d567d5f5
 def _responsibilities(cat):
     p = numbered(cat, 'p').astype(np.float64)
     require(len(p) and np.isfinite(p).all() and (p >= 0).all(), 'the catalogue has no rows, or some of its responsibilities are not numbers from 0 to 1; leave those rows out.')
