@@ -32,7 +32,7 @@ def _transformed(values):
 def require_canonical(packing):
     "Refuse a packing whose galaxies have no measurements."
     framing = (packing or {}).get('framing')
-    require(framing == 'canonical', f"galaxies with requested properties need the framing 'canonical', which measures them, and here it is {framing!r}; "
+    require(framing == 'canonical', f"properties of galaxies can be requested where the framing is 'canonical', which measures them, and here it is {framing!r}; "
         'pack the images with --framing canonical, and train a model of them.')
 
 # %% ../../nbs/infer/51a_conditions.ipynb #5fc63fc8
