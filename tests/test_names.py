@@ -61,7 +61,7 @@ def test_the_accuracy_has_the_interval_of_draws_from_the_posterior():
     said = p.T @ np.eye(3)[names.probabilities(cat).argmax(1)]/len(p)
     by_draws = np.quantile((shares*said).sum((1, 2)), [.05, .95])
     low,high = names.accuracy(cat)[1:]
-    alone = Names(names.names, names.counts).accuracy(cat)
+    alone = Names(names.names, names.concentration).accuracy(cat)
     assert abs(high-by_draws[1]) < .03 and abs(low-by_draws[0]) < .03
     assert alone[2]-alone[1] < .85*(high-low)
 

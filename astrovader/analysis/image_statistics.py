@@ -258,7 +258,7 @@ def _morphologies(x, border):
 _n_bands = 5
 
 def _frequencies(size):
-    "The spatial frequency of each element of a Fourier transform, in cycles a frame."
+    "The spatial frequency of each element of a Fourier transform, in cycles per frame."
     return np.hypot(np.fft.fftfreq(size)[:,None], np.fft.rfftfreq(size)[None])*size
 
 def _power(grey):
@@ -270,7 +270,7 @@ def _power(grey):
 @checked
 def power_spectra(
     images, # (n, bands, size, size), uint8, uint16 or floats in [0, 1]
-) -> tuple: # Frequencies in cycles a frame, (k,); powers (n, k), of the mean of the bands above the sky
+) -> tuple: # Frequencies in cycles per frame, (k,); powers (n, k), of the mean of the bands above the sky
     "The radial power spectrum of every image."
     grey, sky = _grey_and_sky(_as_floats(images))
     ring = np.rint(_frequencies(grey.shape[-1])).astype(int)

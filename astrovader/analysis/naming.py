@@ -25,15 +25,15 @@ from ..runs import packaged_models
 from ..tables import as_frame,numbered,write_table
 
 # %% ../../nbs/analysis/64b_naming.ipynb #f038a940
-concentrations = np.geomspace(.5, 8, 9) # Those of kappa that are thought of
+concentrations = np.geomspace(.5, 8, 9) # Grid of kappa
 
-def _log_evidence(counts, prior):
-    "The logarithm of the evidence of (K, C) numbers of labels, for several (G, C) priors."
+def _log_likelihood(counts, prior):
+    "The logarithm of the marginal likelihood of counts (K, C), for several priors (G, C)."
     n, a = counts[:,None], prior[None]
     return (gammaln(a.sum(2)) - gammaln((a+n).sum(2)) + (gammaln(a+n) - gammaln(a)).sum(2)).sum(0)
 
-def _usual_shares(counts, prior, r):
-    "Draw the shares of the names in a usual component."
+def _drawn_base(counts, prior, r):
+    "Draw the base measure."
     flat = counts.ravel()
     before = np.arange(flat.sum()) - np.repeat(flat.cumsum()-flat, flat)
     a = np.repeat(np.tile(prior, len(counts)), flat)
@@ -42,17 +42,17 @@ def _usual_shares(counts, prior, r):
 
 def _drawn_counts(p, codes, c, seed, rounds=300, first=60):
     "Parameters of Dirichlet distributions (K, C), drawn from the posterior."
-    r, k, usual = rng(seed, 'names'), p.shape[1], np.full(c, 1/c)
-    theta = np.tile(usual, (k, 1))
+    r, k, base = rng(seed, 'names'), p.shape[1], np.full(c, 1/c)
+    theta = np.tile(base, (k, 1))
     for i in range(first+rounds):
         edges = (p*theta[:,codes].T).cumsum(1)
         component = (r.random((len(p), 1))*edges[:,-1:] > edges).sum(1).clip(0, k-1)
         counts = np.bincount(component*c + codes, minlength=k*c).reshape(k, c)
-        kappa = r.choice(concentrations, p=softmax(_log_evidence(counts, concentrations[:,None]*usual)))
-        usual = _usual_shares(counts, kappa*usual, r)
-        theta = r.standard_gamma(counts + kappa*usual) + 1e-300
+        kappa = r.choice(concentrations, p=softmax(_log_likelihood(counts, concentrations[:,None]*base)))
+        base = _drawn_base(counts, kappa*base, r)
+        theta = r.standard_gamma(counts + kappa*base) + 1e-300
         theta /= theta.sum(1, keepdims=True)
-        if i >= first: yield counts + kappa*usual
+        if i >= first: yield counts + kappa*base
 
 # %% ../../nbs/analysis/64b_naming.ipynb #d567d5f4
 def _as_one(drawn):
@@ -62,13 +62,14 @@ def _as_one(drawn):
     variance = (drawn*(drawn+1)/(total*(total+1))).mean(0) - mean**2
     return mean*((mean*(1-mean)).sum(1)/variance.sum(1) - 1)[:,None]
 
-def _in_common(drawn):
+def _shared_deviations(drawn):
     "The principal deviations (C, K, C) of the means of some Dirichlet distributions, each of one standard deviation."
     r, k, c = drawn.shape
     means = (drawn/drawn.sum(2, keepdims=True)).reshape(r, -1)
     _, length, direction = np.linalg.svd((means-means.mean(0))/r**.5, full_matrices=False)
     return (length[:c,None]*direction[:c]).reshape(-1, k, c)
 
+# %% ../../nbs/analysis/64b_naming.ipynb #d567d5f5
 def _responsibilities(cat):
     p = numbered(cat, 'p').astype(np.float64)
     require(len(p) and np.isfinite(p).all() and (p >= 0).all(), 'the catalogue has no rows, or some of its responsibilities are not numbers from 0 to 1; leave those rows out.')
@@ -83,7 +84,7 @@ def name_components(
     "The names of the components of a catalogue."
     labels, p = catalogue_labels(cat, labels), _responsibilities(cat)
     drawn = np.stack([*_drawn_counts(p[labels.codes >= 0], labels.known, len(labels.names), require_seed(seed))])
-    return Names(labels.names, _as_one(drawn), _in_common(drawn), provenance(seed=seed, labels=labels.counts, labels_sha256=labels.sha256))
+    return Names(labels.names, _as_one(drawn), _shared_deviations(drawn), provenance(seed=seed, labels=labels.counts, labels_sha256=labels.sha256))
 
 # %% ../../nbs/analysis/64b_naming.ipynb #2957504b
 @dataclass(frozen=True)
@@ -110,16 +111,16 @@ def _units(cat, z):
     units = numbered(cat, 'z_var').mean(0)**.5 if 'z_var_0' in cat else scatter
     return units*(scatter/units).max()
 
-def _width(x, codes, seed, widths=np.geomspace(.003, 30, 9)):
-    "The inverse strength of the prior with the largest likelihood in cross-validation; an intermediate one where a class has one label."
+def _prior_variance(x, codes, seed, variances=np.geomspace(.003, 30, 9)):
+    "The variance of the prior with the largest likelihood in cross-validation; an intermediate one where a class has one label."
     folds = min(5, np.bincount(codes).min())
     if folds < 2: return .3
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    scores = [cross_val_score(LogisticRegression(C=width, max_iter=500), x, codes, cv=split, scoring='neg_log_loss').mean() for width in widths]
-    return widths[np.argmax(scores)]
+    scores = [cross_val_score(LogisticRegression(C=variance, max_iter=500), x, codes, cv=split, scoring='neg_log_loss').mean() for variance in variances]
+    return variances[np.argmax(scores)]
 
 def _root_of_covariance(x, p, precision):
-    "A root of the inverse curvature at the maximum, with classes in the slow order."
+    "A root of the inverse curvature of the log-posterior at its maximum, with classes in the slow order."
     c, d = p.shape[1], x.shape[1]
     curvature = np.einsum('ni,nj,na,nab->aibj', x, x, p, np.eye(c)-p[:,None], optimize=True).reshape(c*d, c*d)
     curvature += np.diag(np.tile(np.append(np.full(d-1, precision), .01), c))
@@ -137,12 +138,12 @@ def fit_probe(
     require(np.isfinite(z).all(), 'some latents of the catalogue are no numbers; leave those rows out.')
     centre, scale = z.mean(0), _units(cat, z)
     x = (z[labels.codes >= 0]-centre)/scale
-    width = _width(x, labels.known, require_seed(seed))
-    found = LogisticRegression(C=width, max_iter=2000).fit(x, labels.known)
+    prior_variance = _prior_variance(x, labels.known, require_seed(seed))
+    found = LogisticRegression(C=prior_variance, max_iter=2000).fit(x, labels.known)
     weights = np.c_[found.coef_, found.intercept_]
     if len(weights) == 1: weights = np.concatenate([-weights, weights])/2
     x = np.c_[x, np.ones(len(x))]
-    return Probe(labels.names, centre, scale, weights, _root_of_covariance(x, softmax(x @ weights.T, 1), 1/width))
+    return Probe(labels.names, centre, scale, weights, _root_of_covariance(x, softmax(x @ weights.T, 1), 1/prior_variance))
 
 # %% ../../nbs/analysis/64b_naming.ipynb #b4cf7b50
 @patch
@@ -180,16 +181,16 @@ def accuracy(self:Probe,
 ) -> tuple: # The expected share, and the ends of its interval
     "The share of galaxies whose most probable name is right."
     require_level(level)
-    sure = np.concatenate([np.take_along_axis(draws, draws.mean(0).argmax(1)[None,:,None], 2)[...,0] for draws in self._draws(z)], 1)
-    mean, r = sure.mean(1), rng(0, 'accuracy')
-    counted = mean + r.standard_normal(len(mean))*((sure*(1-sure)).mean(1)/sure.shape[1])**.5
+    confidence = np.concatenate([np.take_along_axis(draws, draws.mean(0).argmax(1)[None,:,None], 2)[...,0] for draws in self._draws(z)], 1)
+    mean, r = confidence.mean(1), rng(0, 'accuracy')
+    counted = mean + r.standard_normal(len(mean))*((confidence*(1-confidence)).mean(1)/confidence.shape[1])**.5
     return mean.mean(), *np.quantile(counted, [(1-level)/2, (1+level)/2]).clip(0, 1)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #9d34e751
 @patch
 @checked
 def deviations(self:Names, p): # (n, K, C)
-    "By how much probabilities deviate from their means, for independent normal numbers."
+    "By how much probabilities deviate from their means, for independent normal numbers, with independent components."
     return self._weights(p)[:,:,None]*self.variances**.5
 
 @patch

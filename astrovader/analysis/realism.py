@@ -139,22 +139,21 @@ def _tests(real, drawn, found, seed, network, device, left_out):
 
 # %% ../../nbs/analysis/67_realism.ipynb #a2dfaf75
 def _told_apart(auc):
-    if auc < .55: return 'cannot be told from real ones'
-    return 'are sometimes told from real ones' if auc < .75 else 'are often told from real ones' if auc < .95 else 'are told from real ones nearly always'
+    return next(words for limit,words in ((.55, 'cannot'), (.75, 'can sometimes'), (.95, 'can usually'), (np.inf, 'can nearly always')) if auc < limit)
 
 def _verdict(table, tests):
     "One sentence."
     aucs = tests[tests.test.str.startswith('AUC')].value
     rows = table[(table.component == 'all') & table.distance.notna()]
-    text = f'Draws of this model {_told_apart(aucs.max())} (AUC {aucs.max():.2f})' if len(aucs) else 'No classifier could be trained'
+    text = f'Galaxies drawn by this model {_told_apart(aucs.max())} be told apart from real ones (AUC {aucs.max():.2f})' if len(aucs) else 'No classifier could be trained'
     mean = tests[tests.test == 'mean distance']
-    if len(mean): text += f'; their statistics lie {mean.value.iloc[0]:.2f} standard deviations from those of real galaxies, where halves of these lie {mean.floor.iloc[0]:.2f} apart'
+    if len(mean): text += f'; their statistics lie {mean.value.iloc[0]:.2f} standard deviations from those of real galaxies (two halves of the real sample differ by {mean.floor.iloc[0]:.2f})'
     if len(rows):
         worst = rows.loc[(rows.distance-rows.floor).idxmax()]
         text += f', {worst.statistic.replace("_", " ")} differing most ({worst.distance:.2f})'
     copied = tests[tests.test == 'memorised share']
-    if len(copied): text += f'; {"copies of training images are among them" if copied.low.iloc[0] > .02 else "they are no copies of training images"}'
-    return text + '.' 
+    if len(copied): text += f'; {"copies of training images are among them" if copied.low.iloc[0] > .02 else "no copies of training images were detected"}'
+    return text + '.'
 
 # %% ../../nbs/analysis/67_realism.ipynb #45f64e62
 class Realism(NamedTuple):

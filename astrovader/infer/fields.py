@@ -114,17 +114,17 @@ def add_galaxy(
     canvas, # (bands, height, width), changed in place
     light, # (bands, size, size), the galaxy alone in its frame
     shape, # Its `Shape` in the frame
-    asked, # Its `Shape` in the canvas, but for the place
+    requested, # Its `Shape` in the canvas, but for the place
     x:float, # Of its centre, counted from 0 at the centre of the first pixel
     y:float,
 ):
     "Add a galaxy to an image."
-    n = stamp_size(light.shape[-1], shape, asked)
+    n = stamp_size(light.shape[-1], shape, requested)
     _require_drawable(n, len(light), 'one of the galaxies')
     left, top = (int(np.floor(centre-(n-1)/2+.5)) for centre in (x, y))
     (a,b), (c,d) = ((max(0, -low), min(n, most-low)) for low,most in ((top, canvas.shape[1]), (left, canvas.shape[2])))
     if a >= b or c >= d: return
-    placed = replace(asked, x=x-left-(n-1)/2, y=y-top-(n-1)/2)
+    placed = replace(requested, x=x-left-(n-1)/2, y=y-top-(n-1)/2)
     canvas[:,top+a:top+b,left+c:left+d] += stamp(light, shape, placed, n)[:,a:b,c:d]
 
 # %% ../../nbs/infer/51c_fields.ipynb #3ebab6dd
@@ -141,8 +141,8 @@ class StampFiles(RowJob):
 
 def _identity(mock):
     "What the galaxies depend on."
-    asked = hashlib.sha256(mock.asked.drop(columns='object_id').to_numpy(float).tobytes() + '\0'.join(mock.asked.object_id).encode()).hexdigest()[:16]
-    return dict(n=len(mock), seed=mock.seed, temperature=mock.temperature, model=model_digest(mock.model), catalogue=asked,
+    requested = hashlib.sha256(mock.requested.drop(columns='object_id').to_numpy(float).tobytes() + '\0'.join(mock.requested.object_id).encode()).hexdigest()[:16]
+    return dict(n=len(mock), seed=mock.seed, temperature=mock.temperature, model=model_digest(mock.model), catalogue=requested,
         pixel_scale=mock.facts.pixel_scale, zero_point=mock.facts.zero_point)
 
 # %% ../../nbs/infer/51c_fields.ipynb #5110e66b
@@ -168,7 +168,7 @@ def _write_cube(mock, path, start, stop, size, cards):
 # %% ../../nbs/infer/51c_fields.ipynb #6b51c895
 def _write_folder(mock, folder, start, stop, size, cards):
     "The stamps of some rows as files; their truth."
-    tables, places = [], mock.asked[[name for name in ('ra', 'dec') if name in mock.asked]]
+    tables, places = [], mock.requested[[name for name in ('ra', 'dec') if name in mock.requested]]
     for first,(*drawn,table) in mock.blocks(start, stop):
         for i,(galaxy,row) in enumerate(zip(zip(*drawn), table.to_dict('records')), first):
             n = size or stamp_size(galaxy[0].shape[-1], *galaxy[1:])
@@ -189,17 +189,17 @@ def _write_part(mock, job, i, cards):
 
 def _with_places(mock, table, first):
     "The truth with the positions of the catalogue."
-    names = [name for name in ('x', 'y', 'ra', 'dec') if name in mock.asked]
-    return pd.concat([table, mock.asked[names].iloc[first:first+len(table)].reset_index(drop=True)], axis=1)
+    names = [name for name in ('x', 'y', 'ra', 'dec') if name in mock.requested]
+    return pd.concat([table, mock.requested[names].iloc[first:first+len(table)].reset_index(drop=True)], axis=1)
 
 # %% ../../nbs/infer/51c_fields.ipynb #99edcf90
-def _id_bytes(mock): return max(len(name.encode()) for name in mock.asked.object_id)
+def _id_bytes(mock): return max(len(name.encode()) for name in mock.requested.object_id)
 
 def _cube_size(mock, size):
-    "Of the stamps of a cube: as given, or what the largest galaxy that is asked for needs."
+    "Of the stamps of a cube: as given, or what the largest requested galaxy needs."
     if size is not None: return whole_number(size, 'the size of the stamps', 1)
-    radii = mock.asked.half_light_radius
-    require(radii.notna().all(), 'the stamps of a cube have one size, and half-light radii are not asked for all galaxies; give the size in pixels.')
+    radii = mock.requested.half_light_radius
+    require(radii.notna().all(), 'the stamps of a cube have one size, and half-light radii are not given for all galaxies; give the size in pixels.')
     return 2*int(np.ceil(mock.radii*radii.max()/2*1.2))
 
 # %% ../../nbs/infer/51c_fields.ipynb #81e85b8d
@@ -226,7 +226,7 @@ def write_stamps(
     require_choice(kind, ('stamps', 'cube'), 'the kind of files')
     require(part_rows > 0, f'parts of {part_rows} galaxies cannot be written; ask for at least 1.')
     size = _cube_size(galaxies, size) if kind == 'cube' else size
-    largest = galaxies.radii*galaxies.asked.half_light_radius.max()
+    largest = galaxies.radii*galaxies.requested.half_light_radius.max()
     for n in (size or 0, 0 if np.isnan(largest) else int(largest)): _require_drawable(n, galaxies.model.arch.bands, 'a stamp')
     job = StampFiles.begin(out, dict(kind=kind, size=size, part_rows=part_rows) | _identity(galaxies))
     rank, world = processes()
@@ -243,16 +243,16 @@ def write_stamps(
 def _centre(mock, ra, dec):
     "Right ascension and declination of the middle of a field: as given, or in the middle of the catalogue."
     if ra is not None: return real_number(ra, 'ra'), real_number(dec, 'dec')
-    if not {'ra', 'dec'} <= set(mock.asked): return 0., 0.
-    angle = np.radians(mock.asked.ra)
-    return float(np.degrees(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())) % 360), float(mock.asked.dec.mean())
+    if not {'ra', 'dec'} <= set(mock.requested): return 0., 0.
+    angle = np.radians(mock.requested.ra)
+    return float(np.degrees(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())) % 360), float(mock.requested.dec.mean())
 
 def _positions(mock, wcs, size):
     "x and y of every galaxy."
-    asked = mock.asked
-    if {'x', 'y'} <= set(asked): x, y = asked.x, asked.y
-    elif {'ra', 'dec'} <= set(asked): x, y = wcs.all_world2pix(asked.ra, asked.dec, 0)
-    else: x, y = (np.array([row_numbers(mock.seed, i, mock.joint.means.shape[1]+3)[0][4:] for i in range(len(asked))])*size - .5).T
+    requested = mock.requested
+    if {'x', 'y'} <= set(requested): x, y = requested.x, requested.y
+    elif {'ra', 'dec'} <= set(requested): x, y = wcs.all_world2pix(requested.ra, requested.dec, 0)
+    else: x, y = (np.array([row_numbers(mock.seed, i, mock.joint.means.shape[1]+3)[0][4:] for i in range(len(requested))])*size - .5).T
     x, y = np.asarray(x, float), np.asarray(y, float)
     wrong = np.flatnonzero(~np.isfinite(x+y))
     require(not len(wrong), f'row {wrong[:1]} of the catalogue has no position in the field; give x and y, or ra and dec near its middle.')

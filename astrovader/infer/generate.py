@@ -40,7 +40,7 @@ def draw(
     temperature:float = 1., # T; 0 or positive, and finite
     seed:int = 0, # Of the draws
     first:int = 0, # The number of the first galaxy
-) -> tuple: # Latents (n, J), and a table of what each image will be made from
+) -> tuple: # Latents (n, J+D), and a table of what each image will be made from
     "Latents to decode, the same on every device."
     require(n > 0, f'{n} galaxies cannot be drawn; ask for at least one.')
     require(first >= 0, f'galaxies are counted from 0, and the first is {first}; give 0 or more.')

@@ -18,45 +18,53 @@ from ..inputs import as_numbers
 from ..model.inference import model_digest
 
 # %% ../../nbs/infer/48b_names.ipynb #a4189eca
-def _as_common(given, shape):
-    common = as_numbers(given, 'the common deviations').astype(np.float64) if np.size(given) else np.zeros((0, *shape))
-    fits = common.ndim == 3 and common.shape[1:] == shape and np.isfinite(common).all()
-    require(fits, f'common deviations of the shape {common.shape} do not fit counts of the shape {shape}, or are no numbers; make the names again.')
-    return common
+def _as_shared(given, shape):
+    shared = as_numbers(given, 'the shared deviations').astype(np.float64) if np.size(given) else np.zeros((0, *shape))
+    fits = shared.ndim == 3 and shared.shape[1:] == shape and np.isfinite(shared).all()
+    require(fits, f'shared deviations of the shape {shared.shape} do not fit concentrations of the shape {shape}, or are no numbers; make the names again.')
+    return shared
 
 @dataclass(frozen=True)
 class Names:
     "What is known of the names of components."
     names:tuple # C different names
-    counts:np.ndarray # (K, C) parameters of Dirichlet distributions, in labels, above 0
-    common:np.ndarray = () # (D, K, C) deviations of shares that components have in common, of one standard deviation each
+    concentration:np.ndarray # (K, C) parameters of Dirichlet distributions, in labels, above 0
+    shared_deviations:np.ndarray = () # (D, K, C) deviations of shares that components have together, of one standard deviation each
     about:dict = field(default_factory=dict) # Where they come from, ready for JSON
 
     def __post_init__(self):
         set_ = object.__setattr__
         set_(self, 'names', tuple(map(str, self.names)))
-        set_(self, 'counts', as_numbers(self.counts, 'the counts of labels').astype(np.float64))
+        set_(self, 'concentration', as_numbers(self.concentration, 'the concentrations').astype(np.float64))
         require(len(set(self.names)) == len(self.names) > 1 and all(map(str.strip, self.names)), f'the names are {self.names}; give at least two, all different.')
-        fits = self.counts.ndim == 2 and len(self.counts) and self.counts.shape[1] == len(self.names)
-        require(fits, f'counts of the shape {self.counts.shape} do not fit {len(self.names)} names; give a row for each component and a column for each name.')
-        require(np.isfinite(self.counts).all() and (self.counts > 0).all(), 'the counts of labels are positive numbers, and some of these are not; make the names again.')
-        set_(self, 'common', _as_common(self.common, self.counts.shape))
+        fits = self.concentration.ndim == 2 and len(self.concentration) and self.concentration.shape[1] == len(self.names)
+        require(fits, f'concentrations of the shape {self.concentration.shape} do not fit {len(self.names)} names; give a row for each component and a column for each name.')
+        require(np.isfinite(self.concentration).all() and (self.concentration > 0).all(), 'concentrations are positive numbers, and some of these are not; make the names again.')
+        set_(self, 'shared_deviations', _as_shared(self.shared_deviations, self.concentration.shape))
 
     @property
-    def shares(self): return self.counts/self.counts.sum(1, keepdims=True)
+    def shares(self): return self.concentration/self.concentration.sum(1, keepdims=True)
     @property
-    def variances(self): return self.shares*(1-self.shares)/(self.counts.sum(1, keepdims=True) + 1)
+    def variances(self): return self.shares*(1-self.shares)/(self.concentration.sum(1, keepdims=True) + 1)
     @property
-    def sha256(self): return sha256(repr((self.names, self.counts.tolist(), self.common.tolist())).encode()).hexdigest()[:16]
-    def __repr__(self): return f'names of {len(self.counts)} components: ' + ', '.join(self.names)
+    def sha256(self): return sha256(repr((self.names, self.concentration.tolist(), self.shared_deviations.tolist())).encode()).hexdigest()[:16]
+    def __repr__(self): return f'names of {len(self.concentration)} components: ' + ', '.join(self.names)
 
 # %% ../../nbs/infer/48b_names.ipynb #5b4eb16d
-def beta_interval(mean, variance, level):
+def beta_interval(
+    mean, # Of a share, any shape
+    variance, # The same shape
+    level:float, # Of the interval, between 0 and 1
+) -> tuple: # Its lower and upper ends
     "The central interval of the beta distribution with a given mean and variance."
     total = np.clip(mean*(1-mean)/np.maximum(variance, 1e-300) - 1, 1e-3, 1e15)
     return beta.ppf((1-level)/2, mean*total, (1-mean)*total), beta.ppf((1+level)/2, mean*total, (1-mean)*total)
 
-def require_level(level): require(0 < level < 1, f'the level is {level}; give one between 0 and 1, such as 0.9.')
+def require_level(
+    level:float, # Of an interval
+):
+    "Refuse a level that is not between 0 and 1."
+    require(0 < level < 1, f'the level is {level}; give one between 0 and 1, such as 0.9.')
 
 @patch
 @checked
@@ -75,8 +83,8 @@ def purity(self:Names,
 def _weights(self:Names, p):
     "Responsibilities as a table of this number of components."
     p = as_numbers(p, 'the responsibilities').astype(np.float64)
-    fits = p.ndim == 2 and p.shape[1] == len(self.counts)
-    require(fits, f'the names are of {len(self.counts)} components, and responsibilities of the shape {p.shape} do not fit; give those of the run that was named.')
+    fits = p.ndim == 2 and p.shape[1] == len(self.concentration)
+    require(fits, f'the names are of {len(self.concentration)} components, and responsibilities of the shape {p.shape} do not fit; give those of the run that was named.')
     require(np.isfinite(p).all() and (p >= 0).all(), 'some responsibilities are not numbers from 0 to 1; leave those galaxies out.')
     return p
 
@@ -97,7 +105,7 @@ def interval(self:Names,
     "How far the probabilities are known."
     require_level(level)
     p = self._weights(p)
-    together = ((p @ self.common)**2 - p**2 @ self.common**2).sum(0)
+    together = ((p @ self.shared_deviations)**2 - p**2 @ self.shared_deviations**2).sum(0)
     return beta_interval(p @ self.shares, p**2 @ self.variances + together, level)
 
 # %% ../../nbs/infer/48b_names.ipynb #6f235bb8
@@ -113,11 +121,11 @@ def accuracy(self:Names,
     best = self.probabilities(p)
     weights = p.T @ np.eye(len(self.names))[best.argmax(1)]/len(p)
     spread = (weights**2*self.shares).sum(1) - (weights*self.shares).sum(1)**2
-    common = (self.common*weights).sum(2)
-    together = (common.sum(1)**2 - (common**2).sum(1)).sum()
-    sure = best.max(1)
-    variance = (spread/(self.counts.sum(1)+1)).sum() + together + (sure*(1-sure)).mean()/len(p)
-    return sure.mean(), *beta_interval(sure.mean(), variance, level)
+    shared = (self.shared_deviations*weights).sum(2)
+    together = (shared.sum(1)**2 - (shared**2).sum(1)).sum()
+    confidence = best.max(1)
+    variance = (spread/(self.concentration.sum(1)+1)).sum() + together + (confidence*(1-confidence)).mean()/len(p)
+    return confidence.mean(), *beta_interval(confidence.mean(), variance, level)
 
 # %% ../../nbs/infer/48b_names.ipynb #bedca92f
 def name_columns(
@@ -133,7 +141,9 @@ def name_columns(
     return columns
 
 @patch
-def columns(self:Names, p):
+def columns(self:Names,
+    p, # (n, K) responsibilities, or a catalogue
+) -> dict: # Arrays (n,) by the columns `name`, `p_NAME` ...
     "The name of every galaxy and the probability of each, by their columns."
     probabilities = self.probabilities(p)
     best = np.array(self.names, object)[probabilities.argmax(1)]
@@ -148,7 +158,7 @@ def save(self:Names,
     **more, # Further entries
 ):
     "Write the names as JSON."
-    write_json(path, dict(format=_format, names=self.names, counts=self.counts, common=self.common) | (self.about or provenance()) | more)
+    write_json(path, dict(format=_format, names=self.names, counts=self.concentration, common=self.shared_deviations) | (self.about or provenance()) | more)
 
 @patch(cls_method=True)
 def load(cls:Names,
@@ -162,7 +172,7 @@ def load(cls:Names,
     about = {name: value for name,value in found.items() if name not in ('format', 'names', 'counts', 'common')}
     try: names = cls(found['names'], found['counts'], found.get('common', ()), about)
     except Exception as error: raise BadModel(f'{path} does not hold names of components ({str(error).rstrip(".")}); write it again with astrovader-name.') from None
-    k = len(names.counts)
+    k = len(names.concentration)
     require(n_components in (None, k), f'{path} names {k} components, and the model has {n_components}; name those of this model with astrovader-name.', BadModel)
     return names
 

@@ -95,7 +95,7 @@ def _search(path):
 def _realism(path): return f'realism, {_check_digests(path/"realism.json"):,} files'
 
 def _mock(path):
-    "Galaxies that were asked for; each stamp that is a file has its own checksum."
+    "Galaxies with requested properties; each stamp that is a file has its own checksum."
     require((path/'mock.json').is_file(), f'{path} is not finished; repeat the command that began it, which continues at the first missing part.')
     n, stamps = _check_digests(path/'mock.json'), sorted(path.glob('stamps-*/*.fits'))
     for file in stamps: check_fits(file)

@@ -21,15 +21,15 @@ def _galsim():
 def galsim_object(
     light, # (size, size), the galaxy alone in its frame
     shape, # Its `Shape` in the frame
-    asked, # Its `Shape` on the pixels of a stamp
+    requested, # Its `Shape` on the pixels of a stamp
     pixel_scale:float = 1., # Arcseconds a pixel of the stamp
     psf = None, # An object of GalSim in arcseconds: the PSF of the training images, which is removed
 ): # An object of GalSim in arcseconds, centred
     "A drawn galaxy as an object of GalSim."
     galsim = _galsim()
     image = galsim.Image(np.ascontiguousarray(light, float), scale=1.)
-    inverse = pixel_scale*np.linalg.inv(frame_axes(shape, asked))
-    flux = asked.flux/shape.flux*float(light.sum(dtype=float))
+    inverse = pixel_scale*np.linalg.inv(frame_axes(shape, requested))
+    flux = requested.flux/shape.flux*float(light.sum(dtype=float))
     found = galsim.InterpolatedImage(image).shift(-shape.x, -shape.y).transform(*inverse.ravel()).withFlux(flux)
     return found if psf is None else galsim.Convolve(found, galsim.Deconvolve(psf))
 
@@ -48,4 +48,4 @@ def to_galsim(
     def one_band(light): return light.mean(0) if band is None else light[names.index(band)]
     for start in range(0, len(galaxies), batch):
         *drawn, table = galaxies.galaxies(start, min(start+batch, len(galaxies)))
-        yield [galsim_object(one_band(light), shape, asked, galaxies.facts.pixel_scale or 1., psf) for light,shape,asked in zip(*drawn)], table
+        yield [galsim_object(one_band(light), shape, requested, galaxies.facts.pixel_scale or 1., psf) for light,shape,requested in zip(*drawn)], table

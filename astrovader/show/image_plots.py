@@ -196,15 +196,15 @@ def _plot_trio(axs, images, recon, residuals, texts, name):
 # %% ../../nbs/show/70_image_plots.ipynb #f99b6393
 def _residual_scale(images, recon, limit=None):
     require(limit is None or limit > 0, f'the limit of the residuals is {limit}; give a positive one.')
-    limit = limit or max(float(np.quantile(abs(recon-images).mean(1), .995)), 1e-3)
+    limit = limit or max(float(np.quantile(abs(images-recon).mean(1), .995)), 1e-3)
     return ScalarMappable(Normalize(-limit, limit), 'RdBu_r')
 
-def _residual_pictures(images, recon, scale): return scale.cmap(scale.norm((recon-images).mean(1)))[...,:3].transpose(0, 3, 1, 2)
+def _residual_pictures(images, recon, scale): return scale.cmap(scale.norm((images-recon).mean(1)))[...,:3].transpose(0, 3, 1, 2)
 
 def _residual_bar(fig, axs, scale):
     limit = scale.norm.vmax
     bar = fig.colorbar(scale, ax=axs, orientation='horizontal', shrink=.45, aspect=35, pad=.02, ticks=[-limit, 0, limit], format='%.2f')
-    bar.set_label('reconstruction − image, as a fraction of the grey range', size=8)
+    bar.set_label('image − reconstruction (fraction of the grey range)', size=8)
     bar.outline.set_visible(False)
 
 # %% ../../nbs/show/70_image_plots.ipynb #50b9149a

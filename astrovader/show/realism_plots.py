@@ -57,7 +57,7 @@ def plot_component_distances(
     shown = ax.pcolormesh(values, cmap='Blues', vmin=0, vmax=max(1, np.nanmax(values)), edgecolors='w')
     ax.set(xticks=np.arange(len(names))+.5, yticks=np.arange(len(order))+.5, yticklabels=order, ylabel='component', ylim=(len(order), 0))
     ax.set_xticks(ax.get_xticks(), _words(names), rotation=45, ha='right', rotation_mode='anchor')
-    fig.colorbar(shown, ax=ax, label='distance', pad=.01)
+    fig.colorbar(shown, ax=ax, label='Wasserstein distance (standard deviations)', pad=.01)
     return fig
 
 # %% ../../nbs/show/70f_realism_plots.ipynb #1bf82579
@@ -102,7 +102,7 @@ def plot_power_spectra(
         low, median, high = np.quantile(np.maximum(powers, 1e-12), [.16, .5, .84], axis=0)
         ax.fill_between(frequency, low, high, color=colour, alpha=.25, lw=0)
         ax.plot(frequency, median, color=colour, lw=1.6, label=name)
-    ax.set(xscale='log', yscale='log', xlabel='spatial frequency (cycles a frame)', ylabel='power')
+    ax.set(xscale='log', yscale='log', xlabel='spatial frequency (cycles per frame)', ylabel='power (squared grey range)')
     ax.legend(fontsize=8)
     return fig
 

@@ -164,7 +164,7 @@ def draw_reconstructions(summary, _):
     seed = summary.seed
     drawn = np.sort(rng(seed, 'reconstructions').permutation(len(error))[:30])
     plot = lambda rows, **kwargs: plot_reconstructions(*images_and_reconstructions(summary.model, summary.survey, rows), texts=[f'{error[row]:.1f}' for row in rows], **kwargs)
-    yield Figure('reconstructions', plot(drawn), f'{len(drawn)} galaxies drawn at random (seed {seed}): image, reconstruction from the mean of the latents, and residual. '
+    yield Figure('reconstructions', plot(drawn), f'{len(drawn)} galaxies drawn at random (seed {seed}): image, reconstruction from the mean of the latents, and residual (red where the model misses flux, blue where it has too much). '
         'The number is the sum of squared residuals over all pixels, with grey values from 0 to 1.')
     n = min(5, (len(error)+1)//2)
     ends = np.concatenate(extremes(error, n))
