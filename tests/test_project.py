@@ -176,6 +176,11 @@ def test_layout_in_contributing_is_true():
     there = [p.relative_to(root/'nbs').with_suffix('').as_posix() for p in (root/'nbs').rglob('[0-9]*.ipynb') if p.parent.name != 'paper']
     assert drawn == sorted(there, key=lambda o: o.split('/')[-1]), 'the picture of the layout in CONTRIBUTING.md and nbs/ differ'
 
+def test_index_lists_every_notebook_with_a_module():
+    table = read(root/'README.md').partition('## The notebooks')[2].partition('\n## ')[0]
+    listed = set(re.findall(r'\]\(nbs/([^)\s]+\.ipynb)\)', table))
+    assert {p.relative_to(root/'nbs').as_posix() for p in notebooks if '#| default_exp' in read(p)} == listed, 'complete the table of nbs/index.ipynb'
+
 def test_upstream_import_is_seen():
     way = {'core': (-1, '00'), 'model.networks': (1, '30'), 'model.vade': (1, '32'), 'show.plots': (5, '70'), 'data.late': (0, '20')}
     bad = 'from astrovader.show.plots import loss\nfrom ..core import require\nfrom .networks import Encoder\ndef f():\n  from . import vade\n  from ..plots import g'

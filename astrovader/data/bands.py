@@ -74,7 +74,9 @@ def wavelength(
     return next((value for value in found if np.isfinite(value)), np.nan)
 
 # %% ../../nbs/data/10a_bands.ipynb #433e69a9
-def are_bands(names) -> bool:
+def are_bands(
+    names, # Names of bands, such as `('g', 'r', 'z')`
+) -> bool:
     "Are these the names of different bands?"
     return len(set(names)) == len(names) > 0 and all(np.isfinite(wavelength(name)) for name in names)
 

@@ -32,14 +32,19 @@ def require_bytes(n, limit, what='as a file', how='make it smaller'):
 def require_pixels(n_values, bytes_each=4, **how): require_bytes(n_values*max(4, bytes_each), max_bytes(), 'as pixels', **how)
 
 # %% ../../nbs/data/10b_bytes.ipynb #b09ed67f
-def read_all(stream, at_most=np.inf):
+def read_all(
+    stream, # An open file
+    at_most=np.inf, # Bytes that it should have; one more is read, so that a longer stream is noticed
+):
     "All bytes of a compressed stream, counted."
     limit = max_bytes()
     content = stream.read(min(at_most, limit)+1)
     require_bytes(len(content), limit, 'decompressed')
     return content
 
-def inflated(content):
+def inflated(
+    content:bytes, # Of a file, compressed or not
+) -> bytes:
     "Bytes that gzip or bzip2 may have compressed."
     if content[:2] == b'\x1f\x8b': return read_all(gzip.GzipFile(fileobj=io.BytesIO(content)))
     return read_all(bz2.BZ2File(io.BytesIO(content))) if content[:3] == b'BZh' else content
@@ -48,7 +53,10 @@ def inflated(content):
 @lru_cache(4)
 def _open_zip(path, modified): return zipfile.ZipFile(path)
 
-def read_member(archive, name):
+def read_member(
+    archive, # An open `ZipFile`
+    name:str, # Of the member
+) -> bytes:
     "The bytes of one member of an open zip."
     size = archive.getinfo(name).file_size
     require_bytes(size, max_bytes(), 'decompressed')

@@ -110,7 +110,10 @@ def check_headers(content):
             if _is_opaque(hdu.header): _check_table(hdu)
 
 # %% ../../nbs/data/10c_fits.ipynb #043bfd18
-def enlarged(x, shape):
+def enlarged(
+    x, # The smaller image (bands, height, width)
+    shape, # Height and width of the larger one
+):
     "The nearest pixels of a smaller image of the same field."
     if x.shape[1:] == tuple(shape): return x
     rows,columns = (((np.arange(n)+.5)*m/n).astype(int) for n,m in zip(shape, x.shape[1:]))

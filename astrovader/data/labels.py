@@ -145,7 +145,9 @@ def _merged(parts):
     return pd.DataFrame(values, parts[0].index, names)
 
 # %% ../../nbs/data/09a_labels.ipynb #35c605bd
-def has_campaign_votes(columns) -> bool:
+def has_campaign_votes(
+    columns, # Names of the columns of a table
+) -> bool:
     "Do these names of columns include votes on the first question of another campaign than GZ2?"
     return bool(_labels_in(columns))
 

@@ -60,7 +60,11 @@ def position_columns(
         require(column is not None, f'{name} has no column {needed}; rename the column that holds the {what}.')
     return found
 
-def as_degrees(column): return pd.to_numeric(column, errors='coerce').to_numpy(float, na_value=np.nan)
+def as_degrees(
+    column, # A column of numbers, or of numbers as text
+): # (n,) floats
+    "A column as numbers; NaN where it has none."
+    return pd.to_numeric(column, errors='coerce').to_numpy(float, na_value=np.nan)
 
 # %% ../../nbs/data/12aa_matching.ipynb #2bbefd51
 _units = dict.fromkeys(('hour', 'hours', 'hr', 'hrs', 'h', 'hms', 'hourangle'), u.hourangle) | dict.fromkeys(('rad', 'radian', 'radians'), u.rad)

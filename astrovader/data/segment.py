@@ -22,12 +22,18 @@ def _blocks(x, k):
     return np.zeros([-(-side//k) for side in x.shape], np.float32) if is_empty else block_means(x, k)
 
 @checked(x=2, k=1)
-def blocks(x:np.ndarray, k:int):
-    "Means of blocks of `k` by `k` pixels of an image (height, width); incomplete blocks at the edge average the pixels they have."
+def blocks(
+    x:np.ndarray, # An image (height, width)
+    k:int, # Side of a block in pixels
+): # (height/k, width/k), rounded up
+    "Means of blocks of `k` by `k` pixels of an image; incomplete blocks at the edge average the pixels they have."
     return _blocks(x, k)
 
 @checked(x=2, to=1)
-def reduced(x:np.ndarray, to:int=64):
+def reduced(
+    x:np.ndarray, # An image (height, width)
+    to:int=64, # Pixels that the shorter side keeps at least
+): # The smaller image, and `k`
     "The image averaged in blocks of `k` by `k` pixels, so that its shorter side remains at least `to`; and `k`."
     k = max(1, min(x.shape)//to)
     return _blocks(x, k), k

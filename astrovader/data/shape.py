@@ -37,7 +37,10 @@ class Ellipse:
     orientation:float
     axis_ratio:float
 
-    def axes(self, u, v):
+    def axes(self,
+        u, # Columns, in pixels from the middle of the cutout
+        v, # Rows, in the same
+    ): # In pixels from the centre
         "Coordinates along the major and the minor axis."
         c = np.float32(np.cos(np.radians(self.orientation)))
         s = np.float32(np.sin(np.radians(self.orientation)))
@@ -50,7 +53,10 @@ class Ellipse:
         angle = np.radians(self.orientation)
         return float(self.x), float(self.y), float(np.cos(angle)), float(np.sin(angle)), float(self.axis_ratio)
 
-    def radius(self, u, v):
+    def radius(self,
+        u, # Columns, in pixels from the middle of the cutout
+        v, # Rows, in the same
+    ): # Semi-major axis of the ellipse through each, in pixels
         "Elliptical radii."
         a,b = self.axes(u, v)
         return np.sqrt(a*a + (b/np.float32(self.axis_ratio))**2)
@@ -203,7 +209,10 @@ def band_profiles(
 # %% ../../nbs/data/11ab_shape.ipynb #13fb41c1
 _n_radii = 4. # the total flux is that within so many half-light radii
 
-def radius_containing(profile, flux):
+def radius_containing(
+    profile, # A `Profile`
+    flux, # In the units of the image
+): # Semi-major axis in pixels
     "The elliptical radius that contains a given flux."
     return float(containing(profile.edges, profile.growth, float(flux)))
 
@@ -224,7 +233,7 @@ _sersic_n,_relative_r_e = (grid.ravel() for grid in np.meshgrid(_indices, np.geo
 _sersic_b = gammaincinv(2*_sersic_n, .5)
 
 def _sersic(r, r_h):
-    "All Sersic profiles at the radii `r`, one row each."
+    "All Sérsic profiles at the radii `r`, one row each."
     return np.exp(-_sersic_b[:,None]*((np.maximum(r, .1)/(_relative_r_e[:,None]*r_h))**(1/_sersic_n[:,None]) - 1))
 
 def _best_sersic(mean, model, weight):

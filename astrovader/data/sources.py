@@ -110,11 +110,15 @@ def suffix_of(path): return Path(path).suffix.lower()
 def _is_pattern(src): return not src.exists() and bool(re.search(r'[*?\[{]', str(src)))
 
 # %% ../../nbs/data/12a_sources.ipynb #4bdf2168
-def natural_order(path):
+def natural_order(
+    path, # The path of a file, as a string
+):
     "A sorting key that sorts numbers by value."
     return [int(part) if i % 2 else part.lower() for i,part in enumerate(re.split(r'([0-9]+)', path))], path
 
-def is_image(name):
+def is_image(
+    name, # The path of a file, as a string
+):
     "Does a path have the suffix of an image, in no hidden folder?"
     hidden = any(part.startswith(('.', '__MACOSX')) for part in PurePosixPath(name).parts)
     return bool(image_suffix().search(name)) and not hidden
@@ -188,7 +192,9 @@ class Files(Source):
     def states(self): return (file_state(Path(self.root, file)) for file in self.files)
 
 # %% ../../nbs/data/12a_sources.ipynb #23bb2e92
-def ids_of(files):
+def ids_of(
+    files, # Paths below the folder or zip, as strings
+): # One id for each path
     "Object ids of files, by their names."
     paths = [image_suffix().sub('', file) for file in files]
     stems = [path.rsplit('/', 1)[-1] for path in paths]

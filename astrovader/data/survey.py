@@ -31,7 +31,11 @@ def npy_header(
     np.lib.format.write_array_header_1_0(buffer, dict(descr=np.dtype(dtype).newbyteorder('<').str, fortran_order=False, shape=tuple(shape)))
     return buffer.getvalue()
 
-def shard_name(i): return f'shard-{i:05d}.npy'
+def shard_name(
+    i:int, # The number of the shard, from 0
+) -> str:
+    "The name of the file of a shard."
+    return f'shard-{i:05d}.npy'
 
 # %% ../../nbs/data/13_survey.ipynb #37a3401c
 def _require_shard(path, shape, dtype=np.uint8):
@@ -77,7 +81,13 @@ def write_shard(
 
 # %% ../../nbs/data/13_survey.ipynb #d5bad420
 @checked(i=0, rows=0, names=dict(folder=as_path, shape=_as_shape))
-def has_shard(folder, i:int, shape, rows:int, dtype=np.uint8) -> bool:
+def has_shard(
+    folder, # The folder of the survey
+    i:int, # The number of the shard
+    shape, # (bands, size, size)
+    rows:int, # Images in the shard
+    dtype=np.uint8, # Of the images, uint8 or uint16
+) -> bool:
     "Does that shard exist, with all of its rows?"
     try: _require_shard(folder/shard_name(i), (rows, *shape), dtype)
     except BadSurvey: return False

@@ -52,7 +52,7 @@ def _flux(draws, t, size):
     return dict(arcsec_per_px=scale, r90=r90, mag=22.5-2.5*np.log10(flux), flux=flux, r_eff=r_eff)
 
 def _bulge(draws, t, size):
-    "Sersic indices, the bulge, the centre, and colours."
+    "Sérsic indices, the bulge, the centre, and colours."
     elliptical = t['kind']=='elliptical'
     n_elliptical = np.clip(draws.normal(3.4, .9), 1.5, 5.5)
     n_bulge = np.clip(draws.normal(2.2, .6), 1., 4.)

@@ -119,8 +119,10 @@ def draw_views(
 def _require_images(x):
     require(isinstance(x, torch.Tensor) and x.ndim == 4, f'the images are {shown(x)}; give a tensor (n, bands, size, size).')
 
-def sky_level(x:torch.Tensor) -> torch.Tensor:
-    "Median of the outermost pixels of each image and band, (n, bands, 1, 1)."
+def sky_level(
+    x:torch.Tensor, # Images (n, bands, height, width)
+) -> torch.Tensor: # (n, bands, 1, 1)
+    "Median of the outermost pixels of each image and band."
     _require_images(x)
     edge = torch.cat([x[...,0,:], x[...,-1,:], x[...,1:-1,0], x[...,1:-1,-1]], -1)
     return edge.median(-1).values[...,None,None]

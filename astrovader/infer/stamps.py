@@ -12,21 +12,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from fastcore.basics import patch
 from scipy.special import expit,logit
-from astrovader.core import require,require_seed
-from astrovader.data.canonical import Shape,measure_shape
-from astrovader.data.cutouts import Stretch
-from astrovader.data.on_sky import magnitude,position_angle
-from astrovader.data.shape import Scene,fit_shape
-<<<<<<< /tmp/tmp3ueb067j
-from astrovader.infer.conditions import Joint,asked_names,conditions_of,draw_row,require_canonical,row_numbers
-=======
-from astrovader.infer.conditions import Joint,measured_names,conditions_of,draw_row,require_canonical,row_numbers
->>>>>>> /tmp/tmpg45prx8_
-from astrovader.infer.images import Appearance,image_values
-from astrovader.infer.inputs import checked
-from astrovader.inputs import is_path,real_number,shown
-from astrovader.model.inference import open_model
-from astrovader.tables import as_frame
+from ..core import require,require_seed
+from ..data.canonical import Shape,measure_shape
+from ..data.cutouts import Stretch
+from ..data.on_sky import magnitude,position_angle
+from ..data.shape import Scene,fit_shape
+from .conditions import Joint,measured_names,conditions_of,draw_row,require_canonical,row_numbers
+from .images import Appearance,image_values
+from .inputs import checked
+from ..inputs import is_path,real_number,shown
+from ..model.inference import open_model
+from ..tables import as_frame
 
 # %% ../../nbs/infer/51b_stamps.ipynb #6f698ffa
 def to_flux(
