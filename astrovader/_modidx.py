@@ -379,6 +379,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'astrovader/analysis/naming.py'),
                                             'astrovader.analysis.naming._most_teaching': ( 'analysis/naming.html#_most_teaching',
                                                                                            'astrovader/analysis/naming.py'),
+                                            'astrovader.analysis.naming._n_predicted': ( 'analysis/naming.html#_n_predicted',
+                                                                                         'astrovader/analysis/naming.py'),
                                             'astrovader.analysis.naming._prior_variance': ( 'analysis/naming.html#_prior_variance',
                                                                                             'astrovader/analysis/naming.py'),
                                             'astrovader.analysis.naming._responsibilities': ( 'analysis/naming.html#_responsibilities',

@@ -12,12 +12,12 @@ from pathlib import Path
 from fastcore.basics import patch
 from scipy.special import gammaln,softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold,cross_val_score
+from sklearn.model_selection import KFold,StratifiedKFold,cross_val_score
 from ..core import atomic_path,provenance,require,require_seed,rng,sha256_of
 from ..data.classes import catalogue_labels,read_labels
 from ..infer.catalogue import catalogue
 from ..infer.inputs import checked
-from ..infer.names import Names,name_columns,names_file,require_level
+from ..infer.names import Names,beta_interval,name_columns,names_file,require_level
 from ..inputs import as_numbers,whole_number
 from ..jobs import require_free
 from ..model.inference import model_digest,open_model,survey_rows
@@ -95,6 +95,7 @@ class Probe:
     scale:np.ndarray # (J,) their units
     weights:np.ndarray # (C, J+1), the last column without a latent
     spread:np.ndarray # (D, D) with D = C(J+1), a root of the covariance of the weights
+    tested:tuple # Of the labels that were left out in cross-validation: how many were predicted, and how many there were
 
     def _latents(self, z):
         z = as_numbers(z, 'the latents').astype(np.float64)
@@ -126,6 +127,15 @@ def _root_of_covariance(x, p, precision):
     curvature += np.diag(np.tile(np.append(np.full(d-1, precision), .01), c))
     return np.linalg.inv(np.linalg.cholesky(curvature)).T
 
+# %% ../../nbs/analysis/64b_naming.ipynb #c1df4730
+def _n_predicted(x, codes, variance, seed):
+    "How many labels are predicted when they are left out."
+    def predicted(train, test):
+        if np.ptp(codes[train]) == 0: return codes[train][:1]
+        return LogisticRegression(C=variance, max_iter=500).fit(x[train], codes[train]).predict(x[test])
+    folds = KFold(min(10, len(x)), shuffle=True, random_state=seed).split(x)
+    return int(sum((predicted(train, test) == codes[test]).sum() for train,test in folds))
+
 # %% ../../nbs/analysis/64b_naming.ipynb #dd514e81
 @checked(cat='object_id z_0')
 def fit_probe(
@@ -139,11 +149,13 @@ def fit_probe(
     centre, scale = z.mean(0), _units(cat, z)
     x = (z[labels.codes >= 0]-centre)/scale
     prior_variance = _prior_variance(x, labels.known, require_seed(seed))
+    n_predicted = _n_predicted(x, labels.known, prior_variance, seed)
     found = LogisticRegression(C=prior_variance, max_iter=2000).fit(x, labels.known)
     weights = np.c_[found.coef_, found.intercept_]
     if len(weights) == 1: weights = np.concatenate([-weights, weights])/2
     x = np.c_[x, np.ones(len(x))]
-    return Probe(labels.names, centre, scale, weights, _root_of_covariance(x, softmax(x @ weights.T, 1), 1/prior_variance))
+    root = _root_of_covariance(x, softmax(x @ weights.T, 1), 1/prior_variance)
+    return Probe(labels.names, centre, scale, weights, root, (n_predicted, len(x)))
 
 # %% ../../nbs/analysis/64b_naming.ipynb #b4cf7b50
 @patch
@@ -181,10 +193,9 @@ def accuracy(self:Probe,
 ) -> tuple: # The expected share, and the ends of its interval
     "The share of galaxies whose most probable name is right."
     require_level(level)
-    confidence = np.concatenate([np.take_along_axis(draws, draws.mean(0).argmax(1)[None,:,None], 2)[...,0] for draws in self._draws(z)], 1)
-    mean, r = confidence.mean(1), rng(0, 'accuracy')
-    counted = mean + r.standard_normal(len(mean))*((confidence*(1-confidence)).mean(1)/confidence.shape[1])**.5
-    return mean.mean(), *np.quantile(counted, [(1-level)/2, (1+level)/2]).clip(0, 1)
+    k, n = self.tested
+    mean = (k + .5)/(n + 1)
+    return mean, *beta_interval(mean, mean*(1-mean)*(1/(n + 2) + 1/len(self._latents(z))), level)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #9d34e751
 @patch
