@@ -57,7 +57,7 @@ def plot_component_distances(
     shown = ax.pcolormesh(values, cmap='Blues', vmin=0, vmax=max(1, np.nanmax(values)), edgecolors='w')
     ax.set(xticks=np.arange(len(names))+.5, yticks=np.arange(len(order))+.5, yticklabels=order, ylabel='component', ylim=(len(order), 0))
     ax.set_xticks(ax.get_xticks(), _words(names), rotation=45, ha='right', rotation_mode='anchor')
-    fig.colorbar(shown, ax=ax, label='Wasserstein distance (standard deviations)', pad=.01)
+    fig.colorbar(shown, ax=ax, label='Wasserstein distance\n(standard deviations)', pad=.01)
     return fig
 
 # %% ../../nbs/show/70f_realism_plots.ipynb #1bf82579
