@@ -15,7 +15,7 @@ from astrovader.train.phases import Preset,presets,with_changes
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 
-# s3VDC's recipe, shortened: 25 epochs of the first phase where it has about 180, and one ramp where it has many, at a learning rate that has almost ended
+# s3VDC's recipe, shortened: 25 epochs of the first phase where it has about 180, and one ramp where it has many, with a learning rate that has almost vanished by then
 digits = Preset(arch=Architecture(size=32, encoder_filters=(16, 32, 64), encoder_kernels=(3, 3, 3), decoder_filters=(64, 32, 16),
     decoder_kernels=(3, 3, 3), convolutions=1, output='sigmoid', n_latent=10, n_components=10, prior='full_mixture'),
     reconstruction='cross_entropy', scaling='exact', sample_alpha=False, epochs_alpha=25, epochs_anneal=3, epochs_static=1, n_periods=1, mixture_weight=.3, l2=1e-4,

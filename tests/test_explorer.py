@@ -144,6 +144,17 @@ def test_the_galaxy_in_hand_is_that_of_the_catalogue(opened, place):
     assert [re.search(r'//([^/]+)', link)[1] for link in links] == ['www.legacysurvey.org', 'aladin.cds.unistra.fr', 'simbad.cds.unistra.fr']
     assert f'ra={place.table.ra[row]:.5f}'[:-1] in links[0]
 
+def test_no_second_component_is_named_where_its_probability_does_not_show(opened, place, tmp_path):
+    cat = place.cat.copy()
+    for c in range(10): cat[f'p_{c}'] = cat[f'p_{c}'].where(cat.index > 0, np.float32(1 if c == 4 else 1e-9))
+    cat['component'] = cat.component.where(cat.index > 0, 4)
+    page = opened(explore(cat, place.survey, place.model, latent_map(cat, 'pca')).save(tmp_path/'sure.html'))
+    page.evaluate('explorer.pin(0)')
+    page.wait_for_timeout(300)
+    text = page.inner_text('#galaxy')
+    assert 'with probability 1.000' in text and 'second-best' not in text
+    assert page.locator('#galaxy .bars .track').count() == 1
+
 def test_probabilities_and_columns_arrive_exactly(opened, place):
     page = opened()
     columns = page.evaluate('[...explorer.store.columns.values()].map(c => [c.name, c.names ?? null, Array.from(c.values, v => Number.isFinite(v) ? v : null)])')

@@ -158,7 +158,7 @@ def save(self:Names,
     **more, # Further entries
 ):
     "Write the names as JSON."
-    write_json(path, dict(format=_format, names=self.names, counts=self.concentration, common=self.shared_deviations) | (self.about or provenance()) | more)
+    write_json(path, dict(format=_format, names=self.names, counts=self.concentration, shared_deviations=self.shared_deviations) | (self.about or provenance()) | more)
 
 @patch(cls_method=True)
 def load(cls:Names,
@@ -169,8 +169,8 @@ def load(cls:Names,
     found = read_json(path, BadModel)
     is_ours = isinstance(found, dict) and found.get('format') == _format and isinstance(found.get('names'), list) and 'counts' in found
     require(is_ours, f'{path} does not hold names of components; write it again with astrovader-name.', BadModel)
-    about = {name: value for name,value in found.items() if name not in ('format', 'names', 'counts', 'common')}
-    try: names = cls(found['names'], found['counts'], found.get('common', ()), about)
+    about = {name: value for name,value in found.items() if name not in ('format', 'names', 'counts', 'shared_deviations')}
+    try: names = cls(found['names'], found['counts'], found.get('shared_deviations', ()), about)
     except Exception as error: raise BadModel(f'{path} does not hold names of components ({str(error).rstrip(".")}); write it again with astrovader-name.') from None
     k = len(names.concentration)
     require(n_components in (None, k), f'{path} names {k} components, and the model has {n_components}; name those of this model with astrovader-name.', BadModel)
