@@ -158,7 +158,8 @@ def save(self:Names,
     **more, # Further entries
 ):
     "Write the names as JSON."
-    write_json(path, dict(format=_format, names=self.names, counts=self.concentration, shared_deviations=self.shared_deviations) | (self.about or provenance()) | more)
+    known = dict(names=self.names, counts=self.concentration, shared_deviations=self.shared_deviations)
+    write_json(path, dict(format=_format) | known | (self.about or provenance()) | more)
 
 @patch(cls_method=True)
 def load(cls:Names,
