@@ -59,6 +59,12 @@ def by_network(cat, images, n, seed, seen):
     with torch.no_grad(): p = torch.cat([net(to_float(part)).softmax(1) for part in images[test].split(250)]).double().numpy()
     return dict(way='network from scratch', labels=n, seed=seed, balanced=fair(p, names, cat.truth[test]))
 
+def accuracy_of(found, rest, prefix):
+    "The accuracy that names or a probe expect, the one that they have, and whether their interval holds it."
+    right = (np.array(found.names)[found.probabilities(rest).argmax(1)] == rest.truth).mean()
+    expected, least, most = found.accuracy(rest)
+    return {f'{prefix}{name}': float(value) for name,value in dict(accuracy=least <= right <= most, expected=expected, right=right).items()}
+
 def coverage(cat, n, seed, reference):
     "Fractions of 90% intervals that hold what the other votes say."
     order = np.random.default_rng([1, seed]).permutation(len(cat))
@@ -71,10 +77,8 @@ def coverage(cat, n, seed, reference):
     held = np.array([shares.loc[row.component, row.name_] for row in purity.rename(columns=dict(name='name_')).itertuples()])
     low, high = names.interval(rest)
     known = reference.probabilities(rest)[:,[reference.names.index(name) for name in names.names]]
-    right = (np.array(names.names)[names.probabilities(rest).argmax(1)] == rest.truth).mean()
-    expected, least, most = names.accuracy(rest)
     return dict(labels=n, purity=float(((purity.low <= held) & (held <= purity.high)).mean()), galaxy=float(((low <= known) & (known <= high)).mean()),
-        accuracy=float(least <= right <= most), expected=float(expected), right=float(right), width=float((purity.high-purity.low).mean()))
+        width=float((purity.high-purity.low).mean()), **accuracy_of(names, rest, ''), **accuracy_of(fit_probe(cat, labels_for(cat, rows)), rest, 'probe_'))
 
 def summary(each, by):
     "Means and standard deviations over sets of labels."

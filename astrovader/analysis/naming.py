@@ -12,7 +12,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from scipy.special import gammaln,softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold,StratifiedKFold,cross_val_score
+from sklearn.model_selection import RepeatedKFold,StratifiedKFold,cross_val_score
 from ..core import atomic_path,provenance,require,require_seed,rng,sha256_of
 from ..data.classes import catalogue_labels,read_labels
 from ..infer.catalogue import catalogue
@@ -128,13 +128,13 @@ def _root_of_covariance(x, p, precision):
     return np.linalg.inv(np.linalg.cholesky(curvature)).T
 
 # %% ../../nbs/analysis/64b_naming.ipynb #c1df4730
-def _n_predicted(x, codes, variance, seed):
-    "How many labels are predicted when they are left out."
+def _n_predicted(x, codes, variance, seed, repeats=5):
+    "How many labels are predicted when they are left out, in the mean of some divisions."
     def predicted(train, test):
         if np.ptp(codes[train]) == 0: return codes[train][:1]
         return LogisticRegression(C=variance, max_iter=500).fit(x[train], codes[train]).predict(x[test])
-    folds = KFold(min(10, len(x)), shuffle=True, random_state=seed).split(x)
-    return int(sum((predicted(train, test) == codes[test]).sum() for train,test in folds))
+    folds = RepeatedKFold(n_splits=min(10, len(x)), n_repeats=repeats, random_state=seed).split(x)
+    return float(sum((predicted(train, test) == codes[test]).sum() for train,test in folds)/repeats)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #dd514e81
 @checked(cat='object_id z_0')
