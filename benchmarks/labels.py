@@ -84,7 +84,7 @@ def summary(each, by):
     "Means and standard deviations over sets of labels."
     t = pd.DataFrame(each).drop(columns='seed', errors='ignore')
     g = t.groupby(by, sort=False)
-    out = g.mean().join(g.std(), rsuffix='_sd').reset_index()
+    out = g.mean().join(g.std().add_suffix("_sd")).reset_index()
     return out.assign(sets=g.size().to_numpy())
 
 def bench(args):

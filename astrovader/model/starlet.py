@@ -51,8 +51,8 @@ def without_noise(
 ) -> torch.Tensor: # (n, bands, height, width)
     "Images without the noise of their pixels."
     k = real_number(k, 'k', 0)
-    *scales, rest = starlet(x, n_scales)
+    *scales, clean = starlet(x, n_scales)
     for scale,sigma in zip(scales, noise_of(scales)):
         limit = k*sigma[:,:,None,None]
-        rest = rest + scale*(1 - (limit/scale.abs().clamp(min=1e-9))**2).clamp(min=0)
-    return rest
+        clean = clean + scale*(1 - (limit/scale.abs().clamp(min=1e-9))**2).clamp(min=0)
+    return clean + starlet(x - clean, n_scales)[-1]
