@@ -9,7 +9,8 @@ __all__ = ['plot_component_kinds', 'plot_leakage']
 import numpy as np,pandas as pd,matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from ..core import require
-from .image_plots import palette,plain_text,styled
+from .colours import palette
+from .image_plots import plain_text,styled
 from .statistics_plots import check_table,distinct_styles,row_offsets,signed_text,tables_by_name,write_beside
 
 # %% ../../nbs/show/70c_component_plots.ipynb #185f7e2c

@@ -31,7 +31,8 @@ from ..analysis.realism import realism
 from ..analysis.shift import shift
 from ..analysis import summary as parts
 from ..analysis.summary import zoo_cuts
-from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions,text_colour
+from .colours import palette,text_colour
+from .image_plots import plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions
 from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostics,plot_heat_map,plot_history
 from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage

@@ -14,7 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator,MaxNLocator,NullLocator
 from ..infer.inputs import checked
 from ..core import BadInput,require
-from .image_plots import page_width,palette,plain_text,styled
+from .colours import palette
+from .image_plots import page_width,plain_text,styled
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #bab41007
 def check_table(table, columns, what):
