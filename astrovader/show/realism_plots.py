@@ -17,8 +17,8 @@ from .statistics_plots import check_table
 # %% ../../nbs/show/70f_realism_plots.ipynb #7e212721
 _meanings = dict(half_light_radius='the elliptical radius with half of the light', concentration='5 log₁₀ of the radius with 80% of the light over that with 20%',
     asymmetry='the light that remains when the image turned by 180° is subtracted, as a share of all', smoothness='the share of the light that is in small structures',
-    gini='how unevenly the light is spread over the pixels: 0 where all are equal, 1 where one has all', axis_ratio='the minor axis over the major one, 1 for round galaxies',
-    m20='log₁₀ of the second moment of the brightest fifth of the light over that of all; the lower, the more central', peak='the brightest pixel above the sky', flux='all light above the sky',
+    gini='how unevenly the light is spread over the pixels, from 0 where all are equal to 1 where one has all', axis_ratio='the minor axis over the major one, 1 for round galaxies',
+    m20='log₁₀ of the second moment of the brightest fifth of the light over that of all, lower where the light is more central', peak='the brightest pixel above the sky', flux='all light above the sky',
     sky='the median at the border of the frame', colour='the light of the first band against that of the last', power_1='log₁₀ of the power of the largest structures, and so on to power 5 for those of two pixels')
 _units = dict(half_light_radius='pixels', peak='units of white', flux='units of white', sky='units of white', colour='magnitudes') | {f'power_{i}': 'dex' for i in range(1, 6)}
 
