@@ -419,7 +419,8 @@ def draw_realism(summary, found):
     yield f'<p>{escape(found.verdict)}</p>'
     yield Figure('realism-images', plot_side_by_side(found.real.images, found.drawn.images), 'Real galaxies, and galaxies drawn from the model.')
     yield Figure('realism', plot_distances(found.distances), f'The Wasserstein distance of statistics of {len(found.drawn.images):,} drawn galaxies from those of as many real ones, in standard deviations of the real ones. '
-        f'The grey bars are what halves of the real galaxies give: a dot at the right of its bar is a difference of the drawn galaxies. {statistics_text(found.distances.statistic.unique())}.')
+        'The grey bars are what halves of the real galaxies give: a dot at the right of its bar is a difference of the drawn galaxies.')
+    yield f'<details><summary>What the statistics are</summary><p>{statistics_text(found.distances.statistic.unique())}.</p></details>'
     yield Table('realism', found.distances)
     tests = found.tests
     shown = tests[['test']].assign(value=interval_texts(tests.value, tests.low, tests.high), floor=interval_texts(tests.floor, tests.floor_low, tests.floor_high))
