@@ -3,6 +3,7 @@ import base64,io,json,re,shutil
 from pathlib import Path
 import numpy as np,pandas as pd,pytest,torch
 from PIL import Image
+from matplotlib.colors import to_hex
 from astrovader.analysis.latent import decoded,similar
 from astrovader.analysis.maps import latent_map
 from astrovader.cli import astrovader_explore,astrovader_name
@@ -14,6 +15,7 @@ from astrovader.infer.catalogue import catalogue
 from astrovader.infer.names import Names,names_file
 from astrovader.model.networks import Architecture
 from astrovader.model.vade import VaDE
+from astrovader.show.colours import palette
 from astrovader.show.explorer import explore
 from astrovader.show.image_plots import display_stretch
 from astrovader.show.sprites import thumbnails
@@ -264,6 +266,41 @@ def test_labels_are_taken_back(opened):
         page.keyboard.press('z')
         labels.append(page.evaluate('explorer.labels.byId.get(explorer.store.ids[5]) ?? null'))
     assert labels == ['edge-on', 'disc', None]
+
+def dark(page, row, reach):
+    "Dark pixels of the map at some distance from a galaxy, of a screenshot in grey"
+    x,y = pixel(page, row)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    clip = dict(x=x-reach, y=y-reach, width=2*reach, height=2*reach)
+    return (np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert('L')) < 70).sum()
+
+_drawn = '([name, row]) => { const {x, y} = explorer[name].data, at = Array.from(x.keys()).filter(i => x[i] === explorer.store.x[row] && y[i] === explorer.store.y[row]); return at.length }'
+
+def test_labelled_galaxies_are_larger_and_outlined(opened, place):
+    page = opened()
+    row = alone(page)
+    page.evaluate('explorer.colourBy("p_max")')
+    before = dark(page, row, 12)
+    page.evaluate(f'explorer.label([{row}], "disc")')
+    assert dark(page, row, 12) > before + 15
+    sizes = page.evaluate('explorer.glyphs.map(([glyph]) => glyph.size.value ?? glyph.size)')
+    assert sizes[1] > 1.5*sizes[0] and page.evaluate('explorer.outlined.data.x.length') == 1 and page.evaluate(_drawn, ['outlined', row]) == 1
+    assert 'labelled' in page.inner_text('#hint')
+    page.evaluate('explorer.colourBy("component"), explorer.zoom(.5)')
+    page.wait_for_timeout(200)
+    assert page.evaluate('explorer.outlined.data.colour') == [page.evaluate(f'explorer.style(explorer.store.component[{row}])[0]')]
+    assert page.evaluate('explorer.glyphs[1][0].size.value ?? explorer.glyphs[1][0].size') > sizes[1]
+    page.evaluate(f'explorer.filters.toggle(explorer.store.component[{row}]), explorer.refilter()')
+    assert page.evaluate('explorer.outlined.data.x.length') == 0, 'a filter hides it'
+    page.evaluate('explorer.filters.clear(), explorer.refilter(), explorer.undo()')
+    assert page.evaluate('explorer.outlined.data.x.length') == 0 and 'labelled' not in page.inner_text('#hint')
+
+def test_colours_are_those_of_the_figures(opened, place):
+    page = opened()
+    page.evaluate('explorer.colourBy("component")')
+    shown = page.evaluate('explorer.points.data.colour')
+    assert shown == [to_hex(palette(10)[c]) for c in place.cat.component] and page.evaluate('[...new Set(explorer.points.data.marker)]') == ['circle']
 
 def test_every_colour(opened, place):
     page = opened()

@@ -9,7 +9,8 @@ __all__ = ['plot_component_kinds', 'plot_leakage']
 import numpy as np,pandas as pd,matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from ..core import require
-from .image_plots import palette,plain_text,styled
+from .colours import palette
+from .image_plots import plain_text,styled
 from .statistics_plots import check_table,distinct_styles,row_offsets,signed_text,tables_by_name,write_beside
 
 # %% ../../nbs/show/70c_component_plots.ipynb #185f7e2c
@@ -49,7 +50,7 @@ _axis_labels = dict(companion_share="companions' mean share of the flux", recon_
 def _axis_range(values):
     low, high = values.min(), values.max()
     pad = .12*(high-low) or .1*abs(high) or 1.
-    return (0 if 0 <= low < high/2 else low-pad), high+pad
+    return (-.06*high if 0 <= low < high/2 else low-pad), high+pad
 
 def _check_kinds(table, kinds, x, y):
     kinds = np.asarray(kinds)
@@ -114,6 +115,6 @@ def plot_leakage(
         write_beside(ax, table.mi.fillna(0), y, ['–' if np.isnan(value) else signed_text(value, 3) for value in table.mi], 6)
     ax.axvline(0, color='.6', lw=.8, zorder=0)
     ax.set(yticks=range(len(names)), yticklabels=[plain_text(_nuisance_names.get(name, name)) for name in names], ylim=(len(names)-.5, -.5))
-    ax.set(xlim=_information_range(tables), xlabel='mutual information with the component (nats)')
+    ax.set(xlim=_information_range(tables), xlabel='mutual information with the component (nats)', ylabel='property')
     if n > 1: fig.legend(*ax.get_legend_handles_labels(), loc='outside upper right', ncols=n, fontsize=8)
     return fig

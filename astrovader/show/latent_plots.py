@@ -10,8 +10,9 @@ import numpy as np,matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator,PercentFormatter
 from ..core import require
+from .colours import palette
 from .image_plots import as_floats,check_components,component_badge,display_stretch,montage,show_picture
-from .image_plots import page_width,palette,styled,tile_size,tile_width
+from .image_plots import page_width,styled,tile_size,tile_width
 
 # %% ../../nbs/show/70b_latent_plots.ipynb #77ff7690
 def _row_length(stops, n):

@@ -15,7 +15,8 @@ from ..tables import write_table
 from ..jobs import require_free
 from ..analysis.summary import Summary,all_cautions
 from .image_plots import png
-from .sections import Figure,Omission,Table,keras_value,sections
+from .sections import Figure,Omission,Table,file_names,keras_value,sections
+from .titles import varying
 
 # %% ../../nbs/show/72_report.ipynb #4b61ad0a
 class Page:
@@ -23,7 +24,7 @@ class Page:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.n_figures = 0
-        self.reasons = set()
+        self.reasons = []
         for name in 'figures', 'tables': (self.folder/name).mkdir()
 
     def render(self, item) -> str:
@@ -39,21 +40,24 @@ class Page:
         (self.folder/f'figures/{item.name}.png').write_bytes(data)
         alt = escape(item.caption.split('. ')[0])
         encoded = base64.b64encode(data).decode()
-        return f'<figure><img alt="{alt}" src="data:image/png;base64,{encoded}"><figcaption><b>Figure {self.n_figures}.</b> {item.caption}</figcaption></figure>'
+        width, height = (int.from_bytes(data[i:i+4], 'big') for i in (16, 20)) # in the header of a PNG
+        image = f'<img alt="{alt}" width="{width}" height="{height}" style="--width:{width}px" src="data:image/png;base64,{encoded}">'
+        return f'<figure><div class="wide">{image}</div><figcaption><b>Figure {self.n_figures}.</b> {item.caption}</figcaption></figure>'
 
     def table(self, item):
         "A table, also written to `tables/name.csv`; without a caption it is only written."
         write_table(item.frame, self.folder/f'tables/{item.name}.csv')
         if not item.caption: return ''
-        shown = item.frame if item.shown is None else item.shown
+        shown, same = varying(item.frame if item.shown is None else item.shown)
         html = shown.to_html(index=False, border=0, na_rep='–', float_format=lambda value: f'{round(value, 3)+0:.3f}')
-        return f'<figure class="table"><div>{html}</div><figcaption>{item.caption}</figcaption></figure>'
+        html = f'<div class="wide">{html}</div>'
+        if len(shown) > 16: html = f'<details><summary>A table of {len(shown)} rows</summary>{html}</details>'
+        return f'<figure>{html}<figcaption>{item.caption} {escape(same)}</figcaption></figure>'
 
     def omission(self, item):
-        "The reason for an omission, once."
-        if item.reason in self.reasons: return ''
-        self.reasons.add(item.reason)
-        return f'<p class="out">{escape(item.reason)}</p>'
+        "Nothing, but the reason is kept."
+        if item.reason not in self.reasons: self.reasons.append(item.reason)
+        return ''
 
 # %% ../../nbs/show/72_report.ipynb #a2463a0f
 _css = '''
@@ -61,31 +65,51 @@ _css = '''
 body{font:1rem/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#222;background:#fff;max-width:1120px;margin:0 auto;padding:1.2rem}
 h1{font-size:1.9rem;line-height:1.2;margin:.6rem 0} h2{font-size:1.35rem;margin:2.6rem 0 .6rem;padding-top:.8rem;border-top:1px solid #ddd} p{max-width:46rem}
 h3{font-size:1.1rem;margin:2.2rem 0 .3rem;display:flex;align-items:center;gap:.6rem}
-figure{margin:1.2rem 0} figure img{max-width:100%;height:auto;display:block} figcaption{font-size:.86rem;color:#555;max-width:46rem;margin-top:.4rem}
+figure{margin:1.2rem 0} figure img{max-width:100%;height:auto;display:block;mix-blend-mode:multiply} figcaption{font-size:.86rem;color:#555;max-width:46rem;margin-top:.4rem}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.6rem;padding:0;margin:1.2rem 0}
 .facts div{background:#f4f5f7;border-radius:6px;padding:.6rem .8rem} .facts b{display:block;font-size:1.35rem} .facts span{font-size:.82rem;color:#555}
 .cautions{background:#fff6e5;border-left:4px solid #f0a830;padding:.6rem 1rem .6rem 1.2rem;border-radius:0 6px 6px 0} .fine{background:#eef6ee;border-color:#5a9f5a}
-p.out{color:#777;font-size:.92rem}
+p.out,.out li{color:#666;font-size:.92rem}
 .cautions ul{margin:.3rem 0;padding-left:1.1rem}
 .trio{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(19rem,100%),1fr));gap:0 1.2rem;align-items:start}
 .chip{display:inline-block;min-width:2rem;text-align:center;color:#fff;border-radius:5px;padding:.1rem .45rem;font-weight:700;text-decoration:none}
-nav{display:flex;flex-wrap:wrap;gap:.4rem} .table div{overflow-x:auto} details pre{font-size:.78rem;overflow-x:auto;background:#f4f5f7;padding:.8rem}
+nav{display:flex;flex-wrap:wrap;gap:.4rem} .contents{gap:.3rem 1.1rem;margin:1.4rem 0 0} .contents a{color:#0b5cad;padding:.2rem 0}
+section{scroll-margin-top:.5rem} .fold{position:absolute;opacity:0;pointer-events:none} summary{cursor:pointer} details pre{font-size:.78rem;overflow-x:auto;background:#f4f5f7;padding:.8rem}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid #e5e5e5}
 th{font-weight:600;border-bottom:1px solid #999}
-@media print{html{font-size:10.5px} body{max-width:none;padding:0} figure img{max-width:78%;max-height:21cm} .trio figure img{max-width:90%} h3{margin-top:1rem} th,td{padding:.2rem .4rem}
+.wide{overflow-x:auto;background:linear-gradient(90deg,#fff 50%,#fff0) 0 0/3rem 100% no-repeat local,linear-gradient(270deg,#fff 50%,#fff0) 100% 0/3rem 100% no-repeat local,
+ linear-gradient(90deg,#0005,#0000) 0 0/.9rem 100% no-repeat,linear-gradient(270deg,#0005,#0000) 100% 0/.9rem 100% no-repeat}
+@media screen and (min-width:701px){.fold{display:none}}
+@media screen and (max-width:700px){body{padding:.9rem} h1{font-size:1.5rem} h2{font-size:1.2rem;margin:0;padding:0} .body{padding-bottom:1.6rem} th,td{padding:.25rem .5rem}
+ h2 label{display:flex;justify-content:space-between;padding:.8rem 0;cursor:pointer} h2 label::after{content:"+";color:#0b5cad;font-weight:400} .fold:checked+h2 label::after{content:"−"}
+ .fold:focus-visible+h2{outline:3px solid #e69f00} .fold:not(:checked)~.body{display:none} section:target>.body,section:has(:target)>.body{display:block!important}
+ .wide th:first-child,.wide td:first-child{position:sticky;left:0;background:#fff} .wide img{min-width:min(var(--width),34rem)} .trio .wide img{min-width:0} .contents{display:grid;gap:0} .contents a{padding:.4rem 0}
+ .facts{grid-template-columns:1fr 1fr}}
+@media print{.fold,.contents{display:none} details::details-content{content-visibility:visible} .wide{background:none} html{font-size:10.5px} body{max-width:none;padding:0} figure img{max-width:78%;max-height:21cm} .trio figure img{max-width:90%} h3{margin-top:1rem} th,td{padding:.2rem .4rem}
  .trio{grid-template-columns:1fr 1fr 1fr} figure,.cautions,.facts,h3{break-inside:avoid} h2,h3,h3+p{break-after:avoid}}
 '''
 
 # %% ../../nbs/show/72_report.ipynb #ddda3216
+_headings = ('The components', 'Numbers of galaxies', 'Known classes', 'What sets the components apart', 'Look-alikes and outliers', 'Reconstructions', 'The latent space', 'Realism',
+    'This survey and the training', 'Each component', 'Health of the components', 'How many components', 'Training', 'Settings')
+_first_open = 'The components' # on a narrow screen
+
+def _part(title, name, body):
+    "A part of the page, which folds on a narrow screen."
+    state = ' checked' if title == _first_open else ''
+    return (f'<section id="{name}"><input type="checkbox" class="fold" id="fold-{name}" aria-label="show this section"{state}>'
+        f'<h2><label for="fold-{name}">{title}</label></h2><div class="body">{body}</div></section>')
+
 def render_sections(summary, page):
-    "All sections as HTML."
-    pieces = []
-    title = None
-    for section in sections.values():
-        if section.title != title: pieces.append(f'<h2>{section.title}</h2>')
-        title = section.title
-        pieces += map(page.render, section.items(summary))
-    return ''.join(pieces)
+    "All sections as HTML, after links to them."
+    bodies = {title: '' for title in _headings if any(section.title == title for section in sections.values())}
+    for section in sections.values(): bodies.setdefault(section.title, '')
+    for title in bodies:
+        bodies[title] = ''.join(page.render(item) for section in sections.values() if section.title == title for item in section.items(summary))
+    if page.reasons: bodies['Left out'] = f'<ul class="out">{"".join(f"<li>{escape(reason)}</li>" for reason in page.reasons)}</ul>'
+    names = file_names([title for title,body in bodies.items() if body])
+    links = ''.join(f'<a href="#{name}">{title}</a>' for title,name in names.items())
+    return f'<nav class="contents" aria-label="Contents">{links}</nav>' + ''.join(_part(title, name, bodies[title]) for title,name in names.items())
 
 # %% ../../nbs/show/72_report.ipynb #cdc7a556
 def _duration(seconds):
@@ -128,6 +152,7 @@ def _description(summary):
     rejected = survey.meta['n_rejected']
     rejected_sentence = f' {rejected:,} files could not be used and are listed in the survey.' if rejected else ''
     return (f'<p>A variational autoencoder whose prior is a mixture of {summary.k} Gaussians in {summary.model.arch.n_latent} latent dimensions {_origin(summary)} '
+        'Each image becomes a point in the latent space. Galaxies that look alike are near each other there, and a component is a group of them. '
         f'This page shows the model <b>{escape(str(summary.run))}</b> applied to the survey <b>{escape(str(survey.path))}</b>: '
         f'images of {size} by {size} pixels, {"grey" if bands == 1 else f"{bands} bands"}, from {escape(str(survey.meta["source"]))}.{rejected_sentence}</p>')
 
@@ -145,9 +170,10 @@ def render_opening(summary):
     "Title, description, key numbers and cautions."
     table = summary.catalogue
     occupancy = summary.occupancy
-    facts = {'galaxies': f'{len(table):,}', 'components': summary.k, 'mean top probability': f'{table.p_max.mean():.2f}',
-        'mean reconstruction error': f'{table.recon_error.mean():.1f}', 'mean full silhouette': _weighted_mean(occupancy.silhouette, occupancy.objects),
-        'mean simplified silhouette': _weighted_mean(occupancy.simplified, occupancy.objects)}
+    facts = {'galaxies': f'{len(table):,}', 'components': summary.k, 'mean top probability; 1 if no galaxy lies between components': f'{table.p_max.mean():.2f}',
+        'mean reconstruction error: squared residuals, summed over pixels': f'{table.recon_error.mean():.1f}',
+        'mean full silhouette; 1 for components far apart, 0 for one continuum': _weighted_mean(occupancy.silhouette, occupancy.objects),
+        'mean simplified silhouette: the same by distances to the means': _weighted_mean(occupancy.simplified, occupancy.objects)}
     boxes = ''.join(f'<div><b>{value}</b><span>{name}</span></div>' for name,value in facts.items())
     return f'<h1>{len(table):,} galaxies in {summary.k} components</h1>{_description(summary)}<div class="facts">{boxes}</div>{_cautions_box(all_cautions(summary))}'
 

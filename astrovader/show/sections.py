@@ -31,13 +31,14 @@ from ..analysis.realism import realism
 from ..analysis.shift import shift
 from ..analysis import summary as parts
 from ..analysis.summary import zoo_cuts
-from .image_plots import palette,plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions,text_colour
+from .colours import palette,text_colour
+from .image_plots import plot_components,plot_galaxies,plot_galaxy_rows,plot_pairs,plot_reconstructions
 from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostics,plot_heat_map,plot_history
 from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
-from .realism_plots import plot_distances,plot_side_by_side
-from .titles import component_titles,names_table,origin_of_names,purity_texts,row_texts
+from .realism_plots import plot_distances,plot_side_by_side,statistics_text
+from .titles import component_titles,interval_texts,names_table,origin_of_names,purity_texts,row_texts,varying
 from .trust_plots import plot_reliability,plot_shares,plot_shift
 
 # %% ../../nbs/show/71a_sections.ipynb #dc0d3a36
@@ -90,7 +91,7 @@ class Section:
                 display(item.fig, HTML(f'<i>{item.caption}</i>'))
                 plt.close(item.fig)
             elif isinstance(item, Table) and item.caption:
-                display(item.frame if item.shown is None else item.shown, HTML(f'<i>{item.caption}</i>'))
+                display(varying(item.frame if item.shown is None else item.shown)[0], HTML(f'<i>{item.caption}</i>'))
             elif not isinstance(item, Table): display(HTML(item if isinstance(item, str) else escape(item.reason)))
 
 sections = {} # From a name to a `Section`, in the order of the page
@@ -111,7 +112,7 @@ def draw_components(summary, _):
     name = '' if summary.names is None else ' and its name'
     rows = np.concatenate([probable(summary, c, 12) for c in range(summary.k)])
     yield Figure('components', plot_components(summary.survey.images(rows), summary.labels[rows], 12, row_texts(summary.names, summary.occupancy.objects), summary.k),
-        f'The twelve most probable galaxies of every component. The number of galaxies whose most probable component this is stands under the number of the component{name}. '
+        f'The twelve most probable galaxies of every component: a row whose galaxies look alike is a distinct kind. The number of galaxies whose most probable component this is stands under the number of the component{name}. '
         'Images are those given to the model, with one display stretch for all.')
     links = ''.join(badge(c, summary.k, f'#c{c}', title) for c,title in enumerate(component_titles(summary.names, summary.k)))
     yield f'<p>Each component in detail:</p><nav>{links}</nav>'
@@ -142,7 +143,7 @@ def draw_training(summary, _):
     if history is None:
         yield _without_history(summary)
         return
-    yield Figure('history', plot_history(history), 'Total loss and its terms against the epoch, for training and validation: means over images of sums over pixels or latents. '
+    yield Figure('history', plot_history(history), 'Total loss and its terms against the epoch, for training and validation: means over images of sums over pixels or latents. Both curves fall and then stay where they are if the training has converged. '
         'Shaded bands mark the phases. A divergence is drawn faintly while its weight in the loss is zero; the mixture divergence begins when the mixture is fitted. '
         'The total also contains the penalty on weights. Where a term falls very far at first, its axis omits the first epochs.')
     if set(diagnostic_names) <= set(history) and history.phase.isin(['anneal', 'static']).any():
@@ -193,7 +194,7 @@ def draw_occupancy(summary, _):
         'components are distinct, and off-diagonal entries show which components are confused. Posteriors are exact and evaluated at the mean of the latents.')
     yield from _draw_population(summary.get(parts.compute_population))
 
-sections['occupancy'] = Section('Numbers', None, draw_occupancy)
+sections['occupancy'] = Section('Numbers of galaxies', None, draw_occupancy)
 
 # %% ../../nbs/show/71a_sections.ipynb #96a7f4e6
 def _health_paragraph(measured, k):
@@ -394,7 +395,7 @@ def draw_ranking(summary, ranking):
         'Dotted lines are expected by chance.')
 
 def draw_shares(summary, shares):
-    yield Figure('votes', plot_heat_map(shares.rename_axis(columns='component'), 'share of votes'), 'Galaxy Zoo votes in each component: the share of all votes on a question that each answer received.')
+    yield Figure('votes', plot_heat_map(shares.rename_axis(index='question: answer', columns='component'), 'share of votes'), 'Galaxy Zoo votes in each component: the share of all votes on a question that each answer received. Answers that differ along a row set components apart.')
 
 sections['counts'] = Section('Known classes', parts.compute_counts, draw_counts)
 sections['ranking'] = Section('Known classes', parts.compute_ranking, draw_ranking)
@@ -418,10 +419,13 @@ def draw_realism(summary, found):
     yield f'<p>{escape(found.verdict)}</p>'
     yield Figure('realism-images', plot_side_by_side(found.real.images, found.drawn.images), 'Real galaxies, and galaxies drawn from the model.')
     yield Figure('realism', plot_distances(found.distances), f'The Wasserstein distance of statistics of {len(found.drawn.images):,} drawn galaxies from those of as many real ones, in standard deviations of the real ones. '
-        'The grey bars are what halves of the real galaxies give.')
+        'The grey bars are what halves of the real galaxies give: a dot at the right of its bar is a difference of the drawn galaxies.')
+    yield f'<details><summary>What the statistics are</summary><p>{statistics_text(found.distances.statistic.unique())}.</p></details>'
     yield Table('realism', found.distances)
-    yield Table('realism-tests', found.tests, 'Measures of all galaxies, and the same between halves of the real galaxies (floor). AUC: area under the curve of boosted trees on the statistics, 0.5 where they cannot tell drawn galaxies from real ones. '
-        'precision, recall, density and coverage: in the latents of the encoder. memorised share: draws nearer to a training image than held-out galaxies are.')
+    tests = found.tests
+    shown = tests[['test']].assign(value=interval_texts(tests.value, tests.low, tests.high), floor=interval_texts(tests.floor, tests.floor_low, tests.floor_high))
+    yield Table('realism-tests', tests, 'Measures of all galaxies with 68% intervals, and the same between halves of the real galaxies (floor). AUC: area under the curve of boosted trees on the statistics, 0.5 where they cannot tell drawn galaxies from real ones. '
+        'precision, recall, density and coverage: in the latents of the encoder. memorised share: draws nearer to a training image than held-out galaxies are.', shown)
 
 sections['realism'] = Section('Realism', compute_realism, draw_realism)
 
@@ -435,10 +439,13 @@ def draw_shift(summary, found):
     yield Figure('shift', plot_shift(found.quantities, found.components), 'Left: the Wasserstein distance of the galaxies of this survey from those of the training, in standard deviations of the latter; red where chance does not explain it, '
         'grey what it gives. Right: the weights of the components in the training, and re-estimated for this survey with the components held fixed. Components are named where they look other than in the training.')
     yield Table('shift', found.quantities)
-    yield Table('shift-components', found.components, 'Components of this survey beside those of the training. distance, floor: of the latents of their galaxies. sure: mean top probability. unlike: share of the galaxies unlike any of the training.')
+    table = found.components
+    shown = table[['component', 'objects', 'trained']].assign(weight=interval_texts(table.weight, table.weight_low, table.weight_high), **table[['distance', 'floor', 'sure', 'unlike', 'verdict']])
+    yield Table('shift-components', table, 'Components of this survey beside those of the training. trained, weight: the weight of a component there, and here with its interval. distance, floor: of the latents of its galaxies from those of the '
+        'training, in standard deviations, and what chance gives. sure: mean top probability. unlike: share of the galaxies unlike any of the training.', shown)
     yield Table('shift-galaxies', found.galaxies[found.galaxies.unlike])
 
-sections['shift'] = Section('Another survey', compute_shift, draw_shift)
+sections['shift'] = Section('This survey and the training', compute_shift, draw_shift)
 
 # %% ../../nbs/show/71a_sections.ipynb #d057c83f
 def _component_sentence(summary, c, has_members):

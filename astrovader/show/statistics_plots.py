@@ -14,7 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator,MaxNLocator,NullLocator
 from ..infer.inputs import checked
 from ..core import BadInput,require
-from .image_plots import page_width,palette,plain_text,styled
+from .colours import palette
+from .image_plots import page_width,plain_text,styled
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #bab41007
 def check_table(table, columns, what):
@@ -38,6 +39,7 @@ def signed_text(value, digits):
 phase_colours = dict(contrast='#e8def2', alpha='.93', anneal='#fdebcb', static='#cfe3f5', detail='#dcefdc')
 _terms = dict(loss='total loss', rec='reconstruction', gaussian_kl='Gaussian KL', mixture_kl='mixture KL')
 _own_terms = dict(contrast='contrast', flow='flow of the detail') # of phases that have no other
+_units = dict(gaussian_kl='nats per image', mixture_kl='nats per image', contrast='nats', flow='mean squared error') # others are losses
 _sides = dict(train=dict(color='.15', lw=1, label='training'), valid=dict(color='#d1495b', lw=1, ls=(0, (4, 1.5)), label='validation'))
 
 def _phase_bands(ax, history):
@@ -69,7 +71,7 @@ def _plot_term(ax, history, term):
         ax.plot(history.epoch, values, alpha=.3, **style | dict(label=None))
         ax.plot(history.epoch, values.where(active), marker='.' if len(history) < 3 else None, **style)
     _scale_axis(ax, history[[f'train_{term}', f'valid_{term}']].dropna().to_numpy())
-    ax.set_title((_terms | _own_terms)[term])
+    ax.set(title=(_terms | _own_terms)[term], ylabel=_units.get(term, 'loss per image'))
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #7ffca17f
 @styled
@@ -80,19 +82,19 @@ def plot_history(
     check_table(history, ['epoch', 'phase', 'period', *(f'{side}_{term}' for term in _terms for side in _sides)], 'the history')
     terms = [*_terms, *(term for term in _own_terms if f'train_{term}' in history)]
     n_rows = -(-len(terms)//2)
-    fig, axs = plt.subplots(n_rows, 2, figsize=(page_width, 2.3*n_rows), sharex=True)
+    fig, axs = plt.subplots(n_rows, 2, figsize=(page_width, 2.6*n_rows), sharex=True)
     for ax in axs.flat[len(terms):]: ax.axis('off')
     for ax,term in zip(axs.flat, terms):
         _phase_bands(ax, history)
         _plot_term(ax, history, term)
         ax.set_xlim(history.epoch.iloc[0]-.5, history.epoch.iloc[-1]+.5)
-    for ax in axs.flat[len(terms)-2:len(terms)]:
+    for ax in axs.flat[:len(terms)]:
         ax.set_xlabel('epoch')
         ax.tick_params(labelbottom=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     phases = [Patch(color=phase_colours[phase], label=f'{phase} phase') for phase in history.phase.unique()]
     lines = axs[0,0].get_legend_handles_labels()[0]
-    fig.legend(handles=lines+phases, loc='outside upper right', ncols=2+len(phases), fontsize=8)
+    fig.legend(handles=lines+phases, loc='outside upper right', ncols=min(2+len(phases), 4), fontsize=8)
     return fig
 
 # %% ../../nbs/show/70a_statistics_plots.ipynb #ca1d7148

@@ -134,7 +134,7 @@ def _draw_quantities(ax, table):
     y = np.arange(len(table))
     ax.barh(y, table.distance, .6, color=np.where(table.p < .05, '#b5413b', '#3b6fb6'))
     ax.barh(y, table.floor, .6, color='.6')
-    ax.set(yticks=y, yticklabels=table.quantity.str.replace('_', ' '), ylim=(len(y)-.5, -.5), xlabel='Wasserstein distance (standard deviations)')
+    ax.set(yticks=y, yticklabels=table.quantity.str.replace('_', ' '), ylim=(len(y)-.5, -.5), ylabel='quantity', xlabel='Wasserstein distance (standard deviations)')
 
 def _draw_weights(ax, table):
     bars = np.clip([table.weight-table.weight_low, table.weight_high-table.weight], 0, None)

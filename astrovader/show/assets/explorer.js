@@ -41,8 +41,9 @@ class Explorer {
     this.figure = model("map")
     this.points = model("points")
     this.rings = model("rings")
+    this.outlined = model("labelled")
     this.tiles = model("tiles")
-    this.glyph = model("galaxies").glyph
+    this.glyphs = [["galaxies", 1], ["labelled galaxies", this.store.meta.larger]].map(([name, times]) => [model(name).glyph, times])
     this.home = ["x_range", "y_range"].map(name => [this.figure[name].start, this.figure[name].end])
     this.redraw()
     this.redrawTiles()
@@ -95,6 +96,16 @@ class Explorer {
     const chosen = new Set(this.selection)
     this.marked = chosen.size ? this.shownRows.flatMap((row, i) => chosen.has(row) ? [i] : []) : []
     this.points.selected.indices = this.marked
+    this.outline()
+  }
+
+  // Labelled galaxies are larger than the others; of those that do not belong to a selection only the points remain
+  outline() {
+    if (!this.outlined) return
+    const chosen = new Set(this.selection), {data} = this.points
+    const shown = this.shownRows.flatMap((row, i) => this.labels.byId.has(this.store.ids[row]) && (!chosen.size || chosen.has(row)) ? [i] : [])
+    this.outlined.data = Object.fromEntries(["x", "y", "colour", "marker"].map(name => [name, shown.map(i => data[name][i])]))
+    byId("labelled-key").hidden = shown.length === 0
   }
 
   // Called by bokeh when the lasso or the box has chosen points, and also after the page itself has marked them
@@ -149,7 +160,7 @@ class Explorer {
     clearTimeout(this.moving)
     this.moving = setTimeout(() => {
       const zoom = (this.home[0][1]-this.home[0][0])/(this.figure.x_range.end-this.figure.x_range.start)
-      this.glyph.size = Math.min(14, this.store.meta.point_size*Math.max(1, Math.abs(zoom))**.35)
+      for (const [glyph, times] of this.glyphs) glyph.size = times*Math.min(14, this.store.meta.point_size*Math.max(1, Math.abs(zoom))**.35)
       this.redrawTiles()
     }, 60)
   }
@@ -298,6 +309,7 @@ class Explorer {
   labelled(text) {
     if (this.filters.list.some(filter => filter.name === "labels")) this.visible = this.filters.rows()
     if (this.colour === "labels" || this.filters.list.length) this.redraw()
+    else this.outline()
     this.panels.render()
     this.say(text)
   }

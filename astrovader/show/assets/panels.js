@@ -102,7 +102,8 @@ class Panels {
       this.thumbs(store.ordered(rows, this.order).slice(0, this.per_gallery)),
     ] : null)
     const more = h("button", {type: "button", onclick: () => { this.per_gallery = this.per_gallery >= 64 ? 16 : this.per_gallery*2; this.render() }}, this.per_gallery >= 64 ? "Fewer of each" : "More of each")
-    return [h("div", {class: "row"}, choice, more), ...blocks.flat().filter(Boolean), explorer.visible.length ? null : h("p", {}, "No galaxy passes the filters.")].filter(Boolean)
+    const purity = store.meta.purities.length ? h("p", {class: "quiet"}, "Purity: the share of a component’s galaxies that have its name, with its 90% interval.") : null
+    return [h("div", {class: "row"}, choice, more), purity, ...blocks.flat().filter(Boolean), explorer.visible.length ? null : h("p", {}, "No galaxy passes the filters.")].filter(Boolean)
   }
 
   galaxy() {
