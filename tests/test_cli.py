@@ -251,7 +251,8 @@ except SystemExit as e: print(e.code, [name for name in ('torch', 'fastai', 'pan
 
 @pytest.mark.parametrize('name, args', [('train', ['nowhere', 'out']), ('generate', ['nowhere', 'out']), ('pack', ['nowhere', 'out'])])
 def test_a_path_that_leads_nowhere_is_refused_at_once(tmp_path, name, args):
-    r = subprocess.run([sys.executable, '-c', light, f'astrovader_{name}', *args], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    (tmp_path/'light.py').write_text(light)
+    r = subprocess.run([sys.executable, 'light.py', f'astrovader_{name}', *args], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert r.stdout.startswith('astrovader: nowhere ') and r.stdout.endswith(' []\n'), r.stdout+r.stderr
 
 def test_damaged_model(place, here, tmp_path):
