@@ -16,14 +16,14 @@ from pathlib import Path
 from threading import current_thread,main_thread
 from typing import Annotated
 from fastcore.script import CliError,call_parse,is_cli
-from .core import AstrovaderError,require
+from .core import AstrovaderError,read_json,require
+from .runs import require_place
 
 # %% ../nbs/90_cli.ipynb #839576bd
 _out_of_memory = 'out of memory', "can't allocate memory", 'not enough memory'
 
 def _is_out_of_memory(error):
-    from_torch = isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _out_of_memory)
-    return isinstance(error, MemoryError) or from_torch
+    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _out_of_memory)
 
 def _one_line(error, use_less):
     if _is_out_of_memory(error): text = f'the memory is not sufficient; {use_less}, or close other programs.'
@@ -42,11 +42,12 @@ def _prepare_terminal():
     if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')
 
 # %% ../nbs/90_cli.ipynb #375d5c4f
-def _require_arguments(function, args, kwargs):
-    "Refuse an empty argument."
+def _require_arguments(function, reads, args, kwargs):
+    "Refuse an empty argument, and one that names what is to be read and is not there."
     given = signature(function).bind(*args, **kwargs).arguments
     empty = next((name for name,value in given.items() if isinstance(value, str) and not value.strip()), None)
     require(empty is None, f'{empty} is empty; give it a value, or leave it out.')
+    for name in reads: require_place(name, given.get(name))
 
 # %% ../nbs/90_cli.ipynb #cc60069d
 def _end(error, after_stop, use_less):
@@ -60,6 +61,7 @@ def _end(error, after_stop, use_less):
 def command(
     after_stop:str = 'nothing was written', # The state after Ctrl-C, for its message
     use_less:str = 'use a smaller --batch-size', # How to lower the memory that it needs
+    reads:tuple = (), # Of the arguments src, run and survey, those that have to be there
 ): # A decorator
     "Arguments from a function's docments, errors in one line."
     def decorate(function):
@@ -68,7 +70,7 @@ def command(
             at_prompt = is_cli(parsed)
             if at_prompt: _prepare_terminal()
             try:
-                _require_arguments(function, args, kwargs)
+                _require_arguments(function, reads, args, kwargs)
                 return function(*args, **kwargs)
             except (AstrovaderError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
                 if not at_prompt: raise
@@ -100,7 +102,7 @@ def astrovader_fetch(
     return fetch(catalogue, out, service, width, size, layer, format, bands, id_column, n_at_once, per_second, tries, timeout, url=url)
 
 # %% ../nbs/90_cli.ipynb #78a02852
-@command('the same command resumes from here', 'use fewer processes with --n-workers')
+@command('the same command resumes from here', 'use fewer processes with --n-workers', reads=('src',))
 def astrovader_pack(
     src:str, # A folder or zip of images, a FITS file, a list or table of paths or with images inside, HDF5, .npy, .npz, Zarr, Parquet, tar, HATS, several of these in a folder, or tiles of the sky in FITS; or a pattern such as 'train-*.tar'
     out:str, # The folder to write the survey to
@@ -130,7 +132,7 @@ def astrovader_pack(
     return pack(src, out, size, framing, bands, grey, stretch, crop, table, id_column, like, n_workers, radii=radii, bits=bits, match=match, **where)
 
 # %% ../nbs/90_cli.ipynb #4a22751e
-@command('resume with the same command and --resume')
+@command('resume with the same command and --resume', reads=('survey',))
 def astrovader_train(
     survey:str, # The folder of a packed survey
     run:str, # The folder to write: model/, history.csv and checkpoint/
@@ -170,7 +172,7 @@ def astrovader_train(
     return train(survey, run, preset, seed, resume, timeout=timeout, **changes)
 
 # %% ../nbs/90_cli.ipynb #d62bf49b
-@command('the same command goes on from here')
+@command('the same command goes on from here', reads=('survey',))
 def astrovader_tune(
     survey:str, # The folder of a packed survey
     out:str, # The folder to write: trials.csv, tune.png, best.json for astrovader-train --preset, and the best models in runs/
@@ -202,7 +204,7 @@ def _write_hats(survey, out, hats):
     print(f'{write_hats(out, survey, hats):,} objects sorted by sky position: {hats}')
 
 # %% ../nbs/90_cli.ipynb #757870e9
-@command('the same command resumes a table in parts, and begins a single file again')
+@command('the same command resumes a table in parts, and begins a single file again', reads=('run', 'survey'))
 def astrovader_catalogue(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was
@@ -232,7 +234,7 @@ def _print_verdicts(folder):
     verdicts = read_table(folder/'components.csv').verdict.value_counts()
     print(f'{", ".join(f"{n} {verdict}" for verdict,n in verdicts.items())}: {folder}')
 
-@command('the same command resumes from here')
+@command('the same command resumes from here', reads=('survey',))
 def astrovader_consensus(
     runs:Annotated[str, dict(nargs='+')], # Folders of two runs or more, or one that astrovader-train --seeds wrote
     survey:str, # The folder of a survey packed as theirs was
@@ -258,7 +260,7 @@ def _print_names(folder, names):
         print(f'{name}: components {", ".join(map(str, own.component))}, purity {own.purity.mean():.2f} on average' if len(own) else f'{name}: no component')
     print(folder)
 
-@command(use_less='use a smaller --batch-size')
+@command(use_less='use a smaller --batch-size', reads=('run', 'survey'))
 def astrovader_name(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was
@@ -296,7 +298,7 @@ def _write_files(run, out, files, n, size, ra, dec, **asked):
     return made
 
 # %% ../nbs/90_cli.ipynb #eb823556
-@command('the same command resumes from here')
+@command('the same command resumes from here', reads=('run', 'survey'))
 def astrovader_generate(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     out:str, # The folder to write: a packed survey, and synthetic.parquet with the component and latents of each image; or FITS files with truth.fits
@@ -335,7 +337,7 @@ def astrovader_generate(
     return made
 
 # %% ../nbs/90_cli.ipynb #554ce312
-@command(use_less='use a smaller --n')
+@command(use_less='use a smaller --n', reads=('run', 'survey'))
 def astrovader_realism(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was; that of its training shows also whether training images are copied
@@ -347,14 +349,12 @@ def astrovader_realism(
 ):
     "Compare galaxies drawn from a model with those of a survey: statistics, classifiers, coverage, memorisation, and a sheet to judge by eye."
     from astrovader.show.realism_page import write_realism
-    from astrovader.core import read_json
     page = write_realism(run, survey, out, n, seed, detail=detail, batch=batch_size)
-    print(read_json(page.with_name('realism.json'))['verdict'])
-    print(page)
+    print(read_json(page.with_name('realism.json'))['verdict'], page, sep='\n')
     return page
 
 # %% ../nbs/90_cli.ipynb #845d2014
-@command(use_less='use a machine with more')
+@command(use_less='use a machine with more', reads=('run', 'survey'))
 def astrovader_report(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was
@@ -369,7 +369,7 @@ def astrovader_report(
     return path
 
 # %% ../nbs/90_cli.ipynb #d9f109aa
-@command(use_less='use a smaller --n')
+@command(use_less='use a smaller --n', reads=('run', 'survey'))
 def astrovader_explore(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was
@@ -405,7 +405,7 @@ def astrovader_import_keras(
     return model
 
 # %% ../nbs/90_cli.ipynb #4967e781
-@command(use_less='use a machine with more')
+@command(use_less='use a machine with more', reads=('run',))
 def astrovader_export(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     out:str, # The folder to write: encoder.onnx, decoder.onnx and export.json; an earlier export is replaced
@@ -417,7 +417,7 @@ def astrovader_export(
     return about
 
 # %% ../nbs/90_cli.ipynb #3eaff487
-@command(use_less='use a machine with more')
+@command(use_less='use a machine with more', reads=('run', 'survey'))
 def astrovader_share(
     run:str, # The folder of a run, or the name of a model that comes with the package
     out:str, # The folder to write: the model with its card, README.md; an earlier one is replaced

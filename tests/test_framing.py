@@ -233,6 +233,14 @@ def test_compiled_loops_are_loaded_rather_than_compiled_by_other_processes(tmp_p
 def test_what_different_processes_compile_has_different_names():
     "Numba tells functions apart by a number. Where two processes kept a sort and an argsort under one, a third used the first for both."
     import subprocess,sys
-    code = "from astrovader.data.compiled import FunctionIdentity; import numpy as np; from numba import njit; f = njit(lambda x: x); f(1); print(f.overloads[f.signatures[0]].fndesc.uid)"
-    first,second = (int(subprocess.check_output([sys.executable, '-c', code], text=True)) for _ in range(2))
-    assert abs(first-second) > 1000
+    code = """import os
+from astrovader.data.compiled import FunctionIdentity
+from numba import njit
+child = os.fork()
+f = njit(lambda x: x)
+f(1)
+print(f.overloads[f.signatures[0]].fndesc.uid, flush=True)
+if child: os.waitpid(child, 0)
+else: os._exit(0)"""
+    names = [int(name) for _ in range(2) for name in subprocess.check_output([sys.executable, '-c', code], text=True).split()]
+    assert len(names) == 4 and np.diff(sorted(names)).min() > 1000

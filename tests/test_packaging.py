@@ -127,5 +127,5 @@ def test_package_is_the_installed_one(installed, tmp_path):
 @pytest.mark.parametrize('script', scripts)
 def test_command_runs_from_an_empty_folder(installed, tmp_path, script):
     r = run(installed/'bin'/script, '--help', cwd=tmp_path)
-    assert r.returncode == 0 and r.stdout.startswith(f'usage: {script} '), r.stdout+r.stderr
+    assert r.returncode == 0 and r.stdout.startswith(f'usage: {script} ') and 'positional arguments' in r.stdout, r.stdout+r.stderr
     assert not list(tmp_path.iterdir())

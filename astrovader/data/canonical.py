@@ -238,7 +238,7 @@ def canonical(
     unseen=None, # (bands, height, width) bool, the unseen pixels; they are searched for by default
 ) -> Canonical:
     "The galaxy in the middle of a cutout: isolated, horizontal, and of standard size."
-    x = np.asarray(x)
+    x = np.asarray(x, order='C') # loops are compiled anew for other orders
     _require_cutout(x, size, radii, crop)
     scene = Scene.from_pixels(x, stretched, unseen)
     shape = measure_shape(scene)

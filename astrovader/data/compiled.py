@@ -15,7 +15,10 @@ from numba import njit
 from numba.core.bytecode import FunctionIdentity
 
 # %% ../../nbs/data/10d_compiled.ipynb #f965e7f5
-FunctionIdentity._unique_ids = count(int.from_bytes(os.urandom(6)))
+def _count_anew(): FunctionIdentity._unique_ids = count(int.from_bytes(os.urandom(6)))
+_count_anew()
+os.register_at_fork(after_in_child=_count_anew)
+
 compiled = njit(cache=True, nogil=True)
 summing = njit(cache=True, nogil=True, fastmath={'reassoc', 'nsz'})
 

@@ -22,7 +22,8 @@ from .bytes import inflated,read_bytes
 from .cutouts import image_suffixes,read_cutout
 from .fits import holds_images,object_names,read_fits,rows_in,tables_in
 from .ids import control_character,ids_in,image_suffix,repeated_in
-from ..inputs import as_path,is_path
+from ..inputs import as_path
+from ..runs import image_source,is_pattern
 from ..text_tables import foreign_kind
 
 # %% ../../nbs/data/12a_sources.ipynb #d78e013c
@@ -107,7 +108,6 @@ def source_kind(cls):
     return cls
 
 def suffix_of(path): return Path(path).suffix.lower()
-def _is_pattern(src): return not src.exists() and bool(re.search(r'[*?\[{]', str(src)))
 
 # %% ../../nbs/data/12a_sources.ipynb #4bdf2168
 def natural_order(
@@ -313,7 +313,7 @@ class Pattern(Files):
     kind = 'a pattern of image files'
     named = True
     @staticmethod
-    def recognises(src): return _is_pattern(src) and bool(_matches(src))
+    def recognises(src): return is_pattern(src) and bool(_matches(src))
     @classmethod
     def find(cls, src): return cls('', images_among(_matches(src), src))
 
@@ -326,19 +326,6 @@ def require_names(files, src):
     require(strange is None, f'{src} has a file name with a line break or another control character, {strange!r}; rename it.')
     undecodable = next(filter(re.compile('[\ud800-\udfff]').search, files), None)
     require(undecodable is None, f'{src} has a file name that is not UTF-8, {undecodable!r}; rename it.')
-
-# %% ../../nbs/data/12a_sources.ipynb #2e5004ed
-def _existing(src):
-    "The path of a source, which has to exist."
-    require(not is_path(src) or '://' not in str(src), f'{src} is an address on the web; download it, and give the file or folder.')
-    src = as_path(src, 'the source of images')
-    if _is_pattern(src): return src
-    try: src.resolve(strict=True)
-    except FileNotFoundError: raise BadInput(f'{src} does not exist; give a folder of images, or one of the files that hold images.') from None
-    except (OSError, RuntimeError) as e: raise BadInput(f'{src} cannot be opened ({getattr(e, "strerror", None) or e}); check the path.') from None
-    require(not (src/'survey.json').is_file(), f'{src} is packed already; open it as it is.')
-    require(src.is_dir() or src.is_file(), f'{src} is neither a folder nor a file; give a folder of images, or a file that holds images.')
-    return src
 
 # %% ../../nbs/data/12a_sources.ipynb #12147761
 def _require_together(given):
@@ -409,7 +396,7 @@ def find_images(
     **options, # `images`, `axes`, `root`, `band_files`, `positions`, `width`, as the kinds of source name them in `takes`
 ) -> Source: # All images, readable or not
     "Find the images of a survey, and their ids."
-    src = _existing(src)
+    src = image_source(src)
     skip,root = (None if path is None else as_path(path, 'the folder') for path in (skip, options.pop('root', None)))
     options = dict(id_column=id_column, root=root, **options)
     kind = kind_of(src, options)

@@ -17,7 +17,7 @@ from .canonical import columns as measured_columns
 from .framing import Recipe
 from ..inputs import as_path,as_plain,checked,is_whole,shown,whole_number
 from ..jobs import Job
-from ..runs import as_run,packaged_models,packing_of
+from ..runs import as_run,packaged_models,packing_of,survey_folder
 from ..tables import renamed_columns
 
 # %% ../../nbs/data/13_survey.ipynb #fbd254ec
@@ -139,7 +139,6 @@ def _checked_meta(meta, file):
 def _read_meta(path):
     "The contents of `survey.json`, checked."
     packing = Packing(path)
-    require(path.is_dir(), f'{path} does not exist; pack a survey with astrovader-pack.', BadSurvey)
     unfinished = (path/'.packing').is_dir() and not packing.is_sealed
     require(not unfinished, f'{path} is not finished packing; repeat the command that began it, which continues where it stopped.', BadSurvey)
     require(packing.is_sealed, f'{path} is not a packed survey (it has no survey.json); pack one with astrovader-pack.', BadSurvey)
@@ -163,7 +162,7 @@ class Survey:
     def __init__(self,
         path, # What `pack` or `pack_arrays` wrote
     ):
-        self.path = as_path(path, 'the survey')
+        self.path = survey_folder(path)
         self.meta = _read_meta(self.path)
         self.packing = self.meta['packing']
         self.shape = self.packing['n_bands'],self.packing['size'],self.packing['size']
