@@ -81,8 +81,8 @@ def render_sections(summary, page):
     "All sections as HTML."
     pieces = []
     title = None
-    for section in sections.values():
-        if section.title != title: pieces.append(f'<h2>{section.title}</h2>')
+    for name,section in sections.items():
+        if section.title != title: pieces.append(f'<h2 id="{name}">{section.title}</h2>')
         title = section.title
         pieces += map(page.render, section.items(summary))
     return ''.join(pieces)
