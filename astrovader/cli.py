@@ -437,11 +437,11 @@ def astrovader_share(
 
 @command(use_less='use a machine with more')
 def astrovader_pull(
-    repo:str, # The repository of the Hugging Face Hub, owner/name
+    repo:str, # The repository of the Hugging Face Hub, owner/name; or a folder that astrovader-share wrote
     out:str, # The folder to write, which is a run; it must be new or empty
     revision:str = None, # A branch, tag or commit; the newest if not given
 ):
-    "Download a model that astrovader-share uploaded, and compare it with its checksums."
+    "Download a model that astrovader-share uploaded, or copy one from a folder, and compare it with its checksums."
     from astrovader.share.hub import pull
     folder = pull(repo, out, revision)
     print(f'{repo}: {out}')

@@ -244,3 +244,22 @@ if child: os.waitpid(child, 0)
 else: os._exit(0)"""
     names = [int(name) for _ in range(2) for name in subprocess.check_output([sys.executable, '-c', code], text=True).split()]
     assert len(names) == 4 and np.diff(sorted(names)).min() > 1000
+    code = "from astrovader.data.compiled import FunctionIdentity; import numpy as np; from numba import njit; f = njit(lambda x: x); f(1); print(f.overloads[f.signatures[0]].fndesc.uid)"
+    first,second = (int(subprocess.check_output([sys.executable, '-c', code], text=True)) for _ in range(2))
+    assert abs(first-second) > 1000
+
+def test_what_is_flagged_is_counted(tmp_path, capsys):
+    "Galaxies cut by the border and crowded ones are told with their numbers, in the singular where it is one"
+    y, x = np.mgrid[:64, :64]
+    blob = lambda x0, y0, s, top: top*np.exp(-((x-x0)**2+(y-y0)**2)/(2*s*s))
+    noise = np.random.default_rng(0).normal(20, 1.5, (6, 64, 64))
+    images = noise + blob(32, 32, 5, 150)
+    images[0] = noise[0] + blob(32, 32, 26, 150)
+    for i in 1,2: images[i] += blob(48, 32, 3, 100)
+    (tmp_path/'images').mkdir()
+    for i,image in enumerate(images): Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(tmp_path/f'images/{i}.png')
+    (tmp_path/'images/6.png').write_bytes(b'no image')
+    flags = pack(tmp_path/'images', tmp_path/'survey', size=32, framing='canonical', n_workers=0).index(['flags'])['flags'].to_numpy()
+    said = capsys.readouterr().out
+    assert np.flatnonzero(flags & Flag.OVERFLOW).tolist() == [0] and np.flatnonzero(flags & Flag.CROWDED).tolist() == [1, 2]
+    assert '1 galaxy cut off by the border of the image (flag 32' in said and '2 galaxies overlapped by other sources (flag 64' in said and '1 file left out' in said

@@ -122,6 +122,10 @@ def test_a_residual_encoder_and_detail(survey, tmp_path):
         assert mixture.detail_mean(shape).equal(former.mixture.detail_mean(shape)) and mixture.detail_root.equal(former.mixture.detail_root)
     assert former.mixture.detail_slopes.any()
     assert learn.history.phase.tolist() == ['static', 'static', 'detail'] and learn.changes.matched.tolist() == ['0', '1', '2']
+    again = train(survey, tmp_path/'again', start=tmp_path/'former', epochs_contrast=0, device='cpu') # its features are there
+    assert again.history.phase.tolist() == ['static', 'static'] and same(again.model, vade_learner(survey, start=tmp_path/'former', device='cpu').fit_phases().model)
+    assert train(survey, tmp_path/'again', resume=True, device='cpu').preset.epochs_contrast == 0
+    with pytest.raises(BadInput, match='go on from a model'): vade_learner(survey, encoder='residual', reconstruction='pyramid', epochs_contrast=0, device='cpu', **arch)
     features = lambda model: model.encoder.features.state_dict().values()
     assert all(torch.equal(a, b) for a,b in zip(features(former), features(learn.model)) if a.is_floating_point() and a.ndim > 1)
 

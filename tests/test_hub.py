@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote,urlsplit
 import numpy as np,pytest,torch
-from astrovader.core import AstrovaderError,BadModel,read_json
+from astrovader.core import AstrovaderError,BadInput,BadModel,read_json
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.infer.generate import generate
@@ -210,3 +210,16 @@ def test_a_local_folder_of_the_name_comes_first(run, tmp_path, monkeypatch):
     with pytest.raises(BadModel, match='no trained model'): open_model('sdss', 'cpu')
     shutil.rmtree('sdss')
     assert open_model('sdss', 'cpu').arch.size == 64
+
+def test_a_folder_is_pulled_without_a_hub(shared, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('astrovader.share.hub._library', lambda: pytest.fail('the Hub was asked'))
+    monkeypatch.chdir(shared.parent)
+    out = pull(shared.name, tmp_path/'pulled') # a relative path
+    assert files(out) == files(shared) and all((out/name).read_bytes() == (shared/name).read_bytes() for name in files(out)) and verify(out) == 1
+    assert 'is a folder on this computer' in capsys.readouterr().out
+    shutil.copytree(shared, tmp_path/'changed')
+    weights = tmp_path/'changed/model/weights.safetensors'
+    weights.write_bytes(weights.read_bytes()[:-1] + b'?')
+    with pytest.raises(BadModel) as e: pull(str(tmp_path/'changed'), tmp_path/'out')
+    assert f'{tmp_path}/changed/model/weights.safetensors has changed' in str(e.value) and not (tmp_path/'out').exists()
+    with pytest.raises(BadInput, match='no revisions'): pull(str(shared), tmp_path/'out', 'v1')

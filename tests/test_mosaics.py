@@ -396,4 +396,4 @@ def test_command(tmp_path):
     done = run('astrovader-pack', tmp_path/'tiles', tmp_path/'out', '--positions', tmp_path/'objects.csv', '--width', '25.6 arcsec', '--size', 64)
     assert done.returncode == 0 and '2 images packed' in done.stdout, done.stderr
     cropped = run('astrovader-pack', tmp_path/'tiles', tmp_path/'cropped', '--crop', 64, '--size', 64)
-    assert cropped.returncode == 0 and '1 images packed' in cropped.stdout, cropped.stderr
+    assert cropped.returncode == 0 and '1 image packed' in cropped.stdout, cropped.stderr

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from astrovader.analysis.shares import corrected_shares
 from astrovader.analysis.shift import conformal_p,shift
 from astrovader.core import BadInput,BadModel
-from astrovader.data.pack import pack_arrays
+from astrovader.data.pack import pack,pack_arrays
 from astrovader.data.synth import render,stretch
 from astrovader.data.truth import galaxies,kinds
 from astrovader.infer.catalogue import catalogue
@@ -118,3 +118,28 @@ def test_a_model_without_reference_takes_its_survey(run, tmp_path):
     with pytest.raises(BadInput, match='name the survey of its training as the reference'): shift(tmp_path/'old', survey, device='cpu')
     one, two = (shift(path, survey, given, permutations=20, device='cpu') for path,given in ((tmp_path/'old', run.parent/'survey'), (run, None)))
     assert np.allclose(one.quantities.distance, two.quantities.distance) # the same held-out galaxies
+
+def zoomed_sky(folder, seed, n, pixels, tint=1.):
+    "The same sky in pixels of another width, and other colours, in canonical framing"
+    truth = galaxies(n, 48, seed, companions=0, stars=0, artifacts=0)
+    images = stretch(render(truth, 48, 3)).astype(np.float32)
+    images = F.interpolate(torch.from_numpy(images), round(48/pixels), mode='area' if pixels > 1 else 'bilinear').numpy()
+    images[:,0] *= tint
+    (folder/'images').mkdir(parents=True)
+    np.save(folder/'images/all.npy', images.round().astype(np.uint8))
+    return pack(folder/'images/all.npy', folder/'survey', size=24, framing='canonical', axes='nbhw', n_workers=0)
+
+def test_size_reaches_the_model_by_resolution_alone_and_colour_is_compared(tmp_path):
+    train(zoomed_sky(tmp_path/'training', 0, 500, 1), tmp_path/'run', 'small', device='cpu', **small)
+    found = {name: shift(tmp_path/'run', zoomed_sky(tmp_path/name, 1, 250, **how), permutations=100, device='cpu') for name,how in
+        dict(same=dict(pixels=1), finer=dict(pixels=.5), coarser=dict(pixels=3), tinted=dict(pixels=1, tint=.6)).items()}
+    rows = {name: one.quantities.set_index('quantity') for name,one in found.items()}
+    for name in 'same', 'finer', 'tinted': assert rows[name].p['resolution'] > .05
+    assert rows['finer'].p['half_light_radius'] < .05 and 'half_light_radius' not in found['finer'].moved[found['finer'].moved.remark == ''].quantity.tolist()
+    assert 'half light radius in pixels differs' in found['finer'].verdict and found['finer'].alarm < found['coarser'].alarm
+    assert rows['coarser'].p['resolution'] < .05 and 'colour_red_green' in found['tinted'].moved.quantity.tolist()
+    model = VaDE.load(tmp_path/'run/model')
+    model.reference = {name: values for name,values in model.reference.items() if not name.startswith('colour')}
+    model.save(tmp_path/'old/model')
+    old = shift(tmp_path/'old', zoomed_sky(tmp_path/'again', 2, 150, 1), permutations=50, device='cpu')
+    assert old.quantities.set_index('quantity').remark['colour_red_green'] == 'not kept by the model' and 'colour red green' in old.verdict

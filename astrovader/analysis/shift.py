@@ -55,10 +55,11 @@ def _latent_distances(z, marks, seed):
     "The mean distance (B,) over random directions."
     return np.mean([permuted_distances(values, marks) for values in _projections(z, ~marks[:,0], seed).T], 0)
 
-def _distances(values, marks):
-    "The distance (B,) of one quantity in units of its spread."
+def _distances(values, marks, spread=None):
+    "The distance (B,) of one quantity in units of its spread, or in those of another spread."
     known = values[~marks[:,0] & np.isfinite(values)]
-    return permuted_distances(values, marks)/max(known.std() if len(known) else 0, _least_spread)
+    if spread is None: spread = known.std() if len(known) else 0
+    return permuted_distances(values, marks)/max(spread, _least_spread)
 
 # %% ../../nbs/analysis/67a_shift.ipynb #c87d3072
 def _tested(found):
@@ -124,28 +125,58 @@ def _density(model, z):
     return model.mixture.log_joint_of_many(as_tensor(z, 'latents', z.shape).to(model.device)).logsumexp(1).cpu().double().numpy()
 
 def _quantity(name, values):
-    "A quantity as it is compared."
+    "A quantity as it is compared; resolution is the logarithm of a size already."
     if name not in _logarithmic and 'psf' not in name.lower() and 'seeing' not in name.lower(): return values
     return np.log(np.where(values > 0, values, np.nan))
+
+# %% ../../nbs/analysis/67a_shift.ipynb #2f596298
+_removed, _not_kept, _not_known, _few = 'removed by the framing', 'not kept by the model', 'not known of this survey', 'fewer than 8 values'
+
+def _with_resolution(reference, new, packing):
+    "Both with the resolution, where framing removes the size; the spread of the logarithm of the size."
+    size = 'half_light_radius'
+    if packing.get('framing') != 'canonical' or not all(np.isfinite(found[size]).any() for found in (reference, new)): return reference, new, None
+    limit = min(packing['size']/packing['radii'], np.nanquantile(reference[size], .01))
+    old, own = (np.log(np.minimum(_positive(found[size]), limit)) for found in (reference, new))
+    if np.nanmean(own) >= np.nanmean(old): old, own = (np.where(np.isfinite(values), np.log(limit), np.nan) for values in (old, own)) # none is blurred
+    return reference | dict(resolution=old), new | dict(resolution=own), np.nanstd(np.log(_positive(reference[size])))
+
+def _positive(values): return np.where(values > 0, values, np.nan)
 
 # %% ../../nbs/analysis/67a_shift.ipynb #566c471f
 class Shift(NamedTuple):
     "How galaxies differ from those that a model was trained on."
-    quantities:pd.DataFrame # A row for each quantity: distance and floor in units of the reference's spread, p corrected for the number of quantities
+    quantities:pd.DataFrame # A row for each quantity: distance and floor in units of the reference's spread, p corrected for the number of quantities; a remark where the model does not see it, or where it cannot be compared
     auc:dict # Of boosted trees on the latents: value, low, high, floor, ...; 0.5 where nothing tells the galaxies apart
     galaxies:pd.DataFrame # Of the whole survey: object_id, component, p_usual, unlike
     unlike:dict # The share of galaxies unlike any: value, low, high, expected
     components:pd.DataFrame # trained weight, re-estimated weight with low and high, distance, floor, p, sure, sure_reference, unlike, verdict
-    verdict:str # In one sentence
+    verdict:str # In one sentence, and further ones where there is more to be said
 
     @property
+    def moved(self) -> pd.DataFrame:
+        "The quantities that chance does not explain, the largest distance first."
+        return self.quantities[self.quantities.p < .05].sort_values('distance', ascending=False)
+    @property
     def alarm(self) -> float:
-        "The largest distance that chance does not explain; 0 where there is none."
-        return float(self.quantities.distance[self.quantities.p < .05].max()) if (self.quantities.p < .05).any() else 0.
+        "The largest distance that chance does not explain, of what the model sees; 0 where there is none."
+        return float(self.moved.distance[self.moved.remark == ''].max()) if (self.moved.remark == '').any() else 0.
 
-def _verdict(found):
-    "A sentence."
-    moved = found.quantities[found.quantities.p < .05].sort_values('distance', ascending=False)
+def _further(found):
+    "Sentences on what the model does not see, what it cannot say, and components that cannot be judged."
+    unseen = found.moved[found.moved.remark == _removed]
+    for row in unseen.itertuples(): yield f'The {row.quantity.replace("_", " ")} in pixels differs by {row.distance:.2f} standard deviations, which the framing removes before the model sees it.'
+    lost = found.quantities[found.quantities.remark == _not_kept].quantity.str.replace('_', ' ')
+    if len(lost): yield f'Not compared, since the model keeps no reference of it: {", ".join(lost)}.'
+    few = found.components[found.components.verdict == 'too few']
+    if len(few): yield (f'Too few galaxies to be judged ({_fewest} are needed in the reference and in this survey): '
+        + ', '.join(f'component {row.component} ({row.in_reference} and {row.objects})' for row in few.itertuples()) + '.')
+
+def _verdict(found): return ' '.join([_sentence(found), *_further(found)])
+
+def _sentence(found):
+    "How far the galaxies differ in what the model sees."
+    moved = found.moved[found.moved.remark == '']
     hold, judged = (found.components.verdict == 'as trained').sum(), (found.components.verdict != 'too few').sum()
     trust = f'{hold} of {judged} components that have enough galaxies look as they did in the training'
     unlike = f'{found.unlike["value"]:.1%} of the galaxies are unlike any of the training, where {found.unlike["expected"]:.1%} are expected'
@@ -157,14 +188,21 @@ def _verdict(found):
 # %% ../../nbs/analysis/67a_shift.ipynb #ac5a29e0
 _order = 'component objects trained weight weight_low weight_high in_reference distance floor p sure_reference sure unlike verdict'.split()
 
-def _compared(reference, new, permutations, seed):
+def _compared(reference, new, packing, permutations, seed):
     "The tests of all quantities on a sample of the new galaxies."
     marks = _permutations(len(reference['z']), len(new['z']), permutations, seed)
     found = dict(latents=_latent_distances(np.concatenate([reference['z'], new['z']]), marks, seed))
+    reference, new, spread = _with_resolution(reference, new, packing)
     for name in [name for name in new if name != 'z' and name in reference]:
-        found[name] = _distances(_quantity(name, np.concatenate([reference[name], new[name]])), marks)
-    found = {name: values for name,values in found.items() if np.isfinite(values).all()}
-    return pd.DataFrame(dict(quantity=list(found), **_tested(np.stack(list(found.values())))))
+        found[name] = _distances(_quantity(name, np.concatenate([reference[name], new[name]])), marks, spread if name == 'resolution' else None)
+    remarks = dict(half_light_radius=_removed) if packing.get('framing') == 'canonical' else {}
+    remarks |= {name: _few for name,values in found.items() if not np.isfinite(values).all()}
+    found = {name: values for name,values in found.items() if remarks.get(name) != _few}
+    remarks |= {name: _not_kept for name in new if name not in reference} | {name: _not_known for name in reference if name not in new}
+    table = pd.DataFrame(dict(quantity=list(found), **_tested(np.stack(list(found.values())))))
+    others = pd.DataFrame(dict(quantity=[name for name in remarks if name not in found]))
+    table = table if others.empty else pd.concat([table, others], ignore_index=True)
+    return table.assign(remark=table.quantity.map(remarks).fillna(''))
 
 def _components(model, cat, reference, p_usual, permutations, alpha, seed):
     "The table of components."
@@ -180,14 +218,14 @@ def _components(model, cat, reference, p_usual, permutations, alpha, seed):
 
 
 # %% ../../nbs/analysis/67a_shift.ipynb #946db20c
-def _result(model, known, new, cat, p_usual, permutations, alpha, seed):
+def _result(model, survey, known, new, cat, p_usual, permutations, alpha, seed):
     "All comparisons, from measurements of the reference and of a sample of the survey."
     auc = separability_by_statistics(pd.DataFrame(known['z']), pd.DataFrame(new['z']), seed=seed)
     unlike = p_usual <= alpha
     low, high = binom_conf_interval(unlike.sum(), len(cat), .683, 'jeffreys')
     galaxies = cat[['object_id', 'component']].reset_index(drop=True).assign(p_usual=p_usual, unlike=unlike)
     components = _components(model, cat, known, p_usual, permutations, alpha, seed)
-    found = Shift(_compared(known, new, permutations, seed), auc, galaxies, dict(value=unlike.mean(), low=low, high=high, expected=alpha), components, '')
+    found = Shift(_compared(known, new, survey.packing, permutations, seed), auc, galaxies, dict(value=unlike.mean(), low=low, high=high, expected=alpha), components, '')
     return found._replace(verdict=_verdict(found))
 
 @checked(cat='object_id component p_0', permutations=20, n=_smallest)
@@ -215,4 +253,4 @@ def shift(
     new['log_density'] = density[rows]
     oddness = lambda density, error: np.stack([-density, np.log(np.maximum(error, 1e-9))], 1)
     p_usual = conformal_p(oddness(known['log_density'], known['recon_error']), oddness(density, cat.recon_error.to_numpy(float)))
-    return _result(model, known, new, cat, p_usual, permutations, alpha, seed)
+    return _result(model, survey, known, new, cat, p_usual, permutations, alpha, seed)

@@ -371,8 +371,10 @@ def _catalogue_rows(sources, table, id_column, match=None):
     return pd.concat([sources.table, found[new]], axis=1), [counts]
 
 # %% ../../nbs/data/13a_pack.ipynb #f3507007
-_told = {Flag.OUTSHONE: 'outshone by the other sources in the image', Flag.GREY: 'grey among colour images',
-    Flag.FALLBACK: 'not found in the middle, of which the centred square was packed'}
+_told = {Flag.OVERFLOW: 'cut off by the border of the image', Flag.CROWDED: 'overlapped by other sources', Flag.OUTSHONE: 'outshone by the other sources in the image',
+    Flag.GREY: 'grey among colour images', Flag.FALLBACK: 'not found in the middle, of which the centred square was packed'}
+
+def _counted(n, one, several=None): return f'{n} {one if n == 1 else several or one+"s"}'
 
 def _how_matched(counts):
     "How many images found their row of the catalogue."
@@ -382,16 +384,16 @@ def _how_matched(counts):
 
 def _announce(survey, joins):
     rejected = survey.rejected()
-    summary = f'{survey.path}: {len(survey)} images packed'
-    if len(rejected): summary += f', {len(rejected)} files left out: {rejected.file[0] or rejected.object_id[0]} {rejected.reason[0]}'
+    summary = f'{survey.path}: {_counted(len(survey), "image")} packed'
+    if len(rejected): summary += f', {_counted(len(rejected), "file")} left out: {rejected.file[0] or rejected.object_id[0]} {rejected.reason[0]}'
     if len(rejected) > 1: summary += ', ... (all are in rejected.parquet)'
     print(summary)
     n_filled = survey.meta['n_filled']
-    if n_filled: print(f'{n_filled} images had pixels that were not observed; they were filled (n_nan in the index)')
+    if n_filled: print(f'{_counted(n_filled, "image")} had pixels that were not observed; they were filled (n_nan in the index)')
     flags = survey.index(['flags'])['flags'].to_numpy()
     for flag,what in _told.items():
         n = int((flags & flag > 0).sum())
-        if n: print(f'{n} {"galaxy" if n == 1 else "galaxies"} {what} (flag {int(flag)} in the index)')
+        if n: print(f'{_counted(n, "galaxy", "galaxies")} {what} (flag {int(flag)} in the index)')
     for counts in joins: print(_how_matched(counts))
 
 # %% ../../nbs/data/13a_pack.ipynb #70b685e7

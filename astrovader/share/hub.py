@@ -7,7 +7,7 @@ __all__ = ['table_of', 'storage_effect', 'share', 'require_harmless', 'check_sha
 
 # %% ../../nbs/share/81_hub.ipynb #800ac8e1
 import re,shutil,numpy as np,pandas as pd
-from contextlib import contextmanager
+from contextlib import contextmanager,nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from ..core import AstrovaderError,BadInput,BadModel,atomic_path,progress,read_json,require,sha256_of,write_json
@@ -219,7 +219,7 @@ def _asking(repo, endpoint):
     from huggingface_hub import errors
     place = endpoint or 'the Hugging Face Hub'
     try: yield
-    except errors.HFValidationError: raise BadInput(f'{repo} is no name of a repository; give one such as owner/name.') from None
+    except errors.HFValidationError: raise BadInput(f'{repo} is no name of a repository; give one such as owner/name, or a folder that astrovader-share wrote.') from None
     except errors.RevisionNotFoundError: raise BadInput(f'{repo} has no such revision; give a branch, a tag or a commit that it has.') from None
     except errors.RepositoryNotFoundError: raise BadInput(f'{place} has no repository {repo}, or does not show it to you; check the name, or log in with hf auth login.') from None
     except errors.HfHubHTTPError as error:
@@ -247,22 +247,35 @@ def push(
         if not api.repo_exists(repo): api.create_repo(repo)
         return api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=[*_needed, *_more], commit_message='Model of astrovader').oid
 
+
+# %% ../../nbs/share/81_hub.ipynb #1d07047b
+def _download(api, repo, folder, revision):
+    found = api.model_info(repo, revision=revision)
+    names = require_harmless([file.rfilename for file in found.siblings], repo)
+    for name in progress(names, f'pulling {repo}'): api.hf_hub_download(repo, name, revision=found.sha, local_dir=folder)
+    shutil.rmtree(folder/'.cache', ignore_errors=True)
+
+def _copy_of(source, folder, revision):
+    require(revision is None, f'{source} is a folder on this computer, which has no revisions; leave --revision out.')
+    (folder/'model').mkdir()
+    _copy(source, folder, require_harmless([name for name in (*_needed, *_more) if (source/name).is_file()], source))
+    print(f'{source} is a folder on this computer and was copied; commands take it where it is, too')
+
 def pull(
-    repo:str, # The repository, owner/name
+    repo:str, # The repository, owner/name; or a folder that `share` wrote, or a run
     out, # The folder to write, which is a run; it must be new or empty
     revision:str = None, # A branch, tag or commit; the newest if None
     token:str = None, # Of the Hub; that of `hf auth login` if None
     endpoint:str = None, # The address of another Hub
 ) -> Path: # The folder
-    "Download a shared model, completely or not at all."
+    "Download a shared model, or copy one from a folder, completely or not at all."
     out, repo = as_path(out, 'the folder'), as_text(repo, 'the repository')
     require_free(out, error=BadModel)
-    api = _api(endpoint, token)
-    with atomic_path(out, folder=True) as folder, _asking(repo, endpoint):
-        found = api.model_info(repo, revision=revision)
-        names = require_harmless([file.rfilename for file in found.siblings], repo)
-        for name in progress(names, f'pulling {repo}'): api.hf_hub_download(repo, name, revision=found.sha, local_dir=folder)
-        shutil.rmtree(folder/'.cache', ignore_errors=True)
+    is_folder = (Path(repo)/'model/model.json').is_file()
+    api = None if is_folder else _api(endpoint, token)
+    with atomic_path(out, folder=True) as folder, nullcontext() if is_folder else _asking(repo, endpoint):
+        if is_folder: _copy_of(Path(repo), folder, revision)
+        else: _download(api, repo, folder, revision)
         try: check_shared(folder)
         except AstrovaderError as error: raise BadModel(str(error).replace(f'{folder}', repo)) from None
     return out

@@ -9,12 +9,13 @@ __all__ = ['realism_items', 'write_realism']
 from html import escape
 from pathlib import Path
 from ..analysis.realism import realism
-from ..core import atomic_path,provenance,write_json
+from ..analysis.shift import shift
+from ..core import AstrovaderError,atomic_path,provenance,write_json
 from ..infer.inputs import checked
 from ..jobs import require_free
 from .realism_plots import plot_blind,plot_component_distances,plot_distances,plot_power_spectra,plot_side_by_side,plot_statistics
 from .report import Page,digests,html_page
-from .sections import Figure,Table
+from .sections import Figure,Table,mixed_with_shift
 from ..tables import write_table
 
 # %% ../../nbs/show/73_realism_page.ipynb #6c726eee
@@ -58,6 +59,13 @@ def _opening(run, survey, found):
     return (f'<h1>How real are the galaxies of {escape(str(run))}?</h1><p>{n:,} galaxies drawn from the model <b>{escape(str(run))}</b>{kind} are compared with {n:,} random galaxies of the survey '
         f'<b>{escape(str(survey.path))}</b> (seed {found.settings["seed"]}).</p>')
 
+def _shift_caution(run, survey, found, device):
+    "That the survey is not like the one of the training, where the model says what that was like."
+    if found.memorised is not None: return '' # it is the survey of the training
+    try: shifted = shift(run, survey, permutations=200, seed=found.settings['seed'], device=device)
+    except AstrovaderError: return ''
+    return mixed_with_shift(shifted, 'the section Another survey of <code>astrovader-report</code>')
+
 @checked
 def write_realism(
     run, # The folder of a run
@@ -75,7 +83,7 @@ def write_realism(
     found = realism(run, survey, n, seed, network, detail, device, batch)
     with atomic_path(out, folder=True) as tmp:
         page = Page(tmp)
-        body = _opening(run, survey, found) + ''.join(map(page.render, [*realism_items(found), *_blind_sheets(found)]))
+        body = _opening(run, survey, found) + _shift_caution(run, survey, found, device) + ''.join(map(page.render, [*realism_items(found), *_blind_sheets(found)]))
         (tmp/'index.html').write_text(html_page(f'Realism of {Path(run).name}', body), encoding='utf-8', errors='backslashreplace')
         write_table(found.distances, tmp/'realism.csv')
         write_json(tmp/'realism.json', provenance(**found.settings, run=str(run), survey=str(survey.path), verdict=found.verdict,

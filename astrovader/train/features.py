@@ -87,7 +87,7 @@ class ContrastPhase(Callback):
     order = 9
     def before_fit(self): self.images = self.dls
     def before_epoch(self):
-        if not self.preset.epochs_contrast: return
+        if self.model.arch.encoder != 'residual': return
         learning = self.epoch < epochs_of_contrast(self.preset)
         self.model.task = 'contrast' if learning else 'images'
         self.learn.dls = self.pairs if learning else self.images

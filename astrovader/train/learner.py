@@ -41,7 +41,7 @@ from .detail import DetailPhase,use_average
 from .guide import Guide,count_labels,guided_responsibilities,labelled_batches,labelled_latents,save_labels,saved_labels
 from .recorder import AnnounceEpochs,KeepHistory,LossRecorder
 from .reference import training_reference
-from .start import Start,changes_of,in_words,start_of,start_preset,take_over,with_components
+from .start import Start,changes_of,in_words,require_enough,start_of,start_preset,take_over,with_components
 from .phases import Preset,decodes_draw,epochs_before_mixture,epochs_of_contrast,get_preset,n_epochs,phase_at,preset_for,presets,weights
 from .split_merge import RecordDiagnostics,SplitMerge,refit_weights
 
@@ -331,12 +331,15 @@ def start_from_mean(
     model.decoder.body[-2].bias.copy_(mean.clamp(.01, .99).logit())
 
 # %% ../../nbs/train/41_learner.ipynb #7aafb509
+def _n_embedded(dls, preset):
+    "How many galaxies the mixture is fitted to."
+    return min(len(dls.train.dataset), preset.init_batches*dls.train.bs)
+
 def _loaders(survey, preset, seed, device):
     "Loaders of a survey for a preset, which must have enough images for its components."
     if preset.views: dls = view_loaders(survey, Views(), preset.consistency > 0, preset.batch_size, preset.valid, seed, device)
     else: dls = survey_loaders(survey, preset.batch_size, preset.valid, preset.flips, seed, device)
-    k = preset.arch.n_components
-    n = min(len(dls.train.dataset), preset.init_batches*dls.train.bs)
+    k, n = preset.arch.n_components, _n_embedded(dls, preset)
     require(n >= max(k, 2), f'{k} components cannot be found among {n} galaxies; ask for fewer with --n-components, or give more images.')
     return dls
 
@@ -375,6 +378,7 @@ def vade_learner(
     preset = preset_for(preset or 'morphology', len(survey), *survey.shape[:2], changes)
     require(start is not None or not preset.start, 'the preset is one of a training that goes on from a model; name that model, too.')
     dls = _loaders(survey, preset, seed, device)
+    if start: require_enough(_n_embedded(dls, preset), preset.arch.n_components, preset.arch.n_components-start.model.arch.n_components, preset.arch.n_latent)
     labels = _labels_for(preset, survey, labels, group)
     torch.manual_seed(seed)
     model = VaDE(preset.arch, survey.packing, labels.names if labels else ()).to(dls.device, memory_format=torch.channels_last)

@@ -106,7 +106,8 @@ def _require_valid(preset):
     require(is_residual or not preset.epochs_contrast, f"epochs_contrast is {preset.epochs_contrast}; only encoder='residual' has a contrast phase.")
     has_detail = bool(preset.arch.detail_filters)
     require(has_detail == (preset.epochs_detail > 0), f'epochs_detail is {preset.epochs_detail} and detail_filters is {preset.arch.detail_filters}; give both for a detail model, or neither.')
-    require(preset.epochs_contrast or not is_residual, "encoder='residual' learns in the contrast phase alone; set epochs_contrast to 1 or more.")
+    has_learnt = preset.epochs_contrast > 0 or preset.start
+    require(has_learnt or not is_residual, "encoder='residual' learns in the contrast phase alone; set epochs_contrast to 1 or more, or go on from a model with --from.")
 
 # %% ../../nbs/train/40_phases.ipynb #00db1869
 presets = {}
