@@ -152,10 +152,14 @@ class StampFiles(RowJob):
     def path(self, i): return self.folder/(f'cube-{i:05d}.fits' if self.request['kind'] == 'cube' else f'stamps-{i:05d}')
     def has(self, i): return self.truth_path(i).exists() and self.path(i).exists()
 
+def _pieces(mock, rows=10_000): return [(start, start+rows) for start in range(0, len(mock), rows)]
+
 def _identity(mock):
     "What the galaxies depend on."
-    requested = hashlib.sha256(mock.requested.drop(columns='object_id').to_numpy(float).tobytes() + '\0'.join(mock.requested.object_id).encode()).hexdigest()[:16]
-    return dict(n=len(mock), seed=mock.seed, temperature=mock.temperature, model=model_digest(mock.model), catalogue=requested,
+    numbers, digest = mock.requested.drop(columns='object_id', errors='ignore'), hashlib.sha256()
+    for start,stop in _pieces(mock): digest.update(numbers.iloc[start:stop].to_numpy(float).tobytes())
+    for start,stop in _pieces(mock): digest.update('\0'.join(['', *mock.names(start, stop)]).encode())
+    return dict(n=len(mock), seed=mock.seed, temperature=mock.temperature, model=model_digest(mock.model), catalogue=digest.hexdigest()[:16],
         pixel_scale=mock.facts.pixel_scale, zero_point=mock.facts.zero_point, detail=mock.detail)
 
 # %% ../../nbs/infer/51c_fields.ipynb #5110e66b
@@ -206,7 +210,7 @@ def _with_places(mock, table, first):
     return pd.concat([table, mock.requested[names].iloc[first:first+len(table)].reset_index(drop=True)], axis=1)
 
 # %% ../../nbs/infer/51c_fields.ipynb #99edcf90
-def _id_bytes(mock): return max(len(name.encode()) for name in mock.requested.object_id)
+def _id_bytes(mock): return max(len(name.encode()) for start,stop in _pieces(mock) for name in mock.names(start, stop))
 
 def _cube_size(mock, size):
     "Of the stamps of a cube: as given, or what the largest requested galaxy needs."
