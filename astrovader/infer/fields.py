@@ -17,7 +17,6 @@ from fastcore.basics import patch
 from ..core import atomic_path,json_form,progress,provenance,require,sha256_of,write_json,writing
 from ..data.bytes import max_bytes
 from ..fits_tables import FitsSum
-from .conditions import row_numbers
 from .inputs import checked,require_room
 from .stamps import Mock,require_mock,stamp,stamp_size
 from ..inputs import real_number,require_choice,whole_number

@@ -94,7 +94,9 @@ class FlowStep(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.detail, self.steps = model.detail, model.steps
-    def forward(self, r, i, decoded, z, sky): return heun_step(lambda r, t: self.detail(r, t.expand(r.shape[0]), decoded, z, sky), r, i/self.steps, 1/self.steps)
+    def forward(self, r, i, decoded, z, sky):
+        def velocity(r, t): return self.detail(r, t.expand(r.shape[0]), decoded, z, sky)
+        return heun_step(velocity, r, i/self.steps, 1/self.steps)
 
 class FlowEnd(nn.Module):
     "Galaxies at the end of the flow."
