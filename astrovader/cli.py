@@ -408,9 +408,9 @@ def astrovader_import_keras(
 @command(use_less='use a machine with more', reads=('run',))
 def astrovader_export(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
-    out:str, # The folder to write: encoder.onnx, decoder.onnx and export.json; an earlier export is replaced
+    out:str, # The folder to write: encoder.onnx, decoder.onnx, sampler.onnx where the model has detail, and export.json; an earlier export is replaced
 ):
-    "Write the encoder, with the mixture, and the decoder of a run as ONNX, after comparing them with torch."
+    "Write the encoder, with the mixture, the decoder and the detail model of a run as ONNX, after comparing them with torch."
     from astrovader.share.onnx import to_onnx
     about = to_onnx(run, out)
     print(f'{out} takes {about["images"]}; the largest relative difference from torch is {max(about["differences"].values()):.1e}')

@@ -47,6 +47,12 @@ def test_sources_from_end_to_end(run, tmp_path):
     assert len(out['sources']) == 9 and all(name in text and found['images_per_s'] > 0 for name,found in out['sources'].items())
     assert out['sources']['JPEG files']['times_jpeg_files'] == 1 and out['parquet']['rows'] == 300
 
+def test_drawing_from_end_to_end(run, tmp_path):
+    text = run('drawing.py', '--n', 20, 40, '--ways', 'packed survey', 'in memory', '--json', tmp_path/'o.json')
+    rows = result(tmp_path/'o.json', 'drawing')['rows']
+    assert [(o['way'], o['n']) for o in rows] == [(way, n) for n in (20, 40) for way in ('packed survey', 'in memory')]
+    assert all(o['peak_mb'] > 50 and o['per_s'] == pytest.approx(o['n']/o['seconds']) for o in rows) and 'MB from 20 to 40 galaxies' in text
+
 def test_framing_from_end_to_end(run, tmp_path):
     text = run('framing.py', '--n', 12, '--image', 48, '--size', 24, '--rounds', 2, '--json', tmp_path/'o.json')
     out = json.loads((tmp_path/'o.json').read_text(encoding='utf-8'))

@@ -1,11 +1,12 @@
 "`astrovader-export` as a process: what it writes, what it refuses, and that onnxruntime reads it where there is no torch."
 import json,shutil,subprocess,sys
 from pathlib import Path
-import numpy as np,pytest
+import numpy as np,onnx,pytest,torch
+from astrovader.core import BadModel
 from astrovader.infer.catalogue import catalogue
 from astrovader.tables import numbered
 from astrovader.model.networks import Architecture
-from astrovader.share.onnx import to_onnx
+from astrovader.share.onnx import differences,require_same,to_onnx,verify_export
 from astrovader.data.pack import pack_arrays
 from astrovader.data.synth import sky
 from astrovader.model.vade import VaDE
@@ -57,6 +58,35 @@ def test_an_earlier_export_is_replaced(place):
     to_onnx(place/'other', place/'twice')
     assert json.loads((place/'twice/export.json').read_text())['architecture']['size'] == 8
     assert len(list((place/'twice').iterdir())) == 3
+
+def test_a_galaxy_is_a_function_of_latents_and_noise(tmp_path):
+    "The whole flow without torch, for any number of galaxies, as `sample_images` draws them; the noise matters, and the decoder of the folder is that of the flow"
+    torch.manual_seed(0)
+    widths = dict(encoder_filters=(4, 6), encoder_kernels=(3, 3), decoder_filters=(5, 4), decoder_kernels=(3, 3))
+    model = VaDE(Architecture(16, bands=2, n_latent=4, n_components=3, detail_filters=(8, 16), **widths)).eval().requires_grad_(False)
+    model.detail.measure_(torch.rand(50, 2, 16, 16), torch.rand(50, 2, 16, 16), torch.randn(50, 4))
+    for p in model.detail.parameters(): p += .1*torch.randn_like(p)
+    about = to_onnx(model, tmp_path/'out')
+    assert about['noise'] == f'float32 (n, {10+2*16**2}), standard normal numbers' and about['differences']['galaxies'] < 1e-4
+    z,noise = torch.randn(33, 4),torch.randn(33, 10+2*16**2)
+    np.savez(tmp_path/'given.npz', z=z, noise=noise)
+    code = '''if True:
+        import sys
+        for o in 'torch','onnx','onnxscript','astrovader': sys.modules[o] = None
+        import numpy as np,onnxruntime
+        given,sampler = np.load('given.npz'),onnxruntime.InferenceSession('out/sampler.onnx')
+        for n in 1,2,33: np.save(f'{n}.npy', sampler.run(['galaxies'], dict(z=given['z'][:n], noise=given['noise'][:n]))[0])'''
+    r = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert r.returncode == 0, r.stderr
+    want = model.sample_images(z, noise).numpy()
+    for n in 1,2,33: assert np.allclose(np.load(tmp_path/f'{n}.npy'), want[:n], atol=1e-4)
+    assert abs(want - model.sample_images(z, noise.flip(0)).numpy()).max() > .1 > 1e-3 > want.min() >= 0
+    model.detail.network.end[-1].bias += 1
+    with pytest.raises(BadModel, match='gives galaxies that differ'): require_same(differences(model, dict(sampler=onnx.load(tmp_path/'out/sampler.onnx'))))
+    verify_export(tmp_path/'out')
+    whole = (tmp_path/'out/sampler.onnx').read_bytes()
+    (tmp_path/'out/sampler.onnx').write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BadModel, match='sampler.onnx has changed'): verify_export(tmp_path/'out')
 
 def test_missing_library_is_one_line(place):
     r = export('run', 'none', cwd=place, hidden=['onnxruntime'])

@@ -136,12 +136,14 @@ _limits = dict(half_light_radius=('above 0', lambda x: x > 0), axis_ratio=('abov
 
 def _column(name, values, n, k):
     "A column of requests, checked; NaN where there is none."
-    try: values = np.broadcast_to(np.asarray(values, float), n)
+    try:
+        values = np.array(values, float)
+        column = np.broadcast_to(values, n) # of one number without its copies
     except (TypeError, ValueError): require(False, f'{name} has cells that are not numbers; correct them, or leave them empty.')
     words, is_right = _limits.get(name) or (f'whole numbers from 0 to {k-1}', lambda x: (x >= 0) & (x < k) & (x == np.floor(x)))
     wrong = np.flatnonzero(~np.isnan(values) & ~is_right(values))
-    if len(wrong): require(False, f'the {name} of row {wrong[0]} is {values[wrong[0]]:g}, which cannot be requested; give numbers {words}.')
-    return values
+    if len(wrong): require(False, f'the {name} of row {wrong[0]} is {values.flat[wrong[0]]:g}, which cannot be requested; give numbers {words}.')
+    return column
 
 # %% ../../nbs/infer/51b_stamps.ipynb #9c8ca895
 def _plain(given, facts):
@@ -160,7 +162,7 @@ def requested_table(
     n_components:int, # K
     facts:Facts,
     **numbers, # By the names of columns; None where not requested
-) -> pd.DataFrame: # `object_id`, and `component`, `half_light_radius`, `axis_ratio`, `orientation`, `flux`, NaN where not requested; x, y, ra, dec of the catalogue
+) -> pd.DataFrame: # `component`, `half_light_radius`, `axis_ratio`, `orientation`, `flux`, NaN where not requested; `object_id`, x, y, ra, dec of the catalogue
     "The requested properties of every galaxy."
     table = pd.DataFrame(index=range(1000 if n is None else n)) if catalogue is None else as_frame(catalogue, 'the catalogue')
     require(len(table) and n in (None, len(table)), f'the catalogue has {len(table)} rows and {n} galaxies are requested; leave n out.')
@@ -169,10 +171,10 @@ def requested_table(
     both = [name for name in numbers if name in table]
     require(not both, f'{", ".join(both)} is a column of the catalogue and a number too; give one of them.')
     given = _plain(given, facts)
-    ids = table.object_id.astype(str) if 'object_id' in table else [f'synthetic-{i:07d}' for i in range(len(table))]
-    places = {name: np.asarray(table[name], float) for name in ('x', 'y', 'ra', 'dec') if name in table}
+    ids = dict(object_id=np.asarray(table.object_id.astype(str))) if 'object_id' in table else {}
+    places = {name: np.array(table[name], float) for name in ('x', 'y', 'ra', 'dec') if name in table}
     columns = {name: _column(name, given.get(name, np.nan), len(table), n_components) for name in _choices}
-    return pd.DataFrame(dict(object_id=np.asarray(ids)) | columns | places)
+    return pd.DataFrame(ids | columns | places, index=range(len(table)), copy=False)
 
 # %% ../../nbs/infer/51b_stamps.ipynb #74b44fdf
 _at_once = 16
@@ -199,6 +201,10 @@ class Mock:
     def bands(self):
         names, n = self.model.packing.get('band_names') or (), self.model.arch.bands
         return [*names] if len(names) == n else [str(b) for b in range(n)]
+    def names(self, start, stop):
+        "The ids of some rows."
+        if 'object_id' in self.requested: return self.requested.object_id.iloc[start:stop].tolist()
+        return [f'synthetic-{i:07d}' for i in range(start, min(stop, len(self)))]
     def uniform(self, i): return row_numbers(self.seed, i, self.joint.means.shape[1]+3)[0]
     def mirrored(self, i): return self.uniform(i)[1:3] < .5
 
@@ -313,7 +319,7 @@ def row(self:Mock,
     if zero_point is not None: on_sky |= dict(magnitude=float(magnitude(one.flux, zero_point)))
     left_right, upside_down = self.mirrored(i)
     drawn = dict(drawn_axis_ratio=float(shape.axis_ratio), draws=int(attempts), mirrored=int(left_right + 2*upside_down))
-    return dict(object_id=self.requested.object_id.iloc[i], component=c, **measured, **on_sky, **{f'flux_{band}': part for band,part in zip(self.bands, parts)},
+    return dict(object_id=self.names(i, i+1)[0], component=c, **measured, **on_sky, **{f'flux_{band}': part for band,part in zip(self.bands, parts)},
         **drawn, **{f'z_{j}': value for j,value in enumerate(z)}, temperature=self.temperature, seed=self.seed)
 
 # %% ../../nbs/infer/51b_stamps.ipynb #c43ab79c

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['haar', 'inverse_haar', 'opposite', 'parities', 'n_sky', 'sky_of', 'DetailBlock', 'PixelAttention', 'Condition',
            'DetailNetwork', 'SkyNetwork', 'structure_of', 'interpolated', 'velocity_by', 'Detail', 'point_on_path',
-           'flow_loss', 'heun', 'draw_detail']
+           'flow_loss', 'heun_step', 'heun', 'begin_flow', 'end_flow', 'draw_detail']
 
 # %% ../../nbs/model/30b_detail.ipynb #c75966dd
 import torch
@@ -154,7 +154,7 @@ class DetailNetwork(nn.Module):
 
     def forward(self, r, t, decoded, z, sky):
         condition = self.condition(t, z, sky)
-        x, skips = self.start(torch.cat([r, opposite(r), F.pixel_unshuffle(2*decoded - 1, 2), self.places.expand(len(r), -1, -1, -1)], 1)), []
+        x, skips = self.start(torch.cat([r, opposite(r), F.pixel_unshuffle(2*decoded - 1, 2), self.places.expand(r.shape[0], -1, -1, -1)], 1)), []
         for block,shrink in zip(self.down, self.shrink):
             skips.append(block(x, condition))
             x = shrink(skips[-1])
@@ -327,6 +327,16 @@ def flow_loss(
     return F.mse_loss(velocities(r_t, t, decoded, z, sky), r_velocity) + F.mse_loss(found, sky_velocity)
 
 # %% ../../nbs/model/30b_detail.ipynb #8cb82791
+def heun_step(
+    velocity, # Function of the point r_t and the time t
+    r:torch.Tensor, # The point at t
+    t:float, # The time; a number or a tensor
+    dt:float, # The length of the step
+) -> torch.Tensor: # The point at t + dt
+    "A step of Heun's method."
+    v = velocity(r, t)
+    return r + dt/2*(v + velocity(r + dt*v, t + dt))
+
 def heun(
     velocity, # Function of the point r_t and the time t, a number
     r:torch.Tensor, # The point at t = 0
@@ -334,12 +344,31 @@ def heun(
 ) -> torch.Tensor: # The point at t = 1
     "Integrate a flow by Heun's method."
     dt = 1/whole_number(steps, 'the number of steps', 1)
-    for t in (i*dt for i in range(steps)):
-        v = velocity(r, t)
-        r = r + dt/2*(v + velocity(r + dt*v, t + dt))
+    for i in range(steps): r = heun_step(velocity, r, i*dt, dt)
     return r
 
 # %% ../../nbs/model/30b_detail.ipynb #2f13bed9
+def begin_flow(
+    detail:Detail,
+    decoded:torch.Tensor, # (n, bands, size, size)
+    z:torch.Tensor, # (n, J+D), the latents that were decoded
+    epsilon:torch.Tensor, # (n, 5*bands + bands*size**2), standard normal numbers: for the sky, and for the pixels
+    steps:int, # Of the integration
+) -> tuple: # The decoded images with the level of the sky, the sky (n, 5*bands), and the point at t = 0
+    "Draw the skies of galaxies."
+    of_sky, of_pixels = epsilon.tensor_split([detail.sky_mean.numel()], 1)
+    sky = heun(lambda k, t: detail.sky_velocity(k, z.new_full(z.shape[:1], t), z), of_sky, steps)
+    return detail.with_sky_level(decoded, sky), sky, haar(of_pixels.view_as(decoded))
+
+def end_flow(
+    detail:Detail,
+    decoded:torch.Tensor, # (n, bands, size, size), with the level of the sky
+    sky:torch.Tensor, # (n, 5*bands)
+    r:torch.Tensor, # (n, 4*bands, size/2, size/2), the point at t = 1
+) -> torch.Tensor: # (n, bands, size, size)
+    "The galaxies at the end of the flow."
+    return decoded + inverse_haar(detail.unwhitened(r, detail.spread(decoded, sky)))
+
 def draw_detail(
     detail:Detail,
     velocities, # Function of the arguments of `detail`: its forward pass, in whatever precision
@@ -349,9 +378,6 @@ def draw_detail(
     steps:int, # Of the integration
 ) -> torch.Tensor: # (n, bands, size, size)
     "Galaxies that have these latents."
-    of_sky, of_pixels = epsilon.tensor_split([detail.sky_mean.numel()], 1)
-    def times(t): return decoded.new_full((len(z),), t)
-    sky = heun(lambda k, t: detail.sky_velocity(k, times(t), z), of_sky, steps)
-    decoded = detail.with_sky_level(decoded, sky)
-    r = heun(lambda r, t: velocities(r, times(t), decoded, z, sky), haar(of_pixels.view_as(decoded)), steps)
-    return decoded + inverse_haar(detail.unwhitened(r, detail.spread(decoded, sky)))
+    decoded, sky, r = begin_flow(detail, decoded, z, epsilon, steps)
+    r = heun(lambda r, t: velocities(r, r.new_full(r.shape[:1], t), decoded, z, sky), r, steps)
+    return end_flow(detail, decoded, sky, r)
