@@ -66,7 +66,7 @@ def _check(views):
 unchanged = dict(angle=0., flip=0., shift=0., zoom=(1., 1.), companion=0.) # as in `Views(**unchanged)`: images as they are
 
 # %% ../../nbs/data/21_views.ipynb #5ee13eda
-shape_views = Views(shift=.06, zoom=(.75, 1.1), companion=0., brightness=(.5, 1.15), tint=.4, blur=1., noise=.1, sky=.12)
+shape_views = Views(shift=.06, zoom=(.75, 1.1), companion=0., brightness=(.5, 1.15), tint=.4, blur=1., sky=.12)
 
 # %% ../../nbs/data/21_views.ipynb #249e7cd6
 def _as_rows(value, what):

@@ -7,8 +7,8 @@ __all__ = ['sections', 'Figure', 'Table', 'Omission', 'Section', 'probable', 'ba
            'keras_value', 'draw_training', 'images_and_reconstructions', 'draw_reconstructions', 'draw_occupancy',
            'draw_health', 'draw_kinds', 'draw_second', 'draw_tour', 'draw_traversal', 'draw_deblending', 'draw_alike',
            'draw_odd', 'file_names', 'draw_agree', 'draw_crosstabs', 'draw_counts', 'draw_ranking', 'draw_shares',
-           'draw_choice', 'compute_realism', 'draw_realism', 'compute_shift', 'draw_shift', 'draw_each',
-           'draw_settings']
+           'draw_choice', 'compute_realism', 'mixed_with_shift', 'draw_realism', 'compute_shift', 'draw_shift',
+           'draw_each', 'draw_settings']
 
 # %% ../../nbs/show/71a_sections.ipynb #03e2177a
 import re,numpy as np,pandas as pd,torch
@@ -415,8 +415,20 @@ def compute_realism(summary, n=400):
     "A small comparison of drawn with real galaxies."
     return realism(summary.run, summary.survey, n, summary.seed, network=False, device=summary.model.device)
 
+def mixed_with_shift(
+    found, # As `shift` makes it, or None where it could not be made
+    where:str = '<a href="#This-survey-and-the-training">This survey and the training</a>', # That says more, as HTML
+) -> str: # A paragraph as HTML; nothing without an alarm
+    "The caution that the survey of a comparison is not like that of the training."
+    if found is None or not found.alarm: return ''
+    largest = found.moved[found.moved.remark == ''].iloc[0]
+    return ('<p class="cautions">The galaxies of this survey differ from those on which the model was trained '
+        f'({escape(largest.quantity.replace("_", " "))} by {largest.distance:.2f} standard deviations). The comparison mixes this shift of the survey with faults of the draws, '
+        f'and does not blame the draws alone. See {where}.</p>')
+
 def draw_realism(summary, found):
     yield f'<p>{escape(found.verdict)}</p>'
+    yield mixed_with_shift(summary.get(compute_shift))
     yield Figure('realism-images', plot_side_by_side(found.real.images, found.drawn.images), 'Real galaxies, and galaxies drawn from the model.')
     yield Figure('realism', plot_distances(found.distances), f'The Wasserstein distance of statistics of {len(found.drawn.images):,} drawn galaxies from those of as many real ones, in standard deviations of the real ones. '
         'The grey bars are what halves of the real galaxies give: a dot at the right of its bar is a difference of the drawn galaxies.')
@@ -437,12 +449,13 @@ def compute_shift(summary):
 def draw_shift(summary, found):
     yield f'<p>{escape(found.verdict)} Trees tell the latents apart with an area under the curve of {found.auc["value"]:.2f} (0.5 where nothing differs; {found.auc["floor"]:.2f} between halves of the reference).</p>'
     yield Figure('shift', plot_shift(found.quantities, found.components), 'Left: the Wasserstein distance of the galaxies of this survey from those of the training, in standard deviations of the latter; red where chance does not explain it, '
-        'grey what it gives. Right: the weights of the components in the training, and re-estimated for this survey with the components held fixed. Components are named where they look other than in the training.')
+        'grey what it gives. Right: the weights of the components in the training, and re-estimated for this survey with the components held fixed. The colour says how they look beside those of the training. Hollow bars are quantities that framing removes before the model sees them.')
     yield Table('shift', found.quantities)
     table = found.components
-    shown = table[['component', 'objects', 'trained']].assign(weight=interval_texts(table.weight, table.weight_low, table.weight_high), **table[['distance', 'floor', 'sure', 'unlike', 'verdict']])
+    shown = table[['component', 'objects', 'in_reference', 'trained']].assign(weight=interval_texts(table.weight, table.weight_low, table.weight_high), **table[['distance', 'floor', 'sure', 'unlike', 'verdict']])
     yield Table('shift-components', table, 'Components of this survey beside those of the training. trained, weight: the weight of a component there, and here with its interval. distance, floor: of the latents of its galaxies from those of the '
-        'training, in standard deviations, and what chance gives. sure: mean top probability. unlike: share of the galaxies unlike any of the training.', shown)
+        'training, in standard deviations, and what chance gives. sure: mean top probability. unlike: share of the galaxies unlike any of the training. '
+        'too few: a component is judged where it has 10 galaxies or more in the reference (in_reference) and in this survey (objects).', shown)
     yield Table('shift-galaxies', found.galaxies[found.galaxies.unlike])
 
 sections['shift'] = Section('This survey and the training', compute_shift, draw_shift)

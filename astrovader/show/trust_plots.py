@@ -131,30 +131,35 @@ def plot_shares(
 
 # %% ../../nbs/show/70d_trust_plots.ipynb #2feb2089
 def _draw_quantities(ax, table):
-    y = np.arange(len(table))
-    ax.barh(y, table.distance, .6, color=np.where(table.p < .05, '#b5413b', '#3b6fb6'))
+    y, colours = np.arange(len(table)), np.where(table.p < .05, '#b5413b', '#3b6fb6')
+    ax.barh(y, table.distance, .6, color=np.where(table.remark == '', colours, 'none'), edgecolor=colours)
     ax.barh(y, table.floor, .6, color='.6')
-    ax.set(yticks=y, yticklabels=table.quantity.str.replace('_', ' '), ylim=(len(y)-.5, -.5), ylabel='quantity', xlabel='Wasserstein distance (standard deviations)')
+    names = [row.quantity.replace('_', ' ') + f'\n({row.remark})'*bool(row.remark) for row in table.itertuples()]
+    ax.set_yticks(y, names, fontsize=8)
+    ax.set(ylim=(len(y)-.5, -.5), ylabel='quantity', xlabel='distance (standard deviations)')
+
+_judgements = {'as trained': '#3b6fb6', 'moved': '#e08a1e', 'unlike': '#b5413b', 'too few': '.7'}
 
 def _draw_weights(ax, table):
     bars = np.clip([table.weight-table.weight_low, table.weight_high-table.weight], 0, None)
-    ax.errorbar(np.arange(len(table))-.14, table.trained, color='.45', fmt='o', ms=4, label='trained')
-    ax.errorbar(np.arange(len(table))+.14, table.weight, bars, color='#3b6fb6', fmt='o', ms=4, lw=1.4, label='new survey')
-    names = [f'{row.component}' + f'\n{row.verdict}'*(row.verdict != 'as trained') for row in table.itertuples()]
-    ax.set_xticks(range(len(table)), names, fontsize=7.5)
+    ax.errorbar(np.arange(len(table))-.14, table.trained, color='.45', fmt='o', ms=4, label='in the training')
+    for verdict,colour in _judgements.items():
+        at = np.flatnonzero(table.verdict == verdict)
+        if len(at): ax.errorbar(at+.14, table.weight.iloc[at], bars[:,at], color=colour, fmt='o', ms=4, lw=1.4, label=verdict)
+    ax.set_xticks(range(len(table)), table.component, fontsize=8)
     ax.set(xlabel='component', ylabel='weight', ylim=(0, None))
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=7.5, ncols=3, loc='lower left', bbox_to_anchor=(0, 1), frameon=False)
 
 @styled
 def plot_shift(
     quantities:pd.DataFrame, # `Shift.quantities`
     components:pd.DataFrame, # `Shift.components`
 ): # A figure
-    "Draw the distances and the weights of a shift; distances that chance does not explain are red."
-    check_table(quantities, 'quantity distance floor p'.split(), 'the table of quantities')
+    "Draw the distances and the weights of a shift; distances that chance does not explain are red, and hollow where the model does not see the quantity."
+    check_table(quantities, 'quantity distance floor p remark'.split(), 'the table of quantities')
     check_table(components, 'component trained weight weight_low weight_high verdict'.split(), 'the table of components')
     widths = 2.6, 1.2+.42*len(components)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(min(7.6, 2.4+sum(widths)), max(2.8, .9+.3*len(quantities))), width_ratios=widths)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(min(7.6, 2.4+sum(widths)), max(2.8, .9+.34*len(quantities))), width_ratios=widths)
     _draw_quantities(left, quantities)
     _draw_weights(right, components)
     return fig
