@@ -104,8 +104,9 @@ def check(self:Job, request:dict):
     if not self.is_begun:
         visible = [file.name for file in self.folder.iterdir() if file.name[0] != '.'] if self.folder.is_dir() else None
         return require_free(self.folder, reserved=self.reserved or visible, error=self.error)
-    before = self.request
-    differs = [_difference(name, before.get(name), value) for name,value in json_form(request).items() if before.get(name) != value]
+    before, now = self.request, json_form(request)
+    names = now if self.request_key is None else before | now
+    differs = [_difference(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
     require(not differs, f'{self.folder} was begun with another {", ".join(differs)}; repeat the request that began it, or choose another folder.', self.error)
 
 # %% ../nbs/01_jobs.ipynb #d58d4665
