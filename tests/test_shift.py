@@ -130,8 +130,8 @@ def zoomed_sky(folder, seed, n, pixels, tint=1.):
     return pack(folder/'images/all.npy', folder/'survey', size=24, framing='canonical', axes='nbhw', n_workers=0)
 
 def test_size_reaches_the_model_by_resolution_alone_and_colour_is_compared(tmp_path):
-    train(zoomed_sky(tmp_path/'training', 0, 500, 1), tmp_path/'run', 'small', device='cpu', **small)
-    found = {name: shift(tmp_path/'run', zoomed_sky(tmp_path/name, 1, 250, **how), permutations=100, device='cpu') for name,how in
+    train(zoomed_sky(tmp_path/'training', 0, 300, 1), tmp_path/'run', 'small', device='cpu', **small)
+    found = {name: shift(tmp_path/'run', zoomed_sky(tmp_path/name, 1, 120, **how), permutations=100, device='cpu') for name,how in
         dict(same=dict(pixels=1), finer=dict(pixels=.5), coarser=dict(pixels=3), tinted=dict(pixels=1, tint=.6)).items()}
     rows = {name: one.quantities.set_index('quantity') for name,one in found.items()}
     for name in 'same', 'finer', 'tinted': assert rows[name].p['resolution'] > .05
@@ -141,5 +141,5 @@ def test_size_reaches_the_model_by_resolution_alone_and_colour_is_compared(tmp_p
     model = VaDE.load(tmp_path/'run/model')
     model.reference = {name: values for name,values in model.reference.items() if not name.startswith('colour')}
     model.save(tmp_path/'old/model')
-    old = shift(tmp_path/'old', zoomed_sky(tmp_path/'again', 2, 150, 1), permutations=50, device='cpu')
+    old = shift(tmp_path/'old', zoomed_sky(tmp_path/'again', 2, 100, 1), permutations=50, device='cpu')
     assert old.quantities.set_index('quantity').remark['colour_red_green'] == 'not kept by the model' and 'colour red green' in old.verdict

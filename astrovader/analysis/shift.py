@@ -162,6 +162,8 @@ class Shift(NamedTuple):
         "The largest distance that chance does not explain, of what the model sees; 0 where there is none."
         return float(self.moved.distance[self.moved.remark == ''].max()) if (self.moved.remark == '').any() else 0.
 
+
+# %% ../../nbs/analysis/67a_shift.ipynb #3840faec
 def _further(found):
     "Sentences on what the model does not see, what it cannot say, and components that cannot be judged."
     unseen = found.moved[found.moved.remark == _removed]
@@ -225,7 +227,8 @@ def _result(model, survey, known, new, cat, p_usual, permutations, alpha, seed):
     low, high = binom_conf_interval(unlike.sum(), len(cat), .683, 'jeffreys')
     galaxies = cat[['object_id', 'component']].reset_index(drop=True).assign(p_usual=p_usual, unlike=unlike)
     components = _components(model, cat, known, p_usual, permutations, alpha, seed)
-    found = Shift(_compared(known, new, survey.packing, permutations, seed), auc, galaxies, dict(value=unlike.mean(), low=low, high=high, expected=alpha), components, '')
+    quantities = _compared(known, new, survey.packing, permutations, seed)
+    found = Shift(quantities, auc, galaxies, dict(value=unlike.mean(), low=low, high=high, expected=alpha), components, '')
     return found._replace(verdict=_verdict(found))
 
 @checked(cat='object_id component p_0', permutations=20, n=_smallest)

@@ -83,7 +83,8 @@ def write_realism(
     found = realism(run, survey, n, seed, network, detail, device, batch)
     with atomic_path(out, folder=True) as tmp:
         page = Page(tmp)
-        body = _opening(run, survey, found) + _shift_caution(run, survey, found, device) + ''.join(map(page.render, [*realism_items(found), *_blind_sheets(found)]))
+        opening = _opening(run, survey, found) + _shift_caution(run, survey, found, device)
+        body = opening + ''.join(map(page.render, [*realism_items(found), *_blind_sheets(found)]))
         (tmp/'index.html').write_text(html_page(f'Realism of {Path(run).name}', body), encoding='utf-8', errors='backslashreplace')
         write_table(found.distances, tmp/'realism.csv')
         write_json(tmp/'realism.json', provenance(**found.settings, run=str(run), survey=str(survey.path), verdict=found.verdict,
