@@ -5,7 +5,8 @@ from pathlib import Path
 from astrovader.infer.catalogue import catalogue
 from astrovader.model.inference import open_model,to_model
 from astrovader.infer.generate import generate
-from astrovader.show.image_plots import display_stretch,montage,palette
+from astrovader.show.colours import palette
+from astrovader.show.image_plots import display_stretch,montage
 from astrovader.data.survey import Survey
 
 def panel(ax, rows, title, stretch, colours=None):
