@@ -18,8 +18,9 @@ from astrovader.train.learner import vade_learner
 from astrovader.train.phases import presets,with_changes
 
 still = dict(brightness=(1., 1.), tint=0., blur=0., noise=0., sky=0.) | unchanged
-variants = {'all views': ()} | {f'no {"change of " if o in ("brightness", "tint", "sky") else ""}{o}': (o,) for o in ('shift', 'zoom', 'brightness', 'tint', 'blur', 'noise', 'sky')}
-variants |= {'no rotation or mirror image': ('angle', 'flip'), 'rotation and mirror image alone': ('shift', 'zoom', 'brightness', 'tint', 'blur', 'noise', 'sky')}
+appearance = 'shift','zoom','brightness','tint','blur','noise','sky'
+variants = {'all views': ()} | {f'no {"change of " if o in ("brightness", "tint", "sky") else ""}{o}': (o,) for o in appearance}
+variants |= {'no rotation or mirror image': ('angle', 'flip'), 'rotation and mirror image alone': appearance}
 others = 're-cut','dimmed'
 
 class ContrastAlone(Callback):
@@ -59,11 +60,11 @@ def scores(args, model, seed):
 
 def result(args, name, seed):
     "The scores of one training, made now or before."
-    path = args.out/'views'/f'{name.replace(" ", "_")}-{args.epochs}-{seed}.json'
+    path = args.out/'views'/f'{name.replace(" ", "_")}-{args.noise}-{args.epochs}-{seed}.json'
     if path.exists(): return read_json(path)
     survey, start = survey_of(args, 'all', 'canonical', 'rgb'), time.process_time()
     preset = with_changes(presets['shape'], epochs_contrast=args.epochs)
-    views = replace(shape_views, **{o: still[o] for o in variants[name]})
+    views = replace(shape_views, **{'noise': args.noise} | {o: still[o] for o in variants[name]})
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_suffix('.log'), 'a') as f, redirect_stdout(f):
         learn = vade_learner(survey, preset, seed=seed, device='cpu')
@@ -84,7 +85,7 @@ def bench(args):
     print((mean.map('{:.3f}'.format) + ' ± ' + spread.map('{:.3f}'.format)).to_string())
     base = mean.loc[args.only[0]]
     print((mean/base).round(2).to_string())
-    if args.json: write_json(args.json, dict(benchmark='views', epochs=args.epochs, each=each.to_dict('records'), **machine()))
+    if args.json: write_json(args.json, dict(benchmark='views', epochs=args.epochs, noise=args.noise, each=each.to_dict('records'), **machine()))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -96,6 +97,7 @@ def main():
     p.add_argument('--only', nargs='+', choices=variants, default=list(variants), metavar='NAME', help='only these, the first as the baseline')
     p.add_argument('--seeds', type=int, default=3, help='trainings of each, with seeds 0, 1, ...')
     p.add_argument('--epochs', type=int, default=4, help='epochs of the contrast phase')
+    p.add_argument('--noise', type=float, default=shape_views.noise, help='largest standard deviation of the noise that views add')
     p.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
     p.add_argument('--json', help='write the result to this file')
     args = p.parse_args()

@@ -130,6 +130,13 @@ def test_morphology_from_end_to_end(run, voted, tmp_path):
     again = run('morphology.py', *more, '--seeds', 1, '--json', tmp_path/'again.json')
     assert 'seed 0: ' not in again and json.loads((tmp_path/'again.json').read_text())['each'] == out['each']
 
+def test_views_from_end_to_end(run, voted, tmp_path):
+    more = [p for k,o in voted.items() for p in (f'--{k}', o)] + ['--out', tmp_path/'out', '--size', 32, '--epochs', 1, '--seeds', 1, '--only', 'all views', 'no zoom']
+    text = run('views.py', *more, '--json', tmp_path/'o.json')
+    both = result(tmp_path/'o.json', 'views')['each']
+    assert [o['name'] for o in both] == ['all views', 'no zoom'] and both[0]['probe'] != both[1]['probe'] and all(0 <= o['features'] <= 1 for o in both)
+    assert 'all views, seed 0: ' in text and 'seed 0: ' not in run('views.py', *more)
+
 def test_labels_from_end_to_end(run, voted, tmp_path):
     from astrovader.data.pack import pack
     from astrovader.model.networks import Architecture
