@@ -85,7 +85,8 @@ def bench(args):
     print((mean.map('{:.3f}'.format) + ' ± ' + spread.map('{:.3f}'.format)).to_string())
     base = mean.loc[args.only[0]]
     print((mean/base).round(2).to_string())
-    if args.json: write_json(args.json, dict(benchmark='views', epochs=args.epochs, noise=args.noise, each=each.to_dict('records'), **machine()))
+    settings = dict(epochs=args.epochs, noise=args.noise, seeds=args.seeds, size=args.size)
+    if args.json: write_json(args.json, dict(benchmark='views', settings=settings, rows=mean.reset_index().to_dict('records'), each=each.to_dict('records'), **machine()))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
