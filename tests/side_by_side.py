@@ -1,4 +1,4 @@
-"Processes that begin with the libraries loaded: a server imports them and our modules once, and each process is forked from it."
+"Processes that begin with the libraries loaded: a server imports them once, and each process is forked from it."
 import atexit,multiprocessing,os,runpy,signal,socket,subprocess,sys,tempfile,time
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 server = multiprocessing.get_context('forkserver')
 libraries = ['torch', 'torch._dynamo', 'fastai.basics', 'fastai.callback.all', 'sklearn.mixture', 'seaborn', 'astropy.table', 'astropy.modeling', 'astropy.wcs', 'numba', 'zarr',
     'pyarrow.parquet', 'nbdev.test', 'execnb.shell']
-modules = ['show.report', 'show.realism_page', 'show.explorer', 'analysis.naming', 'analysis.consensus', 'data.fetch', 'infer.fields', 'infer.hats', 'train.distributed', 'train.seeds']
-server.set_forkserver_preload([*libraries, *(f'astrovader.{name}' for name in modules)])
+server.set_forkserver_preload(libraries)
 
 def said_in(out, err=None):
     "What this process and those that it starts print goes into a file, or into two"

@@ -12,9 +12,8 @@ def fresh(code):
     return r.stdout.strip()
 
 def with_libraries(folder, code):
-    "Run some lines in a process of their own that has imported the libraries, and forgets what it has of this package"
-    forget = 'for name in [o for o in sys.modules if o.startswith("astrovader")]: del sys.modules[name]'
-    (folder/'lines.py').write_text(f'import sys,warnings\nwarnings.simplefilter("ignore")\n{forget}\n{code}\nprint("done")')
+    "Run some lines in a process of their own that has imported the libraries, but nothing of this package"
+    (folder/'lines.py').write_text(f'import sys,warnings\nwarnings.simplefilter("ignore")\nassert not [o for o in sys.modules if o.startswith("astrovader")]\n{code}\nprint("done")')
     r = run(folder/'lines.py')
     assert r.returncode == 0 and r.stdout.endswith('done\n'), r.stderr
 
