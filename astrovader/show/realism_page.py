@@ -13,7 +13,8 @@ from ..analysis.shift import shift
 from ..core import AstrovaderError,atomic_path,provenance,write_json
 from ..infer.inputs import checked
 from ..jobs import require_free
-from .realism_plots import plot_blind,plot_component_distances,plot_distances,plot_power_spectra,plot_side_by_side,plot_statistics,statistics_text
+from .realism_plots import plot_blind,plot_component_distances,plot_distances,plot_power_spectra,plot_side_by_side
+from .realism_plots import plot_statistics,statistics_text
 from .report import Page,digests,html_page
 from .sections import Figure,Table,mixed_with_shift
 from ..tables import write_table
