@@ -3757,6 +3757,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'astrovader/show/realism_plots.py'),
                                                'astrovader.show.realism_plots.plot_statistics': ( 'show/realism_plots.html#plot_statistics',
                                                                                                   'astrovader/show/realism_plots.py'),
+                                               'astrovader.show.realism_plots.statistics_details': ( 'show/realism_plots.html#statistics_details',
+                                                                                                     'astrovader/show/realism_plots.py'),
                                                'astrovader.show.realism_plots.statistics_text': ( 'show/realism_plots.html#statistics_text',
                                                                                                   'astrovader/show/realism_plots.py')},
             'astrovader.show.report': { 'astrovader.show.report.Page': ('show/report.html#page', 'astrovader/show/report.py'),

@@ -376,17 +376,21 @@ def bench(args):
         figure(model, by_model(model, survey).p.argmax(1), classes_of(args, survey), args.figure)
     if args.json: write_json(args.json, dict(benchmark='morphology', settings=plain, images=len(survey), classes=n, rows=rows, each=each, presets=used, **machine()))
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def add_images(p):
+    "The arguments of the images and their votes."
     p.add_argument('--votes', required=True, help='a zip of JPEGs that volunteers have voted on')
     p.add_argument('--table', required=True, help='their votes under the names of Galaxy Zoo 2, with a column `image` of file names')
     p.add_argument('--unlabelled', nargs='*', default=[], help='zips of more images to train on')
     p.add_argument('--other', help='a zip of galaxies of another framing, without votes, for a trained model')
+    p.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_images(p)
     p.add_argument('--out', type=Path, help='where surveys, runs and results are kept; a folder that is removed in the end without it')
     p.add_argument('--only', nargs='+', choices=every, metavar='NAME', help='only these: ' + '; '.join(every))
     p.add_argument('--seeds', type=int, default=3, help='trainings of each configuration, with seeds 0, 1, ...')
     p.add_argument('--epochs', type=float, default=1., help='times as many epochs')
-    p.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
     p.add_argument('--figure', help="draw the components of 'morphology' into this file")
     p.add_argument('--json', help='write the result to this file')
     args = p.parse_args()

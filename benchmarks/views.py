@@ -9,7 +9,7 @@ from fastai.callback.core import CancelFitException,Callback
 from pathlib import Path
 from sklearn.mixture import GaussianMixture
 from common import machine
-from morphology import Found,classes_of,n_components,same_images,survey_of,with_votes
+from morphology import Found,add_images,classes_of,n_components,same_images,survey_of,with_votes
 from astrovader.core import read_json,write_json
 from astrovader.analysis.metrics import mean_silhouettes
 from astrovader.data.loaders import to_float
@@ -90,16 +90,12 @@ def bench(args):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument('--votes', required=True, help='a zip of JPEGs that volunteers have voted on')
-    p.add_argument('--table', required=True, help='their votes under the names of Galaxy Zoo 2, with a column `image` of file names')
-    p.add_argument('--unlabelled', nargs='*', default=[], help='zips of more images to train on')
-    p.add_argument('--other', help='as for morphology.py, whose folder may be shared')
+    add_images(p)
     p.add_argument('--out', type=Path, required=True, help='where surveys and results are kept')
     p.add_argument('--only', nargs='+', choices=variants, default=list(variants), metavar='NAME', help='only these, the first as the baseline')
     p.add_argument('--seeds', type=int, default=3, help='trainings of each, with seeds 0, 1, ...')
     p.add_argument('--epochs', type=int, default=4, help='epochs of the contrast phase')
     p.add_argument('--noise', type=float, default=shape_views.noise, help='largest standard deviation of the noise that views add')
-    p.add_argument('--size', type=int, default=64, help='height and width of the framed images, in pixels')
     p.add_argument('--json', help='write the result to this file')
     args = p.parse_args()
     torch.set_num_threads(1)

@@ -1,5 +1,5 @@
 "What every test stands on: the checkout, no screen, one thread each, and the closing line that `make test` promises."
-import os,signal
+import os,shutil,signal
 from functools import cache
 from pathlib import Path
 import pytest
@@ -12,6 +12,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope='session')
 def root(): return Path(__file__).parents[1]
+
+def chromium(): return next((path for name in ('chromium', 'chromium-browser', 'google-chrome') if (path := shutil.which(name))), None)
+
+@pytest.fixture(scope='module')
+def browser():
+    "A real browser for pages, or a skipped test"
+    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed, which drives the browser of these tests')
+    if not chromium(): pytest.skip('there is no chromium here, in which these tests open pages')
+    with sync_api.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium(), args=['--no-sandbox'])
+        yield browser
+        browser.close()
 
 @cache
 def has_shared_work(file): return "scope='module'" in file.read_text(encoding='utf-8')

@@ -238,7 +238,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(place, here, line, why):
     assert is_one_line(code, err, why), err
     assert files(place) == before
 
-@pytest.mark.parametrize('line,why', bad[::40])
+@pytest.mark.parametrize('line,why', bad[::25])
 def test_bad_input_to_a_process(place, line, why):
     r = run(*line.split(), cwd=place)
     assert is_one_line(r.returncode, r.stderr, why), r.stderr

@@ -1,5 +1,5 @@
 "The explorer in a real browser: what it shows against the catalogue, selections and labels as files, keys, a phone's width, hostile ids, and nothing fetched."
-import base64,io,json,re,shutil
+import base64,io,json,re
 from pathlib import Path
 import numpy as np,pandas as pd,pytest,torch
 from PIL import Image
@@ -57,17 +57,6 @@ def place(tmp_path_factory):
     place.explorer = explore(place.cat, place.survey, place.model, latent_map(place.cat, 'pca'))
     place.file = place.explorer.save(place.folder/'explore.html')
     return place
-
-def chromium(): return next((path for name in ('chromium', 'chromium-browser', 'google-chrome') if (path := shutil.which(name))), None)
-
-@pytest.fixture(scope='module')
-def browser():
-    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed, which drives the browser of these tests')
-    if not chromium(): pytest.skip('there is no chromium here, in which these tests open the explorer')
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium(), args=['--no-sandbox'])
-        yield browser
-        browser.close()
 
 @pytest.fixture
 def opened(browser, place):

@@ -86,7 +86,7 @@ def test_style():
 def test_closing_line_comes_last(tmp_path, source, line):
     shutil.copy(root/'tests/conftest.py', tmp_path)
     (tmp_path/'test_x.py').write_text(source)
-    r = run('-m', 'pytest', '-q', '-n', '1', tmp_path, cwd=tmp_path)
+    r = run('-m', 'pytest', '-q', '-n', '2', tmp_path, cwd=tmp_path)
     assert r.stdout.splitlines()[-1] == line and (r.returncode == 0) == line.endswith(' 0 failed')
 
 # Metadata

@@ -1,5 +1,5 @@
 "The report in a real browser: sections that fold on a phone and not on a desk, links that open them, and wide contents that scroll within the page."
-import re,shutil
+import re
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np,pandas as pd,pytest
@@ -7,8 +7,6 @@ from astrovader.data.synth import sky
 from astrovader.show.image_plots import plot_galaxies
 from astrovader.show.report import Page,html_page,render_sections
 from astrovader.show.sections import Figure,Omission,Section,Table,sections
-
-def chromium(): return next((path for name in ('chromium', 'chromium-browser', 'google-chrome') if (path := shutil.which(name))), None)
 
 def _numbers(summary, _):
     wide = pd.DataFrame(np.arange(40).reshape(2, 20)/7, columns=[f'a long name {i}' for i in range(20)])
@@ -32,15 +30,6 @@ def test_sections_without_contents_are_left_out(page_file):
     assert re.findall('<h2><label[^>]*>(.*?)</label>', html) == ['The components', 'Training', 'Left out']
     assert '<li>No &lt;classes&gt;.</li>' in html and '>same<' not in html and 'in every row: same 1.500' in html
     assert re.findall('<a href="#([^"]*)">', html) == re.findall('<section id="([^"]*)">', html)
-
-@pytest.fixture(scope='module')
-def browser():
-    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed, which drives the browser of these tests')
-    if not chromium(): pytest.skip('there is no chromium here, in which these tests open the report')
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium(), args=['--no-sandbox'])
-        yield browser
-        browser.close()
 
 def test_a_phone_folds_and_opens(browser, page_file):
     page = browser.new_page(viewport=dict(width=390, height=780))

@@ -14,7 +14,7 @@ from ..core import AstrovaderError,atomic_path,provenance,write_json
 from ..infer.inputs import checked
 from ..jobs import require_free
 from .realism_plots import plot_blind,plot_component_distances,plot_distances,plot_power_spectra,plot_side_by_side
-from .realism_plots import plot_statistics,statistics_text
+from .realism_plots import plot_statistics,statistics_details
 from .report import Page,digests,html_page
 from .sections import Figure,Table,mixed_with_shift
 from ..tables import write_table
@@ -28,7 +28,7 @@ def _figures(found):
         'with 68% intervals of random halves. The grey bars are what halves of the real galaxies give. Statistics that could not be measured are missing.')
     yield Figure('statistics', plot_statistics(real.statistics, drawn.statistics), 'The distributions of the statistics, from their 0.5th to their 99.5th percentile. Radii are in pixels, '
         'brightnesses in units of white, powers are logarithms. Pixels are taken as they were packed.')
-    yield f'<details><summary>What the statistics are</summary><p>{statistics_text(found.distances.statistic.unique())}.</p></details>'
+    yield statistics_details(found.distances.statistic.unique())
     yield Figure('power-spectra', plot_power_spectra(real.powers, drawn.powers), 'Power spectra: the median, and the central 68% of the galaxies.')
     if found.distances.component.nunique() > 1:
         yield Figure('components', plot_component_distances(found.distances), 'The distances by component. A small component lies farther from its counterpart by chance; its floor is in realism.csv.')

@@ -37,7 +37,7 @@ from .statistics_plots import plot_choice_of_k,plot_class_counts,plot_diagnostic
 from .statistics_plots import plot_occupancy,plot_ranking,plot_responsibilities
 from .component_plots import plot_component_kinds,plot_leakage
 from .latent_plots import plot_deblending,plot_tour,plot_traversal
-from .realism_plots import plot_distances,plot_side_by_side,statistics_text
+from .realism_plots import plot_distances,plot_side_by_side,statistics_details
 from .titles import component_titles,interval_texts,names_table,origin_of_names,purity_texts,row_texts,varying
 from .trust_plots import plot_reliability,plot_shares,plot_shift
 
@@ -432,7 +432,7 @@ def draw_realism(summary, found):
     yield Figure('realism-images', plot_side_by_side(found.real.images, found.drawn.images), 'Real galaxies, and galaxies drawn from the model.')
     yield Figure('realism', plot_distances(found.distances), f'The Wasserstein distance of statistics of {len(found.drawn.images):,} drawn galaxies from those of as many real ones, in standard deviations of the real ones. '
         'The grey bars are what halves of the real galaxies give: a dot at the right of its bar is a difference of the drawn galaxies.')
-    yield f'<details><summary>What the statistics are</summary><p>{statistics_text(found.distances.statistic.unique())}.</p></details>'
+    yield statistics_details(found.distances.statistic.unique())
     yield Table('realism', found.distances)
     tests = found.tests
     shown = tests[['test']].assign(value=interval_texts(tests.value, tests.low, tests.high), floor=interval_texts(tests.floor, tests.floor_low, tests.floor_high))
