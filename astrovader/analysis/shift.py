@@ -204,7 +204,7 @@ def _compared(reference, new, packing, permutations, seed):
     table = pd.DataFrame(dict(quantity=list(found), **_tested(np.stack(list(found.values())))))
     others = pd.DataFrame(dict(quantity=[name for name in remarks if name not in found]))
     table = table if others.empty else pd.concat([table, others], ignore_index=True)
-    return table.assign(remark=table.quantity.map(remarks).fillna(''))
+    return table.assign(remark=[remarks.get(name, '') for name in table.quantity])
 
 def _components(model, cat, reference, p_usual, permutations, alpha, seed):
     "The table of components."
