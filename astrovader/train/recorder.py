@@ -93,7 +93,7 @@ class KeepHistory(Callback):
 # %% ../../nbs/train/40c_recorder.ipynb #ff519851
 class AnnounceEpochs(Callback):
     "Announces losses, diagnostics and the remaining time after each epoch."
-    order = 71
+    order = 81 # after the checkpoint, so that no announced epoch is lost
     def after_epoch(self):
         row = self.rows[-1]
         kl = 'gaussian_kl' if row['phase'] == 'alpha' else 'mixture_kl'
