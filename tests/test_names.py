@@ -107,6 +107,20 @@ def test_proposed_galaxies_teach_more_than_random_ones():
         random.append(loss(cat, name_components(cat, first(cat, 45)), shares))
     assert len(known) == 35 and np.mean(proposed) < np.mean(random), (np.mean(proposed), np.mean(random))
 
+def test_proposals_are_like_the_other_members_of_their_components():
+    deep,right = [],[]
+    for seed in range(3):
+        cat,_ = simulated(seed, .8)
+        # Deep inside its component every galaxy has one name, outside it another
+        ranks = pd.Series(numbered(cat, 'p').max(1)).groupby(cat.component).rank(pct=True)
+        cat = cat.assign(truth=np.where(ranks > .8, 'smooth', 'featured'))
+        known = cat.object_id[:10].tolist()
+        for _ in range(4): known += next_to_label(cat, name_components(cat, cat.truth.where(cat.object_id.isin(known))), 10, known, seed=seed).object_id.tolist()
+        deep.append((ranks[cat.object_id.isin(known[10:])] > .8).mean())
+        names = name_components(cat, cat.truth.where(cat.object_id.isin(known)))
+        right.append((np.array(names.names)[names.probabilities(cat).argmax(1)] == cat.truth).mean())
+    assert .1 < np.mean(deep) < .3 and np.mean(right) > .7, (np.mean(deep), np.mean(right))
+
 # A run
 
 @pytest.fixture(scope='module')

@@ -214,13 +214,15 @@ def deviations(self:Probe, z): # (n, D, C)
     return (slopes @ self.spread).transpose(0, 2, 1)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #9074fb44
-def _most_teaching(deviations, p, open_, n):
-    "Rows whose labels lower the variances most, one after the other, and by how much."
+def _most_teaching(deviations, p, open_, n, groups, seed):
+    "Random rows of the groups in which a label lowers the variances most, one after the other, and by how much theirs do."
+    r = rng(seed, 'most teaching')
     noise = np.maximum(p*(1-p), 1e-3)
     for _ in range(n):
         gram = np.einsum('idy,iey->yde', deviations, deviations, optimize=True)/len(p)
         gains = (np.einsum('idy,yde,iey->iy', deviations, gram, deviations, optimize=True)/noise).sum(1)
         best = int(np.where(open_, gains, -1).argmax())
+        best = int(r.choice(np.flatnonzero(open_ & (groups == groups[best]))))
         yield best, gains[best]
         open_[best] = False
         length = np.square(deviations[best]).sum(0)
@@ -235,16 +237,17 @@ def next_to_label(
     n:int = 20, # How many
     known = (), # Ids that have labels already
     most:int = 5000, # Galaxies that are considered, a random choice of a longer catalogue
-    seed:int = 0, # Of that choice
-) -> pd.DataFrame: # object_id, component, name, p (the probability of the name) and gain; the first teaches most
-    "The galaxies whose labels would teach most."
+    seed:int = 0, # Of that choice, and of those within components
+) -> pd.DataFrame: # object_id, component, name, p (the probability of the name) and gain, in the order of labelling
+    "The galaxies whose labels would teach most; for `Names`, random ones of the components that would."
     require(isinstance(found, (Names, Probe)), 'next_to_label needs names of components or a probe; make them with name_components or fit_probe.')
     require(n >= 1, f'{n} galaxies are none; ask for at least 1.')
     rows = np.sort(rng(require_seed(seed), 'next').permutation(len(cat))[:most])
     cat = cat.iloc[rows].reset_index(drop=True)
     open_ = ~cat.object_id.astype(str).isin(set(map(str, known))).to_numpy()
     p = found.probabilities(cat)
-    chosen = [*_most_teaching(found.deviations(cat), p, open_, min(n, open_.sum()))]
+    groups = _responsibilities(cat).argmax(1) if isinstance(found, Names) else np.arange(len(cat))
+    chosen = [*_most_teaching(found.deviations(cat), p, open_, min(n, open_.sum()), groups, seed)]
     rows, gains = [row for row,_ in chosen], [gain for _,gain in chosen]
     component = dict(component=cat.component.to_numpy()[rows]) if 'component' in cat else {}
     name = np.array(found.names, object)[p[rows].argmax(1)]
