@@ -25,7 +25,7 @@ def discriminants(
     other, # (n, F), of another view
     n_latent:int, # J
 ) -> np.ndarray: # (J, F), the most discriminating first
-    "The linear functions of features that differ most from image to image, in units of their difference from view to view; their variance over images is 1."
+    "The linear functions of features that differ most from image to image. Views of an image differ equally in all of them; the first has variance 1 over the images."
     images = as_array(images, 'features', ('n', 'F')).astype(np.float64)
     one, other = (as_array(views, 'features of views', images.shape).astype(np.float64) for views in (one, other))
     n_latent = whole_number(n_latent, 'the number of latents', 1)
@@ -33,7 +33,7 @@ def discriminants(
     within = np.cov((one - other).T)/2
     within += np.eye(len(within))*np.trace(within)/len(within)/1000
     directions = eigh(np.cov(images.T), within)[1].T[::-1][:n_latent]
-    return directions/(images @ directions.T).std(0)[:,None]
+    return directions/(images @ directions[0]).std()
 
 def shape_heads(
     images, # (n, F) features of n images
@@ -46,7 +46,8 @@ def shape_heads(
     bias = -axes @ np.mean(images, 0)
     shape = images @ axes.T + bias
     log_squares = np.log((((one - other) @ axes.T)**2/2).clip(1e-6)) - _mean_log_chi2
-    slopes = np.linalg.solve(shape.T @ shape + .01*len(shape)*np.eye(n_latent), shape.T @ (log_squares - log_squares.mean(0)))
+    gram = shape.T @ shape
+    slopes = np.linalg.solve(gram + .01*np.diag(gram.diagonal()), shape.T @ (log_squares - log_squares.mean(0)))
     return axes, bias, slopes.T @ axes, slopes.T @ bias + log_squares.mean(0)
 
 # %% ../../nbs/train/40d_features.ipynb #5817eff8
@@ -74,12 +75,14 @@ def set_shape(
     loader, # A `ViewLoader`
     n_batches:int, # As for `view_features`
     seed:int, # As for `view_features`
-):
+) -> np.ndarray: # (J,), the variances of latents from view to view, in units of those from image to image
     "Set the heads of the shape by the features of images and views."
-    values = shape_heads(*(view_features(model, loader, n_batches, seed, view) for view in range(3)), model.arch.n_latent)
+    images, *views = (view_features(model, loader, n_batches, seed, view) for view in range(3))
+    values = shape_heads(images, *views, model.arch.n_latent)
     for head,weight,bias in zip(model.encoder.shape_heads, values[::2], values[1::2]):
         head.weight.copy_(torch.from_numpy(weight))
         head.bias.copy_(torch.from_numpy(bias))
+    return np.exp(values[3])/(images @ values[0].T).var(0)
 
 # %% ../../nbs/train/40d_features.ipynb #10c1a4e2
 class ContrastPhase(Callback):
@@ -100,10 +103,10 @@ class ContrastPhase(Callback):
             if not p.requires_grad: p.grad = None
 
     def end(self):
-        if self.group.is_first: set_shape(self.model, self.pairs.train, self.preset.init_batches, self.seed)
+        if self.group.is_first:
+            spread = set_shape(self.model, self.pairs.train, self.preset.init_batches, self.seed)
+            self.learn.announce(f'shape: {len(spread)} latents, whose variance from view to view is {spread[0]:.2g} to {spread[-1]:.2g} of that from galaxy to galaxy')
         self.group.broadcast_(self.model.encoder.shape_heads.parameters())
-        spread = np.exp(self.model.encoder.shape_heads[1].bias.tolist())
-        self.learn.announce(f'shape: {len(spread)} latents, whose variance from view to view is {spread[0]:.2g} to {spread[-1]:.2g} of that from galaxy to galaxy')
 
 # %% ../../nbs/train/40d_features.ipynb #26102f3f
 @torch.no_grad()
