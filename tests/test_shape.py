@@ -76,7 +76,7 @@ def test_latents_of_the_shape_have_the_unit_of_their_uncertainty_and_the_first_h
     means,log_vars = (part[:,:4] for part in model.encode(torch.from_numpy(survey.images(slice(None))/np.float32(255))))
     spread,noise = means.std(0),log_vars.mean(0).exp()
     assert (means.mean(0)/spread).abs().max() < .2 and (spread[0] - 1).abs() < .2 and (spread.diff() < .2*spread[1:]).all()
-    assert noise.max()/noise.min() < 1.5, noise
+    assert noise.max()/noise.min() < 2, noise
 
 def test_two_processes_train_as_one(survey, run, tmp_path):
     (tmp_path/'script.py').write_text('import json,sys\nfrom astrovader.train.distributed import train\n'
