@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?=
 # A folder of images for the demo; left empty: a simulated survey
 IMAGES ?=
+# Epochs that the demo's model spends on arms, clumps and noise; left empty: none
+DETAIL ?=
 # Tests at a time
 JOBS ?= 2
 # CPU=avx2: test as on a processor without AVX-512, bfloat16 and AMX; left empty: with all that this one has
@@ -16,7 +18,7 @@ CPU ?=
 BIN  := .venv/bin
 DONE := .venv/.installed
 TENSORFLOW := .venv/.bench
-N    := 3000
+N    := 2000
 SIZE := 64
 COMPONENTS := 12
 
@@ -46,7 +48,7 @@ crash: $(DONE) ## kill every command at every change of a file, start all in pai
 
 # A changed source or size starts the demo anew; otherwise every step goes on from what is there
 demo: export SRC = $(or $(IMAGES),demo/images)
-demo: $(DONE) ## pack, train, catalogue, generate, report and explore into demo/; IMAGES=folder for your own images
+demo: $(DONE) ## pack, train, catalogue, generate, report and explore into demo/; IMAGES=folder for your own images, DETAIL=40 for arms
 	@if [ "$$SRC" != demo/images ] && [ ! -e "$$SRC" ]; then echo "IMAGES=$$SRC does not exist; name a folder of images." >&2; exit 1; fi
 	@mkdir -p demo
 	@now="$$SRC $(N) $(SIZE) $(COMPONENTS)"; if [ "$$(cat demo/.source 2>/dev/null)" != "$$now" ]; then rm -rf demo/images demo/survey \
@@ -54,7 +56,7 @@ demo: $(DONE) ## pack, train, catalogue, generate, report and explore into demo/
 	@[ "$$SRC" != demo/images ] || [ -d demo/images ] || \
 	    $(BIN)/python -c 'from astrovader.synth import write_sky; write_sky("demo/images", $(N), $(SIZE))'
 	$(BIN)/astrovader-pack "$$SRC" demo/survey --size $(SIZE) --framing canonical
-	$(BIN)/astrovader-train demo/survey demo/run --n-components $(COMPONENTS) $$([ -e demo/run/run.json ] && echo --resume)
+	$(BIN)/astrovader-train demo/survey demo/run --n-components $(COMPONENTS) $(if $(DETAIL),--epochs-detail $(DETAIL)) $$([ -e demo/run/run.json ] && echo --resume)
 	$(BIN)/astrovader-catalogue demo/run demo/survey demo/catalogue.parquet
 	$(BIN)/astrovader-generate demo/run demo/synthetic --n 1000
 	$(BIN)/astrovader-report demo/run demo/survey demo/report
