@@ -46,7 +46,7 @@ def _principal(z):
 def _tsne(z, seed):
     require(has_tsne(), "t-SNE needs the extra 'maps'; install it with pip install 'astrovader[maps]', or ask for a map of kind pca.")
     from openTSNE import TSNE
-    how = dict(initialization='pca', neighbors='exact', negative_gradient_method='bh' if len(z) < 3000 else 'fft', n_jobs=torch.get_num_threads())
+    how = dict(initialization='pca', neighbors='exact', n_jobs=torch.get_num_threads())
     tsne = TSNE(perplexity=min(30, (len(z)-1)/3), random_state=seed, **how)
     return np.asarray(tsne.fit(z), np.float32)
 
