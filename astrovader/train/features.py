@@ -25,7 +25,7 @@ def discriminants(
     other, # (n, F), of another view
     n_latent:int, # J
 ) -> np.ndarray: # (J, F), the most discriminating first
-    "The linear functions of features that differ most from image to image. Views of an image differ equally in all of them; the first has variance 1 over the images."
+    "The linear functions of features that differ most from image to image. Views of an image differ equally in all of them; their mean variance over images is 1."
     images = as_array(images, 'features', ('n', 'F')).astype(np.float64)
     one, other = (as_array(views, 'features of views', images.shape).astype(np.float64) for views in (one, other))
     n_latent = whole_number(n_latent, 'the number of latents', 1)
@@ -33,7 +33,7 @@ def discriminants(
     within = np.cov((one - other).T)/2
     within += np.eye(len(within))*np.trace(within)/len(within)/1000
     directions = eigh(np.cov(images.T), within)[1].T[::-1][:n_latent]
-    return directions/(images @ directions[0]).std()
+    return directions/(images @ directions.T).var(0).mean()**.5
 
 def shape_heads(
     images, # (n, F) features of n images
