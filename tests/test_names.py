@@ -94,6 +94,8 @@ def test_a_probe_of_two_labels_has_no_idea_how_often_it_is_right():
     _,low,high = fit_probe(cat, two).accuracy(cat)
     assert two.notna().sum() == 2 and high-low > .4
 
+def named_by(cat, known): return name_components(cat, cat.truth.where(cat.object_id.isin(known)))
+
 def loss(cat, names, shares): return abs(names.probabilities(cat) - numbered(cat, 'p') @ shares[:,[kinds.index(name) for name in names.names]]).mean()
 
 def test_proposed_galaxies_teach_more_than_random_ones():
@@ -102,8 +104,8 @@ def test_proposed_galaxies_teach_more_than_random_ones():
         cat,shares = simulated(seed, 2.5)
         known = cat.object_id[:15].tolist()
         if cat.truth[:15].nunique() < 3: continue
-        for _ in range(2): known += next_to_label(cat, name_components(cat, cat.truth.where(cat.object_id.isin(known))), 10, known).object_id.tolist()
-        proposed.append(loss(cat, name_components(cat, cat.truth.where(cat.object_id.isin(known))), shares))
+        for _ in range(2): known += next_to_label(cat, named_by(cat, known), 10, known).object_id.tolist()
+        proposed.append(loss(cat, named_by(cat, known), shares))
         random.append(loss(cat, name_components(cat, first(cat, 45)), shares))
     assert len(known) == 35 and np.mean(proposed) < np.mean(random), (np.mean(proposed), np.mean(random))
 
@@ -115,9 +117,9 @@ def test_proposals_are_like_the_other_members_of_their_components():
         ranks = pd.Series(numbered(cat, 'p').max(1)).groupby(cat.component).rank(pct=True)
         cat = cat.assign(truth=np.where(ranks > .8, 'smooth', 'featured'))
         known = cat.object_id[:10].tolist()
-        for _ in range(4): known += next_to_label(cat, name_components(cat, cat.truth.where(cat.object_id.isin(known))), 10, known, seed=seed).object_id.tolist()
+        for _ in range(4): known += next_to_label(cat, named_by(cat, known), 10, known, seed=seed).object_id.tolist()
         deep.append((ranks[cat.object_id.isin(known[10:])] > .8).mean())
-        names = name_components(cat, cat.truth.where(cat.object_id.isin(known)))
+        names = named_by(cat, known)
         right.append((np.array(names.names)[names.probabilities(cat).argmax(1)] == cat.truth).mean())
     assert .1 < np.mean(deep) < .3 and np.mean(right) > .7, (np.mean(deep), np.mean(right))
 
