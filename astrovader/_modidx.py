@@ -1136,6 +1136,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'astrovader/data/compiled_sources.py'),
                                                   'astrovader.data.compiled_sources._residuals': ( 'data/compiled_sources.html#_residuals',
                                                                                                    'astrovader/data/compiled_sources.py'),
+                                                  'astrovader.data.compiled_sources._row_sums': ( 'data/compiled_sources.html#_row_sums',
+                                                                                                  'astrovader/data/compiled_sources.py'),
                                                   'astrovader.data.compiled_sources._scatter': ( 'data/compiled_sources.html#_scatter',
                                                                                                  'astrovader/data/compiled_sources.py'),
                                                   'astrovader.data.compiled_sources.central_label': ( 'data/compiled_sources.html#central_label',

@@ -1,7 +1,9 @@
 "Sphinx's settings for the site, which docs/pages.py builds: offline, nothing executed, mathematics as MathML."
 import sys
 from configparser import ConfigParser
+from functools import cache
 from pathlib import Path
+from sphinx.search.en import SearchEnglish
 
 here = Path(__file__).parent
 sys.path.insert(0, str(here))
@@ -38,3 +40,6 @@ html_static_path = [str(here/'site.css')]
 html_css_files = ['site.css']
 html_math_renderer = 'mathml'
 html_show_copyright = html_show_sphinx = html_copy_source = False
+
+# The index of words: each word is reduced to its stem once, not on every page
+SearchEnglish.stem = cache(SearchEnglish.stem)

@@ -71,7 +71,11 @@ def ring_sums(
         for j in range(w): n[j%4,rings[j]] += 1
         for k in range(n_bands):
             for j in range(w): total[k,j%4,rings[j]] += x[k,i,j]
-    return n.sum(0), total.sum(1)
+    for q in range(1, 4):
+        for r in range(n.shape[1]):
+            n[0,r] += n[q,r]
+            for k in range(n_bands): total[k,0,r] += total[k,q,r]
+    return n[0], total[:,0]
 
 # %% ../../nbs/data/10d_compiled.ipynb #65c630f7
 @compiled
@@ -189,7 +193,7 @@ def ring_means(x, left, radii, edges, ring_of_quarter): # Edges, (bands, rings) 
 @compiled
 def ring_profile(x, left, radii, axis_ratio:float, edges, ring_of_quarter): # Edges, mean and growth, and the number of visible pixels
     "Mean flux of one band (height, width) in elliptical rings, and the flux within their edges."
-    edges,means,n = ring_means(np.expand_dims(x, 0), left, radii, edges, ring_of_quarter)
+    edges,means,n = ring_means(np.ascontiguousarray(x).reshape((1, *x.shape)), left, radii, edges, ring_of_quarter)
     growth = np.zeros(len(edges))
     for k in range(len(n)): growth[k+1] = growth[k] + means[0,k]*np.pi*axis_ratio*(edges[k+1]**2-edges[k]**2)
     return edges, means[0], growth, n
@@ -237,7 +241,8 @@ def fitted(
         edges,mean,growth,_ = ring_profile(filled, left, elliptical_radii(h, w, ellipse), ellipse[4], rings[0], rings[1])
         r_h,_ = half_light_of(edges, growth, r_h, n_radii)
         if not np.isfinite(r_h): break
-        filled = np.where(left, np.float32(0), filled)
+        for k in range(filled.size):
+            if left.flat[k]: filled.flat[k] = 0
         near = min(r_h, .8*_reach(h, w, ellipse)/window)
         ceiling = _at(plateau*near, (edges[1:]+edges[:-1])/2, mean)
         n_steps = 0

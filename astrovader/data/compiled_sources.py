@@ -93,7 +93,7 @@ def sky_of(tiles, highest:float, levels:float): # Level, noise, and which tiles 
     "Level and noise of the sky in the darkest tiles, of which the pixels are in rising order."
     n,m = tiles.shape
     low,median,high = tiles[:,int(.16*m)].copy(),tiles[:,m//2].copy(),tiles[:,int(.84*m)].copy()
-    darkest = np.sort(median)[n//10]
+    darkest = np.partition(median, n//10)[n//10]
     used = median <= np.float32(darkest + np.float32(1.5*np.median((median-low)[median <= darkest])))
     level = median[used].mean()
     flat = tiles[used].ravel()
@@ -107,15 +107,26 @@ def unevenness(tiles): # 0 or more
     low,median = tiles[:,int(.16*tiles.shape[1])].astype(np.float64),tiles[:,tiles.shape[1]//2].astype(np.float64)
     return np.median(np.abs(median-median[::-1]))/max(np.median(median-low), 1e-30)
 
+# %% ../../nbs/data/10e_compiled_sources.ipynb #449a7d28
+@compiled
+def _row_sums(parts, first, end):
+    "Sums of some columns of each row."
+    total = np.zeros(len(parts))
+    for i in range(len(parts)):
+        for j in range(first, end): total[i] += parts[i,j]
+    return total
+
 # %% ../../nbs/data/10e_compiled_sources.ipynb #48cf0808
 @compiled
 def surface_terms(x, y, order:int): # (positions, terms)
     "The terms of a surface: a constant, the odd ones, and for order 2 and 3 the even ones."
     n_odd = 7 if order > 2 else 3
     terms = np.ones((len(x), n_odd if order == 1 else n_odd+3))
-    terms[:,1],terms[:,2] = x,y
-    if order > 2: terms[:,3],terms[:,4],terms[:,5],terms[:,6] = x**3,y**3,x*x*y,x*y*y
-    if order > 1: terms[:,n_odd],terms[:,n_odd+1],terms[:,n_odd+2] = x*x,y*y,x*y
+    for i in range(len(x)):
+        u,v = x[i],y[i]
+        terms[i,1],terms[i,2] = u,v
+        if order > 2: terms[i,3],terms[i,4],terms[i,5],terms[i,6] = u*u*u,v*v*v,u*u*v,u*v*v
+        if order > 1: terms[i,n_odd],terms[i,n_odd+1],terms[i,n_odd+2] = u*u,v*v,u*v
     return terms
 
 @compiled
@@ -123,12 +134,12 @@ def _scatter(terms, values, noise, certainty):
     "The scatter of the tiles about the surface on which they lie, and these tiles; infinite if they lie on none, or if it may be a galaxy."
     c,used = robust_surface(terms, values)
     p,share = len(c),used.mean()
-    parts,darkest = terms*c,np.sort(values)[len(values)//10]
-    off = values-parts.sum(1)
+    parts,darkest = terms*c,values[np.argsort(values)[len(values)//10]]
+    off = values-_row_sums(parts, 0, p)
     is_better = np.abs(off).sum() < .4*np.abs(values-darkest).sum()
     if share < .75 or not (is_better or share > .9 and p == 3): return np.inf, used
     scatter,n_odd = np.sqrt((off**2*used).sum()/(used.sum()-p)),max(3, p-3)
-    one_sided,even = np.ptp(parts[:,1:n_odd].sum(1)),np.ptp(parts[:,n_odd:].sum(1))
+    one_sided,even = np.ptp(_row_sums(parts, 1, n_odd)),np.ptp(_row_sums(parts, n_odd, p))
     if share > .9 and certainty == 1 and p == 6 and c[3] > 0 and c[4] > 0 and 4*c[3]*c[4] > c[5]**2: one_sided,even = one_sided+even,0. # a bowl
     least = certainty*(np.inf if p > 6 and share <= .9 else 10. if p > 3 else 4. if share > .9 else 6.)
     return scatter if scatter < .6*noise and one_sided > max(least*scatter, noise, 1.5*even) else np.inf, used
