@@ -75,10 +75,14 @@ def executed(path, slow=False, picture=small):
         cell['outputs'] = [output for output in found if output]
     return nb
 
+def varies(cell):
+    "Does the cell say by `#| varies` that what it shows depends on the run?"
+    return '#| varies' in ''.join(cell['source']).splitlines()
+
 def differences(stored, nb):
-    "A line for each visible cell whose stored outputs are missing or of another kind"
+    "A line for each visible cell whose stored outputs are missing or of another kind, but for cells that vary"
     for cell,now in zip(stored['cells'], nb['cells']):
-        if cell['cell_type'] != 'code' or kinds(cell) == kinds(now): continue
+        if cell['cell_type'] != 'code' or varies(cell) or kinds(cell) == kinds(now): continue
         first = next((line for line in ''.join(cell['source']).splitlines() if not line.startswith('#|')), '')
         yield f"the cell {first[:60]!r} gives {', '.join(kinds(now)) or 'nothing'}, and {', '.join(kinds(cell)) or 'nothing'} is stored"
 

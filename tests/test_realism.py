@@ -38,10 +38,10 @@ def test_halves_of_a_survey_are_alike_and_blurring_is_seen(images):
 def test_the_network_tells_noise_from_none_and_halves_from_nothing(images):
     smooth = gaussian_filter(images[180:].astype(float), (0, 0, 1, 1)).astype(np.uint8)
     state = torch.random.get_rng_state()
-    alike, blurred = separability_by_pixels(images[:180], images[180:], steps=60), separability_by_pixels(images[:180], smooth, steps=60)
+    alike, blurred = separability_by_pixels(images[:180], images[180:], steps=120), separability_by_pixels(images[:180], smooth, steps=120)
     assert .3 < alike['value'] < .7 and blurred['low'] > .9
     assert torch.equal(state, torch.random.get_rng_state()), 'the random numbers of the user go on as if nothing had been drawn'
-    assert blurred == separability_by_pixels(images[:180], smooth, steps=60)
+    assert blurred == separability_by_pixels(images[:180], smooth, steps=120)
 
 def test_copies_of_training_images_are_found(images):
     train, held_out, new = images[:160], images[160:260], images[260:]
