@@ -75,14 +75,15 @@ def executed(path, slow=False, picture=small):
         cell['outputs'] = [output for output in found if output]
     return nb
 
-def varies(cell):
-    "Does the cell say by `#| varies` that what it shows depends on the run?"
-    return '#| varies' in ''.join(cell['source']).splitlines()
+def permitted(cell):
+    "The kinds of outputs that a cell may give: those stored, and the one of a line such as `#| or text`, where they depend on the run"
+    others = re.findall(r'^#\|\s*or (text|table|figure|nothing)$', ''.join(cell['source']), flags=re.M)
+    return [kinds(cell)] + [[other] if other != 'nothing' else [] for other in others]
 
 def differences(stored, nb):
-    "A line for each visible cell whose stored outputs are missing or of another kind, but for cells that vary"
+    "A line for each visible cell whose stored outputs are missing or of another kind"
     for cell,now in zip(stored['cells'], nb['cells']):
-        if cell['cell_type'] != 'code' or varies(cell) or kinds(cell) == kinds(now): continue
+        if cell['cell_type'] != 'code' or kinds(now) in permitted(cell): continue
         first = next((line for line in ''.join(cell['source']).splitlines() if not line.startswith('#|')), '')
         yield f"the cell {first[:60]!r} gives {', '.join(kinds(now)) or 'nothing'}, and {', '.join(kinds(cell)) or 'nothing'} is stored"
 

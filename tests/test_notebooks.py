@@ -62,13 +62,13 @@ def notebook(folder, *sources, outputs=()):
 printed = dict(output_type='stream', name='stdout', text=['1\n'])
 
 @pytest.mark.parametrize('source, outputs, why', [('assert 1 == 2', [], 'AssertionError'), ('print(1)', [], 'gives text, and nothing is stored'),
-    ('x = 1', [printed], 'gives nothing, and text is stored')])
+    ('x = 1', [printed], 'gives nothing, and text is stored'), ('#| or figure\nx = 1', [printed], 'gives nothing, and text is stored')])
 def test_faults_are_seen(tmp_path, source, outputs, why):
     code,messages = run_notebook(*notebook(tmp_path, source, outputs=outputs))
     assert code and why in messages
 
 @pytest.mark.parametrize('source, outputs', [('print(1)', [printed]), ('#| hide\nprint(1)', []), ('#| slow\nprint(1)', [printed]),
-    ('print("packing: 1/10")', []), ('import warnings; warnings.warn("a")', [])])
+    ('#| or nothing\nx = 1', [printed]), ('#| or text\nprint(1)', []), ('print("packing: 1/10")', []), ('import warnings; warnings.warn("a")', [])])
 def test_what_is_right_passes(tmp_path, source, outputs):
     code,messages = run_notebook(*notebook(tmp_path, source, outputs=outputs))
     assert code == 0 and 'Success.' in messages
