@@ -239,10 +239,11 @@ def _call_one(self:VaDELearner, event):
 def learning_rate(preset):
     "The learning rate as a function of progress: an exponential decay, before and after which contrast and detail phase have cycles of their own."
     def cycle(lr, rise): return combined_cos(rise, lr/10, lr, lr/100)
-    first, last = (epochs/n_epochs(preset) for epochs in (epochs_of_contrast(preset), preset.epochs_detail))
-    decay = SchedExp(preset.lr, preset.lr_end)
-    parts = [(share, schedule) for share,schedule in ((first, cycle(preset.lr, .15)), (1-first-last, decay), (last, cycle(preset.lr_detail, .05))) if share]
-    return combine_scheds(*zip(*parts)) if parts[1:] else decay
+    first, last, decay = epochs_of_contrast(preset), preset.epochs_detail, SchedExp(preset.lr, preset.lr_end)
+    every = (first, cycle(preset.lr, .15)), (n_epochs(preset)-first-last, decay), (last, cycle(preset.lr_detail, .05))
+    epochs, parts = zip(*(part for part in every if part[0]))
+    shares = [n/n_epochs(preset) for n in epochs[:-1]]
+    return combine_scheds([*shares, 1-sum(shares)], parts) # which have to add up to 1 to the last bit
 
 # %% ../../nbs/train/41_learner.ipynb #bde44166
 def phase_callbacks(learn) -> list: # Of callbacks and callback classes
