@@ -101,9 +101,9 @@ def tidy(self:Job):
 @patch
 def check(self:Job, request:dict):
     "Refuse a folder that holds something else, or that was begun with another request; write nothing."
-    if not self.is_begun:
-        visible = [file.name for file in self.folder.iterdir() if file.name[0] != '.'] if self.folder.is_dir() else None
-        return require_free(self.folder, reserved=self.reserved or visible, error=self.error)
+    names = [file.name for file in self.folder.iterdir() if file.name[0] != '.'] if self.folder.is_dir() else []
+    if not self.is_begun: # nor was it when these were listed; what another process has written since occupies nothing
+        return require_free(self.folder, reserved=set(names).intersection(self.reserved or names), error=self.error)
     before, now = self.request, json_form(request)
     names = now if self.request_key is None else before | now
     differs = [_difference(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]

@@ -57,14 +57,17 @@ def test_real_classes_are_stable_and_a_continuum_is_not(place):
     assert components.stability[real].min() > components.stability[~real].max() + .1
     agreement = found.catalogue.agreement.groupby(kind).mean()
     assert agreement[['small', 'ring']].min() > .97 and agreement['bar'] < .9
-    assert (components.stability > components.by_chance + .1).all(), 'sectors of a ring overlap more than shuffled labels'
+    overlap = components.stability - components.by_chance
+    assert (overlap > 0).all() and (overlap > .1)[components.found_in > 2].all(), 'sectors of a ring overlap more than shuffled labels'
 
 def test_consensus_averages_the_catalogues_of_its_runs(place):
     found = consensus(place/'runs', place/'survey')
     cats = [catalogue(place/f'runs/seed-{i}', place/'survey') for i in range(5)]
     numbers = found.matching.numbers
     for kind in 'p', 'q':
-        mean = np.mean([numbered(cat, kind)[:,np.argsort(number)] for cat,number in zip(cats, numbers)], 0)
+        mean = np.zeros((600, found.matching.n_components))
+        for cat,number in zip(cats, numbers):
+            for own,component in enumerate(number): mean[:,component] += numbered(cat, kind)[:,own]/5*(component >= 0)
         assert np.allclose(numbered(found.catalogue, kind), mean, atol=1e-4)
     own = np.stack([number[cat.component] for cat,number in zip(cats, numbers)])
     assert (numbered(found.catalogue, 'component').T == own).all()

@@ -243,7 +243,7 @@ def learning_rate(preset):
     every = (first, cycle(preset.lr, .15)), (n_epochs(preset)-first-last, decay), (last, cycle(preset.lr_detail, .05))
     epochs, parts = zip(*(part for part in every if part[0]))
     shares = [n/n_epochs(preset) for n in epochs[:-1]]
-    return combine_scheds([*shares, 1-sum(shares)], parts) # which have to add up to 1 to the last bit
+    return combine_scheds([*shares, 1-sum(shares)], parts) if shares else decay # the shares have to add up to 1 to the last bit
 
 # %% ../../nbs/train/41_learner.ipynb #bde44166
 def phase_callbacks(learn) -> list: # Of callbacks and callback classes
