@@ -128,13 +128,15 @@ def _root_of_covariance(x, p, precision):
     return np.linalg.inv(np.linalg.cholesky(curvature)).T
 
 # %% ../../nbs/analysis/64b_naming.ipynb #c1df4730
-def _n_predicted(x, codes, variance, seed, repeats=5):
+_parts, _divisions = 10, 5 # of the cross-validation
+
+def _n_predicted(x, codes, variance, seed):
     "How many labels are predicted when they are left out, in the mean of some divisions."
     def predicted(train, test):
         if np.ptp(codes[train]) == 0: return codes[train][:1]
         return LogisticRegression(C=variance, max_iter=500).fit(x[train], codes[train]).predict(x[test])
-    folds = RepeatedKFold(n_splits=min(10, len(x)), n_repeats=repeats, random_state=seed).split(x)
-    return float(sum((predicted(train, test) == codes[test]).sum() for train,test in folds)/repeats)
+    folds = RepeatedKFold(n_splits=min(_parts, len(x)), n_repeats=_divisions, random_state=seed).split(x)
+    return float(sum((predicted(train, test) == codes[test]).sum() for train,test in folds)/_divisions)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #dd514e81
 @checked(cat='object_id z_0')
@@ -194,8 +196,8 @@ def accuracy(self:Probe,
     "The share of galaxies whose most probable name is right."
     require_level(level)
     k, n = self.tested
-    mean = (k + .5)/(n + 1)
-    return mean, *beta_interval(mean, mean*(1-mean)*(1/(n + 2) + 1/len(self._latents(z))), level)
+    mean, factor = (k + .5)/(n + 1), 1/_divisions + _parts/(_parts-1)
+    return mean, *beta_interval(mean, mean*(1-mean)*(factor/(n + 2) + 1/len(self._latents(z))), level)
 
 # %% ../../nbs/analysis/64b_naming.ipynb #9d34e751
 @patch
