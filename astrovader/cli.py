@@ -341,7 +341,7 @@ def astrovader_generate(
 def astrovader_realism(
     run:str, # The folder of a run, or the name of a model that comes with the package, such as sdss
     survey:str, # The folder of a survey packed as the run's was; that of its training shows also whether training images are copied
-    out:str, # The folder to write: index.html, figures/, realism.csv with the distance of every statistic, tests.csv and realism.json; an earlier comparison is replaced
+    out:str, # The folder to write: index.html, figures/, realism.csv with the distance of every statistic, tables/tests.csv and realism.json; an earlier comparison is replaced
     n:int = 2000, # Galaxies of each kind, at least 40; all of the survey if it has fewer
     seed:int = 0, # Of the draws, the choice of real galaxies and the classifiers
     detail:str = 'model', # model: the galaxies that astrovader-generate draws; none: smooth decoded ones

@@ -9,6 +9,7 @@ __all__ = ['permuted_distances', 'conformal_p', 'Shift', 'shift']
 import numpy as np,pandas as pd
 from typing import NamedTuple
 from astropy.stats import binom_conf_interval
+from scipy.stats import fisher_exact
 from .shares import corrected_shares
 from .two_samples import separability_by_statistics
 from ..core import AstrovaderError,require,require_seed,rng
@@ -88,17 +89,20 @@ def _component(c, labels, z, sure, p_usual, is_reference, permutations, alpha, n
     own = labels == c
     old, new = own & is_reference, own & ~is_reference
     def mean(values, of): return values[of].mean() if of.any() else np.nan
-    row = dict(component=c, in_reference=old.sum(), sure_reference=mean(sure, old), sure=mean(sure, new), unlike=mean(p_usual <= alpha, new))
+    odd = p_usual <= alpha
+    counts = [[(of & odd).sum(), (of & ~odd).sum()] for of in (new, old)]
+    row = dict(component=c, in_reference=old.sum(), sure_reference=mean(sure, old), sure=mean(sure, new), unlike=mean(odd, new),
+        unlike_p=fisher_exact(counts, 'greater').pvalue*n_components)
     if min(old.sum(), new.sum()) < _fewest: return row | dict(distance=np.nan, floor=np.nan, p=np.nan)
     chosen = np.r_[np.flatnonzero(old), np.flatnonzero(new)]
-    found = _latent_distances(z[chosen], _permutations(old.sum(), new.sum(), permutations, seed), seed)
+    found = _latent_distances(z[chosen], _permutations(old.sum(), new.sum(), max(permutations, 40*n_components), seed), seed)
     tested = _tested(found[None])
     return row | dict(distance=found[0], floor=tested['floor'][0], p=min(1, tested['p'][0]*n_components))
 
 def _judged(row, alpha):
     "The verdict on a component."
     if not np.isfinite(row.distance): return 'too few'
-    if row.unlike > max(.1, 5*alpha): return 'unlike'
+    if row.unlike > max(.1, 5*alpha) and row.unlike_p < .05: return 'unlike'
     return 'moved' if row.p < .05 and row.distance - row.floor > .2 else 'as trained'
 
 # %% ../../nbs/analysis/67a_shift.ipynb #49ac215e
@@ -210,7 +214,7 @@ def _components(model, cat, reference, p_usual, permutations, alpha, seed):
     "The table of components."
     z, m = np.concatenate([reference['z'], numbered(cat, 'z')]), len(reference['z'])
     p = model.mixture.posterior(as_tensor(z, 'latents', z.shape)).cpu().numpy()
-    about = p.argmax(1), z, p.max(1), np.r_[np.ones(m), p_usual], np.arange(len(z)) < m
+    about = p.argmax(1), z, p.max(1), p_usual, np.arange(len(z)) < m
     k, (weights, *_) = model.mixture.n_components, model.mixture.moments()
     rows = [_component(c, *about, permutations, alpha, k, seed) for c in range(k)]
     own = corrected_shares(p[m:].astype(float), weights)
@@ -223,9 +227,10 @@ def _components(model, cat, reference, p_usual, permutations, alpha, seed):
 def _result(model, survey, known, new, cat, p_usual, permutations, alpha, seed):
     "All comparisons, from measurements of the reference and of a sample of the survey."
     auc = separability_by_statistics(pd.DataFrame(known['z']), pd.DataFrame(new['z']), seed=seed)
-    unlike = p_usual <= alpha
+    own = p_usual[len(known['z']):]
+    unlike = own <= alpha
     low, high = binom_conf_interval(unlike.sum(), len(cat), .683, 'jeffreys')
-    galaxies = cat[['object_id', 'component']].reset_index(drop=True).assign(p_usual=p_usual, unlike=unlike)
+    galaxies = cat[['object_id', 'component']].reset_index(drop=True).assign(p_usual=own, unlike=unlike)
     components = _components(model, cat, known, p_usual, permutations, alpha, seed)
     quantities = _compared(known, new, survey.packing, permutations, seed)
     found = Shift(quantities, auc, galaxies, dict(value=unlike.mean(), low=low, high=high, expected=alpha), components, '')
@@ -254,6 +259,7 @@ def shift(
     new = {name: np.asarray(values, np.float64) for name,values in measure_galaxies(model, survey, rows).items()}
     known['log_density'], density = _density(model, known['z']), _density(model, numbered(cat, 'z'))
     new['log_density'] = density[rows]
-    oddness = lambda density, error: np.stack([-density, np.log(np.maximum(error, 1e-9))], 1)
-    p_usual = conformal_p(oddness(known['log_density'], known['recon_error']), oddness(density, cat.recon_error.to_numpy(float)))
+    density, error = np.r_[known['log_density'], density], np.r_[known['recon_error'], cat.recon_error.to_numpy(float)]
+    oddness = np.stack([-density, np.log(np.maximum(error, 1e-9))], 1)
+    p_usual = conformal_p(oddness[:len(known['z'])], oddness) # of the reference, and of the survey
     return _result(model, survey, known, new, cat, p_usual, permutations, alpha, seed)

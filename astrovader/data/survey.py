@@ -353,7 +353,7 @@ def _how_to_fit(survey, needed):
     lupton = ' --stretch lupton' if own in counts and _pixels_of(needed) == 'uint8' and needed.get('bands') == 'rgb' else ''
     source = survey.meta.get('source')
     source = 'SRC' if source in (None, 'arrays', 'generated') else shlex.quote(source)
-    return f'pack it again with --like and the survey of the model: astrovader-pack {source} OUT --like SURVEY{lupton}'
+    return f'pack it again with --like and the survey of the model, or sdss for the packaged one: astrovader-pack {source} OUT --like SURVEY{lupton}'
 
 # %% ../../nbs/data/13_survey.ipynb #72c1ccc0
 @patch

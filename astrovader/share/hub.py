@@ -272,6 +272,7 @@ def pull(
     out, repo = as_path(out, 'the folder'), as_text(repo, 'the repository')
     require_free(out, error=BadModel)
     is_folder = (Path(repo)/'model/model.json').is_file()
+    require(is_folder or not Path(repo).is_dir(), f'{repo} is a folder here without a model in it; give one that astrovader-share wrote, or a repository.', BadModel)
     api = None if is_folder else _api(endpoint, token)
     with atomic_path(out, folder=True) as folder, nullcontext() if is_folder else _asking(repo, endpoint):
         if is_folder: _copy_of(Path(repo), folder, revision)

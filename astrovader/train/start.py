@@ -131,7 +131,7 @@ def changes_of(
     after, # That of the new one
     labels_before:np.ndarray, # (n,) the component of each galaxy by the former model
     labels_after:np.ndarray, # (n,) by the new one
-) -> pd.DataFrame: # A row for each component: component, matched ('new' for those that were added), share_before, share_after, kept, moved
+) -> pd.DataFrame: # A row for each component: component, matched (the former one it follows; 'none' if left, 'new' if added), share_before, share_after, kept, moved
     "What a training changed in the components that it began with."
     old, k, n = before.n_components, after.n_components, len(labels_before)
     table = np.zeros((old, k), int)
@@ -143,7 +143,7 @@ def changes_of(
     (_, means, variances), (_, new_means, _) = before.moments(), after.moments()
     moved = np.sqrt(((new_means[:old] - means)**2/variances).mean(1))
     def padded(values): return np.r_[values, np.full(k-old, np.nan)]
-    return pd.DataFrame(dict(component=range(k), matched=[str(matched.get(c, 'new')) for c in range(k)], share_before=np.r_[total/n, np.zeros(k-old)],
+    return pd.DataFrame(dict(component=range(k), matched=[str(matched.get(c, 'none' if c < old else 'new')) for c in range(k)], share_before=np.r_[total/n, np.zeros(k-old)],
         share_after=table.sum(0)/n, kept=padded(kept), moved=padded(moved)))
 
 def in_words(
@@ -153,6 +153,6 @@ def in_words(
     def was(row):
         if np.isnan(row.moved): return 'new'
         if np.isnan(row.kept): return 'empty before'
-        other = {str(row.component): '', 'new': ', which most of them left'}.get(row.matched, f', most of its galaxies are those of the former {row.matched}')
+        other = {str(row.component): '', 'none': ', which most of them left'}.get(row.matched, f', most of its galaxies are those of the former {row.matched}')
         return f'was {row.share_before:.1%}, kept {row.kept:.0%} of them, mean moved by {row.moved:.2f}{other}'
     return [f'component {row.component}: {row.share_after:.1%} of the galaxies ({was(row)})' for row in changes.itertuples()]
