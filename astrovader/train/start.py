@@ -143,7 +143,8 @@ def changes_of(
     (_, means, variances), (_, new_means, _) = before.moments(), after.moments()
     moved = np.sqrt(((new_means[:old] - means)**2/variances).mean(1))
     def padded(values): return np.r_[values, np.full(k-old, np.nan)]
-    return pd.DataFrame(dict(component=range(k), matched=[str(matched.get(c, 'none' if c < old else 'new')) for c in range(k)], share_before=np.r_[total/n, np.zeros(k-old)],
+    follows = [str(matched.get(c, 'none' if c < old else 'new')) for c in range(k)]
+    return pd.DataFrame(dict(component=range(k), matched=follows, share_before=np.r_[total/n, np.zeros(k-old)],
         share_after=table.sum(0)/n, kept=padded(kept), moved=padded(moved)))
 
 def in_words(
