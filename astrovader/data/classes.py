@@ -68,12 +68,15 @@ def _labels_in(table, name):
     found = found.dropna().drop_duplicates()
     twice = found[found.id.duplicated(keep=False)]
     require(twice.empty, f'{name} gives {twice.id.iloc[0] if len(twice) else ""} the labels {" and ".join(twice.label[:2])}; give each galaxy one.')
+    found.attrs['header'] = str(column)
     return found
 
 # %% ../../nbs/data/15_classes.ipynb #d655b311
 def _matched(ids, found, name, announce, where):
     "The class of each row of a survey or a catalogue, missing where it has none."
     require(len(found), f'{name} has no labels; give at least two classes.')
+    header = found.attrs['header']
+    require(header not in ids, f'the first line of {name} names no columns but a galaxy, {header}; write a line such as object_id,label above it.')
     try: rows = rows_by_id(found.id.to_list(), pd.DataFrame(dict(object_id=ids, row=np.arange(len(ids)))))[0].row
     except BadInput: raise BadInput(f'no galaxy of {where} (such as {ids[0]}) has a label in {name}, whose ids are such as {found.id.iloc[0]}; give the ids of the survey.') from None
     is_ours = rows.notna().to_numpy()
