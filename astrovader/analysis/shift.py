@@ -243,7 +243,7 @@ def shift(
     reference = None, # A survey of galaxies such as those of the training, for models that carry no reference
     cat:pd.DataFrame = None, # The catalogue of the survey, made if None
     n:int = 2000, # Galaxies of the survey that are tested, at random; weights and unlike galaxies are of all
-    permutations:int = 500, # Random ones
+    permutations:int = 500, # Random ones; at least 40 K for each of the K components
     alpha:float = .01, # Galaxies with a smaller p-value are unlike any
     seed:int = 0, # Of the sample, the directions and the permutations
     device = None, # A GPU if there is one and None is given
